@@ -1,0 +1,19 @@
+"""What the notebooks of the two-layer-network assignment import.
+
+Nothing is imported here, so that ``import course_utils`` costs nothing: PyTorch,
+matplotlib and requests are loaded by the modules that need them, when they are used.
+
+=====================  ==========================================================
+``checks``             one check for each graded question
+``comparison``         compares a value with its reference and says what differs
+``causes``             recognises a mistake from the numbers that it produces
+``handover``           brings functions from an earlier notebook into a later one
+``plots``              the figures
+``reference``          the toy problems and their reference values
+``oracle``             the same values from PyTorch's autograd, for any problem
+``data``               CIFAR-10
+``evaluation``         loads a trained network and measures its accuracy
+=====================  ==========================================================
+"""
+
+__version__ = "1.0.0"

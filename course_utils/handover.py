@@ -1,0 +1,168 @@
+"""Bring a student's functions from an earlier notebook into a later one.
+
+Only definitions are run: imports, functions, classes, constants, and the handover's own
+assignments. Where a function is missing or doesn't pass a check on the toy problem, one
+sentence says so and a stand-in built on PyTorch's autograd takes its place, which gives
+the numbers and not the derivation. While grading, the stand-in is always used, so that no
+point of a later notebook depends on an earlier one.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import linecache
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from course_utils.comparison import CheckFailed
+
+
+class HandoverError(Exception):
+    """A notebook can't be read; the text is one sentence that says why."""
+
+
+def grading() -> bool:
+    """Whether nbgrader executes this notebook (it sets ``NBGRADER_EXECUTION``)."""
+    return bool(os.environ.get("NBGRADER_EXECUTION"))
+
+
+def from_notebook(notebook: str | Path, *names: str) -> Any:
+    """The functions ``names`` as the student wrote them in ``notebook``, or stand-ins.
+
+    Parameters
+    ----------
+    notebook : str or Path
+        File name of the earlier notebook, beside this one.
+    *names : str
+        Functions to bring over, from :data:`course_utils.oracle.STAND_INS`.
+
+    Returns
+    -------
+    callable or tuple of callables
+        One function if one name is given, else a tuple in the order of ``names``.
+    """
+    from course_utils.oracle import STAND_INS
+
+    unknown = [name for name in names if name not in STAND_INS]
+    if unknown or not names:
+        raise ValueError(f"from_notebook can bring over {', '.join(STAND_INS)}; not {', '.join(unknown) or 'nothing'}")
+    if grading():
+        functions = {name: STAND_INS[name] for name in names}
+        print(f"While grading, {', '.join(names)} are the course's own, whatever stands in {notebook}.")
+    else:
+        functions = _students_or_stand_ins(Path(notebook), names, STAND_INS)
+    return functions[names[0]] if len(names) == 1 else tuple(functions[name] for name in names)
+
+
+def _students_or_stand_ins(path: Path, names: tuple[str, ...], stand_ins: dict[str, Callable]) -> dict[str, Callable]:
+    try:
+        found = definitions(path)
+    except HandoverError as error:
+        print(f"{error} A stand-in takes the place of {', '.join(names)}.")
+        return {name: stand_ins[name] for name in names}
+    functions, own = {}, []
+    for name in names:
+        trouble = _trouble(name, found)
+        if trouble is None:
+            functions[name] = found[name]
+            own.append(name)
+        else:
+            functions[name] = stand_ins[name]
+            print(f"{name} in {path.name} {trouble}: a stand-in takes its place.")
+    if own:
+        print(f"Yours, from {path.name}: {', '.join(own)}.")
+    return functions
+
+
+def definitions(path: str | Path) -> dict[str, Any]:
+    """Run the definitions of a notebook and return them by name.
+
+    Parameters
+    ----------
+    path : str or Path
+        A notebook file.
+
+    Returns
+    -------
+    dict
+        The namespace: every name that an import, a ``def``, a ``class``, a constant or a
+        ``from_notebook`` assignment binds. A definition that raises is left out.
+
+    Raises
+    ------
+    HandoverError
+        If there is no such file, or it isn't a notebook.
+    """
+    import nbformat
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    path = Path(path)
+    if not path.is_file():
+        raise HandoverError(f"There is no {path.name} beside this notebook.")
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except Exception:
+        raise HandoverError(f"{path.name} is not a readable notebook (it isn't valid JSON in notebook format).") from None
+    namespace: dict[str, Any] = {"__name__": f"handover_{path.stem}"}
+    transform = TransformerManager().transform_cell
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        try:
+            source = transform(cell.source)
+            tree = ast.parse(source)
+        except SyntaxError:
+            continue  # the names that this cell would define are then missing, which is said
+        filename = f"<{path.name}, cell {number}>"
+        # With the text in linecache, inspect.getsource and tracebacks show the student's lines.
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        for statement in filter(_is_definition, tree.body):
+            module = ast.Module([statement], type_ignores=[])
+            # A definition that fails leaves its name unbound; the other ones go on.
+            with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()), _beside(path):
+                exec(compile(module, filename, "exec"), namespace)
+    return namespace
+
+
+def _is_definition(statement: ast.stmt) -> bool:
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
+        return True
+    if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or statement.value is None:
+        return False
+    if isinstance(statement.value, ast.Call):
+        function = statement.value.func
+        return getattr(function, "id", getattr(function, "attr", "")) == "from_notebook"
+    try:
+        ast.literal_eval(statement.value)
+    except ValueError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _beside(path: Path):
+    """Run with the notebook's folder as the working directory, as Jupyter does."""
+    with contextlib.chdir(path.resolve().parent):
+        yield
+
+
+def _trouble(name: str, found: dict[str, Any]) -> str | None:
+    """Why the function can't be used, as the end of a sentence, or None."""
+    from course_utils.checks import backprop, forward
+
+    function = found.get(name)
+    if not callable(function):
+        return "is not defined"
+    check = getattr(backprop if name == "backward" else forward, f"check_{name}")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            check(function)
+    except NotImplementedError:
+        return "is not written yet"
+    except CheckFailed as error:
+        return f"does not pass its check ({error.quantity}: {error.problem.rstrip('.')})"
+    return None

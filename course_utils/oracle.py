@@ -1,0 +1,204 @@
+"""Reference values from PyTorch's automatic differentiation, for any two-layer network.
+
+The oracle shares no code with a solution: PyTorch computes the forward pass and the loss
+in float64 with its own functions and differentiates them itself. It serves three ends: it
+made the stored reference values (``python -m course_utils.oracle``), it gives the expected
+values of the hidden tests, and it stands in for functions that a later notebook needs and
+an earlier one doesn't have (:mod:`course_utils.handover`). It gives numbers, not formulas.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from course_utils import reference
+from course_utils.reference import Problem
+
+
+def solve(params: Mapping[str, Any], X: Any, y: Any, reg: float = 0.0, name: str = "this problem") -> Problem:
+    """Compute every intermediate value, the loss and the gradients of a two-layer network.
+
+    Parameters
+    ----------
+    params : mapping
+        ``W1`` (D, H), ``b1`` (H,), ``W2`` (H, K), ``b2`` (K,).
+    X : (N, D) array
+    y : (N,) int array
+    reg : float
+        Factor of ||W1||^2 + ||W2||^2.
+    name : str
+        How messages call the problem.
+
+    Returns
+    -------
+    Problem
+        In float64, whatever the dtype of the input.
+    """
+    import torch
+
+    def tensor(array: Any) -> torch.Tensor:
+        return torch.tensor(np.asarray(array, dtype=np.float64), requires_grad=True)
+
+    leaves = {key: tensor(params[key]) for key in ("W1", "b1", "W2", "b2")}
+    rows = torch.tensor(np.asarray(X, dtype=np.float64))
+    labels = torch.tensor(np.asarray(y, dtype=np.int64))
+    z2 = torch.addmm(leaves["b1"], rows, leaves["W1"])
+    a2 = torch.nn.functional.relu(z2)
+    z3 = torch.addmm(leaves["b2"], a2, leaves["W2"])
+    data_loss = torch.nn.functional.cross_entropy(z3, labels)
+    loss = data_loss + reg * (leaves["W1"].square().sum() + leaves["W2"].square().sum())
+    wanted = {"dz2": z2, "da2": a2, "dz3": z3, **{f"d{key}": leaf for key, leaf in leaves.items()}}
+    gradients = torch.autograd.grad(data_loss, list(wanted.values()))
+    values = {key: gradient.numpy() for key, gradient in zip(wanted, gradients, strict=True)}
+    values |= {"z2": z2.detach().numpy(), "a2": a2.detach().numpy(), "z3": z3.detach().numpy()}
+    values |= {"a3": torch.softmax(z3.detach(), dim=1).numpy()}
+    values |= {"data_loss": data_loss.item(), "loss": loss.item()}
+    arrays = {key: np.asarray(params[key], dtype=np.float64) for key in leaves}
+    return Problem(name, np.asarray(X), np.asarray(y), arrays, float(reg), values)
+
+
+def random_problem(
+    seed: int,
+    *,
+    samples: int | None = None,
+    reg: float | None = None,
+    dtype: Any = np.float64,
+    name: str = "a new problem",
+) -> Problem:
+    """A problem that no one has seen: N, D, H, K all different, biases not zero.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same problem.
+    samples : int, optional
+        N; by default drawn like the other sizes from 3..12.
+    reg : float, optional
+        By default drawn from 0.1..1.
+    dtype : dtype
+        Of X: integers are drawn when it is an integer type; weights and biases are float64
+        unless it is float32, which they are then as well.
+    name : str
+        How messages call the problem.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = rng.permutation(np.arange(3, 13))
+    N, D, H, K = (int(size) for size in sizes[:4])
+    N = N if samples is None else samples
+    X = rng.integers(-4, 5, size=(N, D)) if np.dtype(dtype).kind == "i" else 2 * rng.standard_normal((N, D))
+    float_dtype = np.float32 if np.dtype(dtype) == np.float32 else np.float64
+    params = {
+        "W1": rng.standard_normal((D, H)) / np.sqrt(D),
+        "b1": rng.standard_normal(H),
+        "W2": rng.standard_normal((H, K)) / np.sqrt(H),
+        "b2": rng.standard_normal(K),
+    }
+    params = {key: array.astype(float_dtype) for key, array in params.items()}
+    y = rng.integers(0, K, size=N)
+    strength = float(rng.uniform(0.1, 1.0)) if reg is None else reg
+    solved = solve(params, X.astype(dtype), y, strength, name)
+    return solved._replace(params=params)
+
+
+# --- Stand-ins, with the names and signatures that the notebooks ask for ----------------
+
+
+def relu(z: np.ndarray) -> np.ndarray:
+    """Stand-in for notebook 1's ``relu``: (N, H) -> (N, H)."""
+    import torch
+
+    return torch.relu(torch.as_tensor(np.asarray(z))).numpy()
+
+
+def softmax(z: np.ndarray) -> np.ndarray:
+    """Stand-in for notebook 1's ``softmax``: logits (N, K) -> probabilities (N, K)."""
+    import torch
+
+    return torch.softmax(torch.as_tensor(np.asarray(z, dtype=np.float64)), dim=1).numpy()
+
+
+def forward(params: Mapping[str, np.ndarray], X: np.ndarray) -> dict[str, np.ndarray]:
+    """Stand-in for notebook 1's ``forward``: -> dict ``z2``, ``a2``, ``z3``, ``a3``."""
+    solved = solve(params, X, np.zeros(len(X), dtype=int))
+    return {key: solved.values[key] for key in ("z2", "a2", "z3", "a3")}
+
+
+def softmax_cross_entropy(z3: np.ndarray, y: np.ndarray) -> float:
+    """Stand-in for notebook 1's ``softmax_cross_entropy``: the mean over the rows, a float."""
+    import torch
+
+    logits = torch.as_tensor(np.asarray(z3, dtype=np.float64))
+    return torch.nn.functional.cross_entropy(logits, torch.as_tensor(np.asarray(y, dtype=np.int64))).item()
+
+
+def loss(params: Mapping[str, np.ndarray], X: np.ndarray, y: np.ndarray, reg: float) -> float:
+    """Stand-in for notebook 1's ``loss``: mean cross-entropy plus reg (||W1||^2 + ||W2||^2)."""
+    return solve(params, X, y, reg).values["loss"]
+
+
+def backward(params: Mapping[str, np.ndarray], X: np.ndarray, y: np.ndarray, reg: float) -> dict[str, np.ndarray]:
+    """Stand-in for notebook 2's ``backward``: the gradients of ``loss``, keyed and shaped like ``params``."""
+    return solve(params, X, y, reg).gradients()
+
+
+#: What :mod:`course_utils.handover` may put in place of a student's function.
+STAND_INS = {
+    function.__name__: function for function in (relu, softmax, forward, softmax_cross_entropy, loss, backward)
+}
+
+
+# --- The stored reference values --------------------------------------------------------
+
+
+def generate() -> dict[str, np.ndarray]:
+    """Compute the content of ``reference/problems.npz``: keys ``problem/value``.
+
+    ``toy`` is the published problem; ``biased`` and ``unregularised`` have reg 0.7 and 0;
+    ``large`` has 60 samples and logits up to some hundreds.
+    """
+    params, X, y = reference.toy_problem()
+    large = random_problem(104, samples=60, reg=0.013)
+    problems = {
+        "toy": solve(params, X, y, reg=0.05),
+        "biased": random_problem(102, reg=0.7),
+        "unregularised": random_problem(103, reg=0.0),
+        "large": solve(large.params, 40 * large.X, large.y, large.reg),
+    }
+    content = {}
+    for name, solved in problems.items():
+        entries = {"X": solved.X, "y": solved.y, "reg": solved.reg, **solved.params, **solved.values}
+        content |= {f"{name}/{key}": np.asarray(value) for key, value in entries.items()}
+    return content
+
+
+def provenance() -> dict[str, str]:
+    """What the stored values are made with."""
+    import torch
+
+    return {
+        "made by": "python -m course_utils.oracle",
+        "method": "PyTorch autograd, float64",
+        "checked against": "mpmath, 50 digits (tests/test_reference.py)",
+        "torch": torch.__version__.split("+")[0],
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def write(folder: Path) -> None:
+    """Write ``problems.npz`` and ``provenance.json`` into ``folder``."""
+    np.savez_compressed(folder / "problems.npz", **generate())
+    text = json.dumps(provenance(), indent=2)
+    (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(reference.FOLDER)
+    print(f"wrote {reference.FOLDER / 'problems.npz'}", file=sys.stderr)
