@@ -91,9 +91,9 @@ class CheckFailed(AssertionError):
         return [f"CheckFailed: {self}"]
 
 
-def passed(text: str) -> None:
-    """Print the one line that a passing check shows."""
-    print(f"passed: {text}")
+def passed(text: str, on: Any = None) -> None:
+    """Print the one line that a passing check shows; ``on`` is the problem of a hidden test, if it is one."""
+    print(f"passed: {text}" if on is None else f"passed on {on.name} too.")
 
 
 def call(function: Callable, *args: Any, **kwargs: Any) -> Any:

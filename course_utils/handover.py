@@ -106,7 +106,7 @@ def definitions(path: str | Path) -> dict[str, Any]:
     try:
         notebook = nbformat.read(path, as_version=4)
     except Exception:
-        raise HandoverError(f"{path.name} is not a readable notebook (it isn't valid JSON in notebook format).") from None
+        raise HandoverError(f"{path.name} can't be read: it is not JSON in notebook format.") from None
     namespace: dict[str, Any] = {"__name__": f"handover_{path.stem}"}
     transform = TransformerManager().transform_cell
     for number, cell in enumerate(notebook.cells):

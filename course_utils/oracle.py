@@ -70,7 +70,6 @@ def random_problem(
     samples: int | None = None,
     reg: float | None = None,
     dtype: Any = np.float64,
-    name: str = "a new problem",
 ) -> Problem:
     """A problem that no one has seen: N, D, H, K all different, biases not zero.
 
@@ -85,8 +84,6 @@ def random_problem(
     dtype : dtype
         Of X: integers are drawn when it is an integer type; weights and biases are float64
         unless it is float32, which they are then as well.
-    name : str
-        How messages call the problem.
     """
     rng = np.random.default_rng(seed)
     sizes = rng.permutation(np.arange(3, 13))
@@ -103,6 +100,7 @@ def random_problem(
     params = {key: array.astype(float_dtype) for key, array in params.items()}
     y = rng.integers(0, K, size=N)
     strength = float(rng.uniform(0.1, 1.0)) if reg is None else reg
+    name = f"a new problem (N={N}, D={D}, H={H}, K={K}, {np.dtype(dtype)})"
     solved = solve(params, X.astype(dtype), y, strength, name)
     return solved._replace(params=params)
 

@@ -55,9 +55,7 @@ def find_loop(function: Callable) -> str | None:
             iterables = [node.iter]
         elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
             iterables = [generator.iter for generator in node.generators]
-        elif isinstance(node, ast.While):
-            return lines[node.lineno - 1].strip()
-        elif isinstance(node, ast.Call) and _called_name(node) in _HIDDEN_LOOPS:
+        elif isinstance(node, ast.While) or (isinstance(node, ast.Call) and _called_name(node) in _HIDDEN_LOOPS):
             return lines[node.lineno - 1].strip()
         if any(not _is_short(iterable) for iterable in iterables):
             return lines[node.lineno - 1].strip()

@@ -26,7 +26,7 @@ def check_relu(relu: Callable, on: Problem | None = None) -> None:
             expected = np.where(argument > 0, argument, 0)
             known = {"quantity": "relu(z)", "before": argument}
             expect_close("relu(z)", call(relu, argument), expected, tolerance=0.0, known=known)
-    passed("relu(z) keeps the positive values and sets the others to zero.")
+    passed("relu(z) keeps the positive values and sets the others to zero.", on)
 
 
 def check_softmax(softmax: Callable, on: Problem | None = None) -> None:
@@ -36,7 +36,7 @@ def check_softmax(softmax: Callable, on: Problem | None = None) -> None:
         for rows in (slice(None), slice(0, 1)):
             known = {"quantity": "softmax(z)", "before": z3[rows], "N": len(z3[rows])}
             expect_close("softmax(z)", call(softmax, z3[rows]), a3[rows], **_size(z3), known=known)
-    passed("softmax(z) gives the reference probabilities; every row sums to 1.")
+    passed("softmax(z) gives the reference probabilities; every row sums to 1.", on)
 
 
 def check_stability(softmax: Callable, softmax_cross_entropy: Callable, on: Problem | None = None) -> None:
@@ -73,7 +73,7 @@ def check_stability(softmax: Callable, softmax_cross_entropy: Callable, on: Prob
     own = call(softmax_cross_entropy, z3, given.y)
     got = call(softmax_cross_entropy, z3 - 1e4, given.y)
     _expect_same("softmax_cross_entropy(z - 10000, y)", got, own, scale=1e4, terms=len(z3))
-    passed("logits of size 1e4 give finite probabilities and losses.")
+    passed("logits of size 1e4 give finite probabilities and losses.", on)
 
 
 def _expect_same(quantity: str, got: object, own: object, **size: float) -> None:
@@ -96,7 +96,7 @@ def check_forward(
     for given in [on] if on else _moderate():
         got = expect_keys("forward", call(forward, given.params, given.X), ("z2", "a2", "z3", "a3"))
         _compare_forward(got, given, relu, softmax)
-    passed("forward gives the reference z2, a2, z3 and a3.")
+    passed("forward gives the reference z2, a2, z3 and a3.", on)
 
 
 def _compare_forward(got: dict, given: Problem, relu: Callable | None, softmax: Callable | None) -> None:
@@ -134,7 +134,7 @@ def check_softmax_cross_entropy(softmax_cross_entropy: Callable, on: Problem | N
         one = -np.log(given.values["a3"][0, given.y[0]])
         got = call(softmax_cross_entropy, z3[:1], given.y[:1])
         _expect_loss("softmax_cross_entropy of a single row", got, one, **_size(z3))
-    passed("softmax_cross_entropy gives the reference loss.")
+    passed("softmax_cross_entropy gives the reference loss.", on)
 
 
 def check_loss(
@@ -177,7 +177,7 @@ def check_loss(
                     for own in (from_logits, from_probabilities)
                 ],
             )  # fmt: skip
-    passed("loss gives the reference values, for every strength of regularisation.")
+    passed("loss gives the reference values, for every strength of regularisation.", on)
 
 
 def compare_with_published(forward: Callable, loss: Callable) -> None:

@@ -1,0 +1,1 @@
+"""What only an instructor runs: making, releasing, grading and returning the assignment."""
