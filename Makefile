@@ -1,0 +1,90 @@
+# `make` alone lists the targets. Each builds the environment that it needs.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+ASSIGNMENT := two_layer_net
+NOTEBOOKS := notebooks/$(ASSIGNMENT)
+
+# nbgrader starts alembic, and Jupyter its kernels, by their bare names.
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+# Two threads: enough for these small matrices, and the same numbers on every machine.
+export OMP_NUM_THREADS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab formgrader demo release grade feedback data notebooks test nbval fairness lint \
+	reproduce bench bench-grading lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## build the virtual environment .venv from requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lab: course/lab/$(ASSIGNMENT) ## open the released notebooks in JupyterLab, as a student does
+	cd course/lab/$(ASSIGNMENT) && jupyter lab
+
+course/lab/$(ASSIGNMENT): | release
+	mkdir -p course/lab
+	cp -r course/release/$(ASSIGNMENT) $@
+
+formgrader: $(READY) ## open JupyterLab with nbgrader's formgrader
+	jupyter lab
+
+demo: $(READY) ## release, submit, grade and return with a simulated class
+	python -m autograder.demo
+
+release: $(READY) ## make the students' version in course/release
+	mkdir -p course
+	nbgrader generate_assignment $(ASSIGNMENT) --force
+
+grade: $(READY) ## grade course/submitted, all students in parallel
+	python -m autograder grade $(ASSIGNMENT)
+
+feedback: $(READY) ## write the feedback pages into course/feedback
+	nbgrader generate_feedback $(ASSIGNMENT)
+
+data: $(READY) ## fetch CIFAR-10 into the cache
+	python -m course_utils.data fetch
+
+notebooks: data ## execute the source notebooks and store their outputs
+	python -m autograder.notebooks
+
+test: nbval ## run every test, and every notebook with its stored outputs compared
+	python -m pytest -q
+
+nbval: data
+	python -m pytest -q --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 1200 $(NOTEBOOKS)
+
+fairness: $(READY) ## try the banks of wrong and of right answers, and print both
+	python -m tests.fairness
+
+lint: $(READY) ## check style
+	ruff check .
+	ruff format --check .
+
+reproduce: data ## train with the reported settings and print the results beside the reported ones
+	python -m benchmarks.reproduce
+
+bench: data ## compare the training step with PyTorch, and the halving search with the full grid
+	python -m benchmarks.training
+
+bench-grading: $(READY) ## compare the time of grading a class with stock nbgrader's
+	python -m benchmarks.grading
+
+lock: $(READY) ## make requirements.lock from pyproject.toml anew
+	pip-compile --quiet --upgrade --extra instructor --allow-unsafe --strip-extras --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+	@# A build's own suffix, as in 2.13.0+cpu, names a build that other machines may not have.
+	sed -i -e 's/+[a-z0-9.]*$$//' -e '1i # Made from pyproject.toml by `make lock`. Do not edit.' requirements.lock
+
+clean: ## delete what was built: the environment, caches and course/demo; grades are kept
+	rm -rf $(VENV) *.egg-info build dist .pytest_cache .ruff_cache course/demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
