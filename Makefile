@@ -12,7 +12,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 export OMP_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab formgrader demo release grade feedback data notebooks test nbval fairness lint \
+.PHONY: help setup lab formgrader demo release handout grade feedback data notebooks test nbval fairness lint \
 	reproduce bench bench-grading lock clean
 
 help: ## list the targets
@@ -44,6 +44,11 @@ demo: $(READY) ## release, submit, grade and return with a simulated class
 release: $(READY) ## make the students' version in course/release
 	mkdir -p course
 	nbgrader generate_assignment $(ASSIGNMENT) --force
+
+handout: release ## put what students need into course/handout: notebooks, package, pinned versions
+	rm -rf course/handout && mkdir -p course/handout
+	python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir course/handout .
+	cp -r requirements.lock course/release/$(ASSIGNMENT) course/handout
 
 grade: $(READY) ## grade course/submitted, all students in parallel
 	python -m autograder grade $(ASSIGNMENT)

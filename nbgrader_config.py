@@ -43,7 +43,7 @@ c.Autograde.exclude_overwriting = {"two_layer_net": list(TRAINED)}
 c.Exchange.root = os.environ.get("COURSE_EXCHANGE", str(WORK / "exchange"))
 c.Exchange.path_includes_course = False
 
-c.ExportApp.export_to = str(WORK / "grades.csv")
+c.CsvExportPlugin.to = str(WORK / "grades.csv")
 
 # Pages that students get back: no source of a hidden test.
 c.GenerateFeedback.preprocessors = [GetGrades, HideHiddenTests, CSSHTMLHeaderPreprocessor]

@@ -1,0 +1,89 @@
+"""The simulated class: who loses what, and what is told."""
+
+from __future__ import annotations
+
+import re
+
+import nbformat
+import pytest
+from rich.console import Console
+
+from autograder.demo import CLASS, table, unexpected
+from autograder.feedback import HideHiddenTests
+
+
+@pytest.mark.parametrize("student", CLASS, ids=lambda student: student.name)
+def test_each_student_loses_exactly_what_is_intended(demo, student):
+    results, _ = demo
+    own = {result.question: result for result in results if result.student == student.name}
+    assert own
+    assert set(student.loses) - {"*"} <= set(own)
+    assert unexpected(results, student) == []
+
+
+def test_perfect_gets_every_point_and_untouched_none(demo, sources):
+    results, _ = demo
+    possible = sum(
+        cell.metadata.nbgrader.get("points", 0)
+        for notebook in sources.values()
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.metadata.nbgrader["grade"]
+    )
+    points = {
+        name: sum(result.points for result in results if result.student == name) for name in ("perfect", "untouched")
+    }
+    assert points == {"perfect": possible, "untouched": 0}
+
+
+@pytest.mark.parametrize(
+    ("student", "sentence"),
+    [
+        ("half-lambda", "the regularisation has a factor 1/2"),
+        ("no-relu-mask", "the ReLU's derivative is missing"),
+        ("one-sided", "every value is exactly twice the expected one"),
+        ("raises", "name 'loss' is not defined"),
+        ("deleted-test", "the test cell was deleted"),
+        ("untouched", "not written yet"),
+    ],
+)
+def test_message_says_why(demo, student, sentence):
+    results, _ = demo
+    lost = [result for result in results if result.student == student and result.points < result.possible]
+    assert any(sentence in result.message for result in lost), [result.message for result in lost]
+    assert all(result.message for result in lost)
+
+
+def test_table_shows_every_student_question_and_message(demo):
+    results, _ = demo
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - closed with the process
+    console.print(table(results))
+    text = console.export_text()
+    for result in results:
+        assert result.student in text
+        assert result.question.removeprefix("test-") in text
+        if result.points < result.possible:
+            assert result.message.splitlines()[0] in text
+
+
+def test_feedback_shows_messages_and_no_hidden_source(demo, sources):
+    results, work = demo
+    for student in CLASS:
+        for name, source in sources.items():
+            page = work / "feedback" / student.name / "two_layer_net" / name.replace(".ipynb", ".html")
+            text = re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
+            assert "random_problem" not in text
+            for cell in source.cells:
+                if "### BEGIN HIDDEN TESTS" in cell.source and student.name != "deleted-test":
+                    assert HideHiddenTests.replacement in text
+    page = work / "feedback" / "half-lambda" / "two_layer_net" / "1_forward_check.html"
+    assert "the regularisation has a factor 1/2" in page.read_text(encoding="utf-8")
+
+
+def test_hidden_region_and_traceback_are_replaced():
+    cell = nbformat.v4.new_code_cell("check(f)\n### BEGIN HIDDEN TESTS\nsecret = 42\n### END HIDDEN TESTS\nprint(1)")
+    cell.outputs = [
+        nbformat.v4.new_output("error", ename="KeyError", evalue="'a3'", traceback=["----> 3 secret = 42", "KeyError"])
+    ]
+    cleaned, _ = HideHiddenTests().preprocess_cell(cell, {}, 0)
+    assert cleaned.source == "check(f)\n# Hidden tests ran here.\nprint(1)"
+    assert cleaned.outputs[0].traceback == ["KeyError: 'a3'"]

@@ -1,0 +1,98 @@
+"""The source notebooks as files: valid, executed, free of noise; and their released versions."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from autograder.notebooks import without_noise
+from autograder.release import TRAINED
+from tests.conftest import SOURCE
+
+NAMES = sorted(path.name for path in SOURCE.glob("*.ipynb"))
+#: Autograded and manually graded points together, from the assignment's design.
+POINTS = {
+    "1_forward_check.ipynb": 10,
+    "2_backprop_derivation.ipynb": 20,
+    "3_gradient_check.ipynb": 10,
+    "4_cifar10_tuning.ipynb": 20,
+    "5_pytorch_comparison.ipynb": 15,
+}
+
+
+def test_every_notebook_is_there():
+    assert set(NAMES) == set(POINTS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_source_is_valid_and_clean(name):
+    raw = (SOURCE / name).read_text(encoding="utf-8")
+    notebook = nbformat.reads(raw, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert without_noise(nbformat.reads(raw, as_version=4)) == notebook, "run make notebooks"
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1)), "run make notebooks"
+    assert not [output for cell in notebook.cells for output in cell.get("outputs", ()) if output.output_type == "error"]
+    assert not re.search(r"/root/|/home/|/tmp/|/Users/", raw)
+    assert len(raw) < 3_000_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nbgrader_metadata(name, sources):
+    cells = sources[name].cells
+    settings = [cell.metadata.nbgrader for cell in cells]  # every cell has some: nothing is left editable by mistake
+    identifiers = [setting["grade_id"] for setting in settings]
+    assert len(set(identifiers)) == len(identifiers)
+    assert all(setting["schema_version"] == 3 for setting in settings)
+    assert sum(setting.get("points", 0) for setting in settings) == POINTS[name]
+    for cell, setting in zip(cells, settings, strict=True):
+        assert setting["solution"] != setting["locked"], "a cell is either the student's or locked"
+        if setting["solution"] and cell.cell_type == "code":
+            assert "### BEGIN SOLUTION" in cell.source
+        if setting["grade"] and not setting["solution"]:
+            assert setting["grade_id"].startswith("test-")
+    assert "setup" in cells[identifiers.index("setup")].metadata.tags
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_release_holds_no_solution_and_no_hidden_test(name, release, sources):
+    released = nbformat.read(release / name, as_version=4)
+    text = "\n".join(cell.source for cell in released.cells)
+    for marker in ("### BEGIN", "### END", "random_problem"):
+        assert marker not in text
+    own = {line.strip() for cell in released.cells for line in cell.source.splitlines()}
+    for cell in sources[name].cells:
+        for region in re.findall(r"### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END", cell.source, flags=re.DOTALL):
+            leaked = [line.strip() for line in region.splitlines() if len(line.strip()) > 25 and line.strip() in own]
+            assert not leaked, f"{cell.id}: {leaked}"
+    manual = [cell for cell in sources[name].cells if cell.metadata.nbgrader["grade"] and cell.cell_type == "markdown"]
+    for cell in manual:
+        released_cell = next(other for other in released.cells if other.id == cell.id)
+        assert "YOUR ANSWER HERE" in released_cell.source
+    assert not [cell for cell in released.cells if cell.get("outputs")]
+
+
+def test_release_holds_no_trained_network(release):
+    assert not [name for name in TRAINED if (release / name).exists()]
+    assert {path.suffix for path in release.iterdir()} == {".ipynb"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_release_runs_with_expected_errors_alone(name, release):
+    released = nbformat.read(release / name, as_version=4)
+    resources = {"metadata": {"path": str(release)}}
+    NotebookClient(released, timeout=300, kernel_name="python3", allow_errors=True, resources=resources).execute()
+    errors = {
+        cell.id: output.ename
+        for cell in released.cells
+        for output in cell.get("outputs", ())
+        if output.output_type == "error"
+    }
+    assert set(errors.values()) == {"NotImplementedError"}, json.dumps(errors, indent=1)
+    graded = {cell.id for cell in released.cells if cell.metadata.nbgrader["grade"] and cell.cell_type == "code"}
+    assert graded <= set(errors), f"pass without an answer: {sorted(graded - set(errors))}"
