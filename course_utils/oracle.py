@@ -156,7 +156,7 @@ STAND_INS = {
 
 
 def generate() -> dict[str, np.ndarray]:
-    """Compute the content of ``reference/problems.npz``: keys ``problem/value``.
+    """Compute the content of ``reference-values/problems.npz``: keys ``problem/value``.
 
     ``toy`` is the published problem; ``biased`` and ``unregularised`` have reg 0.7 and 0;
     ``large`` has 60 samples and logits up to some hundreds.

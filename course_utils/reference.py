@@ -1,7 +1,7 @@
 """The problems on which a notebook's checks are made, with their reference values.
 
 The values were computed once by :mod:`course_utils.oracle` and are stored in
-``reference/problems.npz``; ``reference/provenance.json`` tells with what.
+``reference-values/problems.npz``; ``reference-values/provenance.json`` tells with what.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 #: Folder of the stored reference values.
-FOLDER = Path(__file__).with_name("reference")
+FOLDER = Path(__file__).with_name("reference-values")
 
 #: Scores of the toy network to the 8 digits in which CS231n's assignment published them.
 PUBLISHED_TOY_SCORES = np.array(
