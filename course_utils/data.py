@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
@@ -40,6 +41,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -369,6 +371,9 @@ class LocalArchive:
         return self.path
 
 
+Source = WebArchive | NpmPackage | LocalArchive
+
+
 class _Transient(DataError):
     """What may be gone at the next attempt."""
 
@@ -392,7 +397,7 @@ class Dataset:
     name: str
     batches: tuple[tuple[str, str], ...]
     images_per_batch: int
-    sources: tuple[WebArchive | NpmPackage | LocalArchive, ...]
+    sources: tuple[Source, ...]
 
     @property
     def num_train(self) -> int:
@@ -547,7 +552,7 @@ def load_evaluation_set() -> EvaluationSet:
     try:
         with np.load(_EVALUATION_FILE, allow_pickle=False) as stored:
             evaluation = EvaluationSet(**{field.name: stored[field.name] for field in fields(EvaluationSet)})
-    except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{_EVALUATION_FILE} can't be read ({error}). Install course_utils again.") from None
     if _digest_of(evaluation) != EVALUATION_SHA256:
         raise DataError(f"{_EVALUATION_FILE} isn't the file that was shipped. Install course_utils again.")
@@ -684,8 +689,8 @@ def _open(dataset: Dataset) -> Images | None:
 
 def _fetch_into(target: Path, dataset: Dataset) -> None:
     staging = target.with_name(f"{target.name}.incoming")
-    staging.mkdir(exist_ok=True)
     _clear(staging)
+    staging.mkdir(exist_ok=True)
     sources, advice = _sources(dataset)
     failures = []
     try:
@@ -716,7 +721,7 @@ def _fetch_into(target: Path, dataset: Dataset) -> None:
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def _sources(dataset: Dataset):
+def _sources(dataset: Dataset) -> tuple[tuple[Source, ...], str]:
     """What to try, and what to advise if nothing of it works."""
     chosen = os.environ.get("COURSE_CIFAR10")
     if not chosen:
@@ -732,17 +737,17 @@ def _sources(dataset: Dataset):
 
 def _clear(staging: Path) -> None:
     """Remove what an earlier call left, except a download that can be resumed."""
-    for path in staging.iterdir():
-        if path.is_dir():
+    for path in staging.glob("*"):
+        if path.suffix != ".part":
             shutil.rmtree(path, ignore_errors=True)
-        elif path.suffix != ".part":
-            path.unlink()
+    with contextlib.suppress(OSError):  # there is a download, or nothing at all
+        staging.rmdir()
 
 
 def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise DataError(f"{_amount(needed)} are needed in {folder} and {_amount(free)} are free")
+        raise OSError(errno.ENOSPC, f"{_amount(needed)} are needed and {_amount(free)} are free")
 
 
 def _store(images: Images, folder: Path, target: Path) -> None:
