@@ -17,8 +17,8 @@ _NODES = {
     "b1": (r"$b_1$", 2.9, 2.1),
     "z2": (r"$z_2 = X W_1 + b_1$", 2.2, 0.0),
     "a2": (r"$a_2 = \mathrm{ReLU}(z_2)$", 4.5, 0.0),
-    "W2": (r"$W_2$", 6.05, 2.1),
-    "b2": (r"$b_2$", 7.65, 2.1),
+    "W2": (r"$W_2$", 5.9, 2.1),
+    "b2": (r"$b_2$", 7.95, 2.1),
     "z3": (r"$z_3 = a_2 W_2 + b_2$", 6.85, 0.0),
     "a3": (r"$a_3 = \mathrm{softmax}(z_3)$", 9.3, 0.0),
     "loss": (r"$J = -\log\, (a_3)_y$", 11.6, 0.0),
@@ -50,7 +50,7 @@ def draw_graph(values: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndar
     """
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(12.5, 4.6))
+    figure, axes = plt.subplots(figsize=(11.5, 4.4))
     for start, end in _EDGES:
         (_, x0, y0), (_, x1, y1) = _NODES[start], _NODES[end]
         vertical = y0 != y1
@@ -61,12 +61,12 @@ def draw_graph(values: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndar
             arrowprops={"arrowstyle": "-|>", "color": "0.45", "shrinkA": 0, "shrinkB": 0},
         )
     for name, (label, x, y) in _NODES.items():
-        lines = [(label, "black", 10.5)]
+        lines = [(label, "black", 12)]
         if name in values:
-            lines.append((_written(values[name]), FORWARD_COLOUR, 8.5))
+            lines.append((_written(values[name]), FORWARD_COLOUR, 9))
         if gradients is not None and name in gradients:
-            lines.append((_written(gradients[name]), BACKWARD_COLOUR, 8.5))
-        heights = [0.36 + 0.25 * text.count("\n") for text, _, _ in lines]
+            lines.append((_written(gradients[name]), BACKWARD_COLOUR, 9))
+        heights = [0.4 + 0.27 * text.count("\n") for text, _, _ in lines]
         top = y + sum(heights) / 2
         for (text, colour, size), height in zip(lines, heights, strict=True):
             family = "monospace" if colour != "black" else None
@@ -75,10 +75,10 @@ def draw_graph(values: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndar
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
             )  # fmt: skip
             top -= height
-    axes.text(-0.6, -1.55, "green: values, computed from left to right", color=FORWARD_COLOUR, fontsize=9.5)
+    axes.text(-0.6, -1.5, "green: values, computed from left to right", color=FORWARD_COLOUR, fontsize=10.5)
     if gradients is not None:
         text = "red: gradients of J with respect to the value above, computed from right to left"
-        axes.text(4.6, -1.55, text, color=BACKWARD_COLOUR, fontsize=9.5)
+        axes.text(4.4, -1.5, text, color=BACKWARD_COLOUR, fontsize=10.5)
     axes.set(xlim=(-0.7, 12.7), ylim=(-1.8, 3.1))
     axes.axis("off")
     figure.tight_layout(pad=0.3)
