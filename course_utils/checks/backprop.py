@@ -1,0 +1,236 @@
+"""Checks of notebook 2: the gradients, formula by formula."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from course_utils import symbolic
+from course_utils.causes import probable_cause
+from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, expect_keys, passed
+from course_utils.reference import Problem, problems
+from course_utils.source import is_unwritten, source_of
+
+#: Arguments of each formula ``grad_<variable>``, in the order of the backward pass.
+STEPS = {
+    "z3": ("a3", "y"),
+    "W2": ("a2", "dz3"),
+    "b2": ("dz3",),
+    "a2": ("dz3", "W2"),
+    "z2": ("da2", "z2"),
+    "W1": ("X", "dz2"),
+    "b1": ("dz2",),
+}
+#: Functions that would do the exercise of question 2.a.
+_DIFFERENTIATE = {"diff", "Derivative", "idiff", "jacobian", "gradient", "derive_by_array", "differentiate_finite"}
+
+
+def check_symbolic(symbolic_answer: Callable, dJ_dz3_symbolic: Callable) -> None:
+    """Check the three derivatives of -log softmax(z)_y, for every true class, exactly.
+
+    Parameters
+    ----------
+    symbolic_answer : callable
+        ``symbolic_answer(y)`` -> the three expressions as text (:func:`course_utils.symbolic.as_text`).
+    dJ_dz3_symbolic : callable
+        The student's function itself, whose source must not differentiate.
+    """
+    if is_unwritten(dJ_dz3_symbolic):
+        raise NotImplementedError("dJ_dz3_symbolic is not written yet")
+    for node in ast.walk(ast.parse(source_of(dJ_dz3_symbolic))):
+        name = getattr(node, "attr", getattr(node, "id", None))
+        if name in _DIFFERENTIATE:
+            raise CheckFailed(
+                "dJ_dz3_symbolic", f"it uses {name}: SymPy does the derivation. Write down what you derived by hand."
+            )
+    for label in range(len(symbolic.LOGITS)):
+        _check_expressions(call(symbolic_answer, label), label)
+    passed("all nine expressions equal SymPy's derivatives, for every z.")
+
+
+def _check_expressions(texts: Any, label: int) -> None:
+    quantity, count = "dJ_dz3_symbolic", len(symbolic.LOGITS)
+    if not isinstance(texts, list):
+        raise CheckFailed(quantity, f"for y = {label} it returned {texts}, expected a list of {count} expressions.")
+    if len(texts) != count:
+        raise CheckFailed(quantity, f"for y = {label} the list has {len(texts)} entries, expected {count}.")
+    formulas, values, wanted = [], [], [symbolic.Formula(str(right)) for right in symbolic.derivatives(label)]
+    for k, text in enumerate(texts):
+        try:
+            formulas.append(symbolic.Formula(text))
+            values.append(formulas[-1].value())
+        except symbolic.FormulaError as error:
+            raise CheckFailed(_named(k, label), f"the expression {_shortened(text)} can't be compared: {error}") from None
+    expected = [formula.value() for formula in wanted]
+    for k, text in enumerate(texts):
+        if not symbolic.agree(values[k], expected[k]):
+            raise CheckFailed(
+                _named(k, label),
+                f"the expression {_shortened(text)} is wrong. At z = {symbolic.POINT} its value is"
+                f" {_number(values[k])}, expected {_number(expected[k])}.",
+                cause=_cause(values, expected, label),
+            )
+    for k, text in enumerate(texts):
+        if not symbolic.are_equal(formulas[k].expression(), symbolic.derivatives(label)[k]):
+            raise CheckFailed(
+                _named(k, label),
+                f"the expression {_shortened(text)} has the right value at z = {symbolic.POINT}, but it isn't"
+                " equal to the derivative for every z, or in a form for which that can't be shown.",
+            )
+
+
+def _named(k: int, label: int) -> str:
+    return f"dJ/dz{k} for the true class y = {label}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _number(value: Any) -> str:
+    return f"{float(value):.10g}" if _is_real(value) else "not a real number"
+
+
+def _is_real(value: Any) -> bool:
+    import mpmath
+
+    return isinstance(value, mpmath.mpf)
+
+
+def _cause(values: list, expected: list, label: int) -> str | None:
+    if not all(map(_is_real, values)):
+        return None
+    onehot = np.eye(len(expected))[[label]]
+    got, right = (np.array([list(map(float, row))]) for row in (values, expected))
+    return probable_cause(got, right, {"quantity": "dJ/dz3", "N": 1, "onehot": onehot}, 1e-14)
+
+
+def check_step(variable: str, function: Callable, on: Problem | None = None) -> None:
+    """Check one formula of the backward pass on the reference's intermediate values.
+
+    Parameters
+    ----------
+    variable : str
+        A key of :data:`STEPS`; the function gives the gradient of the data loss with
+        respect to it, in its shape. A bias may also have the shape (1, n).
+    function : callable
+        The student's ``grad_<variable>``, which takes the arguments that :data:`STEPS` names.
+    on : Problem, optional
+        A hidden test's own problem.
+    """
+    for given in [on] if on else problems():
+        available = _available(given)
+        arguments = [available[name] for name in STEPS[variable]]
+        _compare_step(variable, call(function, *arguments), given, available[f"d{variable}"])
+        if variable == "z2":
+            _check_kink(function, given)
+    passed(f"grad_{variable} gives the reference dJ/d{variable}.", on)
+
+
+def _available(given: Problem) -> dict[str, Any]:
+    return {**given.values, **given.params, "X": given.X, "y": given.y}
+
+
+def _compare_step(variable: str, got: Any, given: Problem, expected: np.ndarray) -> None:
+    available = _available(given)
+    arguments = [available[name] for name in STEPS[variable] if name != "y"]
+    known = {"N": len(given.X)}
+    if variable == "z3":
+        known |= {"onehot": given.onehot}
+    elif variable == "z2":
+        known |= {"upstream": given.values["da2"], "before": given.values["z2"]}
+    elif variable in ("b1", "b2"):
+        known |= {"upstream_rows": arguments[0]}
+    expect_close(
+        f"dJ/d{variable}", got, expected, row_vector=variable in ("b1", "b2"), known=known,
+        # No formula sums more terms than there are rows and columns, nor larger ones than these products.
+        terms=sum(len(array) + array.shape[-1] for array in arguments),
+        scale=float(np.prod([np.max(np.abs(array)) for array in arguments])),
+    )  # fmt: skip
+
+
+def _check_kink(grad_z2: Callable, given: Problem) -> None:
+    """At z2 = 0 the ReLU has no derivative: any factor from 0 to 1 (a subgradient) is right there."""
+    z2, upstream = given.values["z2"].copy(), given.values["da2"]
+    z2[::2, 0] = 0.0
+    got = as_numbers("dJ/dz2", call(grad_z2, upstream, z2))
+    expected = given.values["dz2"].copy()
+    if got.shape == expected.shape:
+        at_kink = z2 == 0
+        bounds = np.minimum(upstream, 0.0)[at_kink], np.maximum(upstream, 0.0)[at_kink]
+        expected[at_kink] = np.clip(got[at_kink], *bounds)
+    expect_close("dJ/dz2, with some entries of z2 exactly 0", got, expected, scale=float(np.max(np.abs(upstream))))
+
+
+def backpropagate(steps: Sequence[Callable], given: Problem) -> dict[str, np.ndarray]:
+    """The gradients of the data loss as the student's own formulas give them, one upon the other.
+
+    Parameters
+    ----------
+    steps : sequence of callables
+        The seven functions ``grad_<variable>`` in the order of :data:`STEPS`.
+    given : Problem
+        Its forward values are used.
+
+    Returns
+    -------
+    dict
+        Variable -> gradient.
+    """
+    available, gradients = _available(given), {}
+    for (variable, names), function in zip(STEPS.items(), steps, strict=True):
+        gradients[variable] = call(function, *(available[name] for name in names))
+        available[f"d{variable}"] = gradients[variable]
+    return gradients
+
+
+def check_backward(backward: Callable, steps: Sequence[Callable] | None = None, on: Problem | None = None) -> None:
+    """Check ``backward(params, X, y, reg)`` -> dict with the gradients ``W1``, ``b1``, ``W2``, ``b2``.
+
+    Several values of reg are used, 0 among them. With the student's seven functions
+    (``steps``, in the order of :data:`STEPS`), a mistake in these isn't counted again.
+    """
+    for given in [on] if on else problems():
+        for reg in (given.reg, 0.0, 0.3 + given.reg):
+            regularised = given._replace(reg=reg)
+            got = expect_keys("backward", call(backward, given.params, given.X, given.y, reg), tuple(given.params))
+            _compare_gradients(got, regularised, steps)
+    passed("backward gives the reference gradients, for every strength of regularisation.", on)
+
+
+def _compare_gradients(got: dict, given: Problem, steps: Sequence[Callable] | None) -> None:
+    params, values = given.params, given.values
+    sizes = _error_scales(given)
+    for name, expected in given.gradients().items():
+        known = {"N": len(given.X), "reg": given.reg, "symbol": name}
+        known |= {"weight" if name.startswith("W") else "bias": params[name]}
+        regularisation = expected - values[f"d{name}"]
+        expect_close(
+            f"dJ/d{name} of backward, with reg = {given.reg:.3g}", got[name], expected, known=known,
+            row_vector=name.startswith("b"), terms=len(given.X) + sum(params["W1"].shape) + params["b2"].size,
+            scale=sizes[name] + float(np.max(np.abs(regularisation))),
+            input_dtype=np.result_type(given.X, params["W1"]),
+            follows=[
+                lambda name=name, regularisation=regularisation: (
+                    np.reshape(backpropagate(steps, given)[name], params[name].shape) + regularisation
+                )
+            ],
+        )  # fmt: skip
+
+
+def _error_scales(given: Problem) -> dict[str, float]:
+    """How much each gradient magnifies round-off: the sizes of the products on the way to it.
+
+    An error of the logits is one of the probabilities, at most as large; from there it is
+    carried on, as a mean over the samples, by the factors of the chain rule.
+    """
+    W1, b1, W2, b2 = (np.abs(given.params[name]) for name in ("W1", "b1", "W2", "b2"))
+    X, a2 = np.abs(np.asarray(given.X, dtype=np.float64)), given.values["a2"]
+    first = np.max(X @ W1 + b1)
+    logits = 1 + np.max(a2 @ W2 + b2) + first * np.max(W2.sum(axis=0))
+    hidden = logits * np.max(W2.sum(axis=1))
+    scales = {"b2": logits, "W2": logits * np.max(a2), "b1": hidden, "W1": hidden * np.max(X)}
+    return {name: float(scale) for name, scale in scales.items()}
