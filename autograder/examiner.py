@@ -1,0 +1,509 @@
+"""Outside the cage: runs the grader's cells, with stand-ins for the student's functions.
+
+One examiner is forked for each notebook, so that nothing of one submission reaches the
+next. The cells tagged ``setup`` and the autograder tests run here, with their source from
+the instructor's notebook; every other cell runs in the cage. A name that a test uses and
+no grader's cell has bound is looked up in the cage: a plain value crosses, and a function
+is represented by a :class:`StudentFunction`.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import inspect
+import itertools
+import linecache
+import os
+import socket
+import sys
+from typing import Any
+
+import numpy as np
+
+from autograder.codec import Channel, CodecError, Decoder, Encoder, PeerGone, Reference
+from autograder.shell import MAX_DISPLAY_BYTES, NotebookShell, as_output, clean_text
+
+_serial = itertools.count(1)
+_MAX_OUTPUTS = 1200
+
+
+class StudentError(Exception):
+    """A student's function raised an exception that Python itself doesn't define."""
+
+
+class StudentProcessEnded(BaseException):
+    """The student's process ended, or was ended, in the middle of a cell.
+
+    Not an Exception: the cell is over, whatever it catches.
+    """
+
+
+class Opaque:
+    """Something that can't leave the student's process; it can be handed to another of their functions.
+
+    Parameters
+    ----------
+    generation : int
+        Counts the student's processes; an object ends with its process.
+    number : int
+        Names it there.
+    type_name : str
+    """
+
+    def __init__(self, generation: int, number: int, type_name: str) -> None:
+        self._generation = generation
+        self._number = number
+        self._type_name = type_name
+
+    def __repr__(self) -> str:
+        return f"<{self._type_name} in the student's process>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name.startswith("_repr_") or name.startswith("_ipython_"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"a {self._type_name} stays in the student's process, so its {name} can't be read;"
+            " a test can only hand it to another of the student's functions"
+        )
+
+
+class StudentFunction(Opaque):
+    """Calls a student's function in the cage.
+
+    Attributes
+    ----------
+    __student_source__ : str
+        The text of its definition, from the notebook.
+    """
+
+    def __init__(self, examiner: Examiner, number: int, type_name: str, name: str, about: dict) -> None:
+        super().__init__(examiner.generation, number, type_name)
+        self._examiner = examiner
+        self.__name__ = self.__qualname__ = name
+        self.__doc__ = clean_text(about.get("doc", "")) or None
+        self.__student_source__ = clean_text(about.get("source", ""))
+        with contextlib.suppress(Exception):
+            self.__signature__ = inspect.Signature([
+                inspect.Parameter(
+                    str(parameter), inspect._ParameterKind(kind), default=... if default else inspect.Parameter.empty
+                )
+                for parameter, kind, default in about["parameters"]
+            ])
+
+    def __repr__(self) -> str:
+        return f"<function {self.__name__} of the student>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._examiner.call(self, args, kwargs)
+
+
+class Examiner:
+    """Runs the cells of one notebook.
+
+    Parameters
+    ----------
+    worker : Channel
+        To the watching worker: receives what begins and ends, and gives student processes.
+    shell : NotebookShell
+    job : dict
+        ``cells`` (each with ``source``, ``runs`` in ``"cage"``, ``"grader"`` or ``"both"``,
+        ``points``, and ``done`` if an earlier examiner got that far), ``output`` (bytes of text).
+    """
+
+    def __init__(self, worker: Channel, shell: NotebookShell, job: dict) -> None:
+        self.worker = worker
+        self.shell = shell
+        self.cells = job["cells"]
+        self.text_bytes = job["output"]
+        self.student: Channel | None = None
+        self.refused = ""
+        self.ran: list[int] = []  # cells that have run in the cage
+        self.deadly: set[int] = set()
+        self.borrowed: dict[str, Any] = {}
+        self.callbacks: list[Any] = []
+        self.outputs: list[dict] = []
+        self.source_of: dict[str, str] = {}
+        self.size = 0
+        self.generation = 0
+        shell.record(self._keep_own, self.text_bytes)
+
+    def run(self) -> None:
+        """Run all the cells."""
+        for index, cell in enumerate(self.cells):
+            if cell.get("done"):  # by an examiner before this one; its tests aren't repeated
+                if cell["runs"] == "both":
+                    self._run_own(index, cell)
+                if cell["runs"] != "grader" and not cell.get("deadly"):
+                    self.ran.append(index)
+                continue
+            self.outputs, self.size = [], 0
+            self._tell(begin=index)
+            try:
+                if cell["runs"] != "cage":
+                    self._run_own(index, cell)
+                if cell["runs"] != "grader":
+                    self._run_in_cage(index, cell)
+            except StudentProcessEnded as error:
+                self._keep(error_output("StudentProcessEnded", str(error)))
+            self._tell(end=index, outputs=self.outputs)
+        self._tell(done=True)
+
+    def _tell(self, **event: Any) -> None:
+        self.worker.send(event)
+
+    # ---- outputs
+
+    def _keep(self, output: dict) -> None:
+        last = self.outputs[-1] if self.outputs else {}
+        if output["output_type"] == "stream":
+            self.size += len(output["text"])
+            if last.get("output_type") == "stream" and last["name"] == output["name"]:
+                last["text"] += output["text"]
+                return
+        self.outputs.append(output)
+
+    def _keep_own(self, output: dict) -> None:
+        # nbgrader takes any text on stderr in a test cell for a failure, a mere warning too.
+        if output.get("name") == "stderr":
+            output["name"] = "stdout"
+        self._keep(output)
+
+    def _keep_students(self, raw: Any, *, in_test: bool) -> None:
+        output = as_output(raw)
+        if output is None:
+            return
+        if in_test:
+            # In a test cell, a result or an error would decide about points: only text is kept.
+            if output["output_type"] != "stream":
+                return
+            output["name"] = "stdout"
+        self.size += sum(len(str(item)) for item in output.get("data", {}).values())
+        too_much = self.size > 2 * self.text_bytes + MAX_DISPLAY_BYTES or len(self.outputs) > _MAX_OUTPUTS
+        if not too_much:
+            self._keep(output)
+
+    # ---- the grader's cells
+
+    def _run_own(self, index: int, cell: dict) -> None:
+        names = self.shell.user_ns
+        test = cell["runs"] == "grader"
+        if test:
+            self._borrow(cell["source"])
+        self.shell.numbers_are_points = test
+        self.shell.run(cell["source"], index + 1)
+        if test and cell.get("points") is not None:
+            limit = float(cell["points"])
+            for output in self.outputs:
+                text = output.get("data", {}).get("text/plain", "")
+                with contextlib.suppress(ValueError):
+                    if output["output_type"] == "execute_result" and float(text) > limit:
+                        output["data"] = {"text/plain": repr(limit)}
+        # What the test has bound anew is the grader's from now on.
+        self.borrowed = {name: value for name, value in self.borrowed.items() if names.get(name) is value}
+
+    def _borrow(self, source: str) -> None:
+        """Bind the names that a test uses and the grader's cells haven't bound."""
+        names = self.shell.user_ns
+        for name in self.borrowed:
+            names.pop(name, None)
+        self.borrowed = {}
+        wanted = sorted(
+            name for name in _names_in(self.shell.transform_cell(source))
+            if name not in names and not hasattr(builtins, name)
+        )  # fmt: skip
+        if not wanted:
+            return
+        channel = self._student()
+        try:
+            channel.send({"describe": wanted})
+            reply, buffers = self._await_reply(channel, "names", in_test=True)
+            found = reply["names"]
+            if not isinstance(found, dict):
+                raise CodecError("the names are no dict")
+            decoder = Decoder(self._resolve, buffers)
+            for name in wanted:
+                if name in found:
+                    value = decoder.decode(found[name].get("value"))
+                    if isinstance(value, StudentFunction):
+                        about = found[name].get("about")
+                        about = about if isinstance(about, dict) else {}
+                        value = StudentFunction(self, value._number, value._type_name, name, about)
+                        if name in self.source_of:
+                            value.__student_source__ = self.source_of[name]
+                    names[name] = self.borrowed[name] = value
+        except (CodecError, AttributeError, TypeError) as error:
+            self._violated(error)
+
+    def call(self, function: StudentFunction, args: tuple, kwargs: dict) -> Any:
+        """Call a student's function in the cage; what it raises is raised here."""
+        if function._generation != self.generation:
+            raise StudentProcessEnded("the student's process ended, and with it this function")
+        channel = self.student
+        if channel is None:
+            raise StudentProcessEnded("the student's process has ended")
+        encoder = Encoder(self._refer)
+        try:
+            request = {"call": function._number, "args": encoder.encode(args), "kwargs": encoder.encode(kwargs)}
+        except CodecError as error:
+            raise TypeError(f"a student's function can't be called with this: {error}") from None
+        try:
+            channel.send(request, encoder.buffers)
+            while True:
+                reply, buffers = self._await_reply(channel, "result", "error", "callback", in_test=True)
+                decoder = Decoder(self._resolve, buffers)
+                if "callback" in reply:
+                    self._answer_callback(channel, reply, decoder)
+                elif "error" in reply:
+                    self._raise(function.__name__, reply["error"])
+                else:
+                    result = decoder.decode(reply["result"])
+                    if "changed" in reply:
+                        _write_back((args, kwargs), decoder.decode(reply["changed"]))
+                    return result
+        except PeerGone:
+            self._gone()
+        except CodecError as error:
+            self._violated(error)
+
+    def _refer(self, value: Any) -> Reference:
+        if isinstance(value, Opaque):
+            if value._generation != self.generation:
+                raise StudentProcessEnded("the student's process ended, and with it an object that the test holds")
+            return Reference(value._number, callable(value), value._type_name, mine=True)
+        if callable(value):
+            self.callbacks.append(value)
+            return Reference(len(self.callbacks) - 1, True, "function", mine=False)
+        raise CodecError(f"it holds a {type(value).__name__}, which is not a plain value")
+
+    def _resolve(self, reference: Reference) -> Any:
+        if reference.mine:
+            return self.callbacks[reference.number]
+        type_name = clean_text(reference.type_name)
+        if reference.callable:
+            return StudentFunction(self, reference.number, type_name, "function", {})
+        return Opaque(self.generation, reference.number, type_name)
+
+    def _answer_callback(self, channel: Channel, request: dict, decoder: Decoder) -> None:
+        encoder = Encoder(self._refer)
+        try:
+            number = request["callback"]
+            if type(number) is not int or not 0 <= number < len(self.callbacks):
+                raise CodecError("a callback that was never given")
+            args, kwargs = decoder.decode(request["args"]), decoder.decode(request["kwargs"])
+            result = self.callbacks[number](*args, **kwargs)
+            reply = {"result": encoder.encode(result)}
+        except (CodecError, PeerGone):
+            raise
+        except Exception as error:  # its text may name the test's values, so only its kind crosses
+            encoder.buffers.clear()
+            reply = {"error": type(error).__name__}
+        channel.send(reply, encoder.buffers)
+
+    def _raise(self, function_name: str, error: Any) -> None:
+        try:
+            name, text, frames, ancestors = error
+            name, text = clean_text(name)[:200], clean_text(text)[:20_000]
+            ancestors = [str(ancestor) for ancestor in ancestors]
+            frames = [[clean_text(label), int(line), clean_text(function), clean_text(code)]
+                      for label, line, function, code in frames][-20:]  # fmt: skip
+        except (TypeError, ValueError) as malformed:
+            raise CodecError("a malformed error") from malformed
+        if name in ("KeyboardInterrupt", "SystemExit", "GeneratorExit"):
+            raise StudentProcessEnded(self._why() or f"{function_name} raised {name}")
+        # The nearest exception of Python's own among its ancestors, so that tests can catch it.
+        kind = StudentError
+        for ancestor in [name, *ancestors]:
+            found = getattr(builtins, ancestor, None)
+            if isinstance(found, type) and issubclass(found, Exception):
+                if found not in (Exception, BaseException):
+                    kind = found
+                break
+        try:
+            if kind.__name__ == name:
+                raised = kind(text)
+            else:
+                raised = type(name if name.isidentifier() else "StudentError", (kind,), {})(text)
+        except Exception:  # some, like UnicodeDecodeError, want more than a text
+            raised = StudentError(f"{name}: {text}")
+        if frames:
+            lines = [f"  {label}, line {line}, in {function}\n    {code}" for label, line, function, code in frames]
+            raised.add_note("In the student's code:\n" + "\n".join(lines))
+            _raise_at(raised, *frames[-1])
+        raise raised
+
+    # ---- the student's cells
+
+    def _run_in_cage(self, index: int, cell: dict) -> None:
+        channel = self._student()
+        self._remember_sources(cell["source"])
+        self.ran.append(index)
+        setup = cell["runs"] == "both"
+        try:
+            channel.send({"run": cell["source"], "count": index + 1})
+            while True:
+                reply, _ = channel.receive()
+                if "did" in reply:
+                    return
+                if "output" in reply and not (setup and not _is_error(reply["output"])):
+                    self._keep_students(reply["output"], in_test=False)
+        except PeerGone:
+            self.deadly.add(index)
+            self._gone()
+        except CodecError as error:
+            self.deadly.add(index)
+            self._violated(error)
+
+    def _remember_sources(self, source: str) -> None:
+        """Note the text of the functions that a cell defines: from the notebook, which can't be forged later."""
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+            text = self.shell.transform_cell(source)
+            for statement in ast.parse(text).body:
+                if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                    self.source_of[statement.name] = ast.get_source_segment(text, statement) or ""
+                else:
+                    for node in ast.walk(statement):
+                        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                            self.source_of.pop(node.id, None)
+
+    def _await_reply(self, channel: Channel, *kinds: str, in_test: bool) -> tuple[dict, list[bytearray]]:
+        while True:
+            try:
+                reply, buffers = channel.receive()
+            except PeerGone:
+                self._gone()
+            if any(kind in reply for kind in kinds):
+                return reply, buffers
+            if "output" in reply:
+                self._keep_students(reply["output"], in_test=in_test)
+            else:
+                raise CodecError("an answer to a question that wasn't asked")
+
+    # ---- the student's process
+
+    def _student(self) -> Channel:
+        """The channel to a living student process; a new one runs again what had run in the old."""
+        while self.student is None:
+            if self.refused:
+                raise StudentProcessEnded(self.refused)
+            self._tell(need_student=True)
+            reply, _ = self.worker.receive()
+            if "refused" in reply:
+                self.refused = str(reply["refused"])
+                continue
+            self.student = Channel(socket.socket(fileno=self.worker.receive_descriptor()))
+            self.generation += 1
+            self._replay()
+        return self.student
+
+    def _replay(self) -> None:
+        for index in self.ran:
+            if index in self.deadly:
+                continue
+            self._tell(replay=index)
+            try:
+                self.student.send({"run": self.cells[index]["source"], "count": index + 1})
+                while "did" not in self.student.receive()[0]:
+                    pass
+            except (PeerGone, CodecError):
+                self.deadly.add(index)
+                self._tell(gone=True)
+                self.worker.receive()
+                self.student = None
+                return
+        self._tell(replayed=True)
+
+    def _why(self) -> str:
+        self._tell(why=True)
+        return str(self.worker.receive()[0]["cause"])
+
+    def _gone(self) -> None:
+        self.student = None
+        self._tell(gone=True)
+        raise StudentProcessEnded(str(self.worker.receive()[0]["cause"])) from None
+
+    def _violated(self, error: Exception) -> None:
+        """What arrived is no frame: the student's code writes to the wire itself. There is no way to go on."""
+        self.student = None
+        self._tell(gone=True, violation=str(error))
+        raise StudentProcessEnded(str(self.worker.receive()[0]["cause"])) from None
+
+
+def error_output(name: str, text: str) -> dict:
+    """A notebook output that says that a cell failed."""
+    return {"output_type": "error", "ename": name, "evalue": text, "traceback": [f"{name}: {text}"]}
+
+
+def _is_error(raw: Any) -> bool:
+    return isinstance(raw, dict) and raw.get("output_type") == "error"
+
+
+def _names_in(source: str) -> set[str]:
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return set()
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _raise_at(error: Exception, label: str, line: int, function: str, code: str) -> None:
+    """Raise ``error`` from a frame that shows the student's line, as a traceback in one process would."""
+    line = min(max(line, 1), 10_000)
+    filename = f"<student {next(_serial)}>"
+    lines = ["\n"] * (line - 1) + [code.strip() + "\n"]
+    linecache.cache[filename] = (sum(map(len, lines)), None, lines, filename)
+    body = compile("\n" * (line - 1) + "raise error", filename, "exec")
+    exec(body.replace(co_name=function if function.isidentifier() else "student"), {"error": error})
+
+
+def _write_back(old: Any, new: Any) -> None:
+    """Make the changes that a function made to its arguments in the cage to the arguments here."""
+    if isinstance(old, np.ndarray) and isinstance(new, np.ndarray):
+        if old.shape == new.shape and old.dtype == new.dtype and old.flags.writeable:
+            old[...] = new
+    elif isinstance(old, dict) and isinstance(new, dict):
+        for key in [key for key in old if key not in new]:
+            del old[key]
+        for key, item in new.items():
+            if key in old and _is_container(old[key]) and type(old[key]) is type(item):
+                if isinstance(item, np.ndarray) and (old[key].shape, old[key].dtype) != (item.shape, item.dtype):
+                    old[key] = item
+                else:
+                    _write_back(old[key], item)
+            elif not isinstance(old.get(key), Opaque) and not callable(old.get(key)):
+                old[key] = item
+    elif isinstance(old, list) and isinstance(new, list):
+        if len(old) == len(new):
+            for index, (before, after) in enumerate(zip(old, new, strict=True)):
+                if _is_container(before) and type(before) is type(after):
+                    _write_back(before, after)
+                elif not isinstance(before, Opaque) and not callable(before):
+                    old[index] = after
+        else:
+            old[:] = new
+    elif isinstance(old, tuple) and isinstance(new, tuple):
+        for before, after in zip(old, new, strict=False):
+            _write_back(before, after)
+    elif isinstance(old, np.random.Generator) and isinstance(new, np.random.Generator):
+        if type(old.bit_generator) is type(new.bit_generator):
+            old.bit_generator.state = new.bit_generator.state
+    elif isinstance(old, np.random.RandomState) and isinstance(new, np.random.RandomState):
+        old.set_state(new.get_state())
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, dict, list, tuple, np.random.Generator, np.random.RandomState))
+
+
+def main(connection: socket.socket, shell: NotebookShell) -> None:
+    """Run the notebook that the worker sends."""
+    worker = Channel(connection)
+    try:
+        job, _ = worker.receive()
+        os.chdir(job["folder"])
+        os.environ.update(job["environment"])
+        sys.path[:] = [entry for entry in sys.path if entry not in ("", job["folder"])]
+        Examiner(worker, shell, job).run()
+    except PeerGone:
+        pass

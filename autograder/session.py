@@ -1,0 +1,348 @@
+"""Runs one notebook: gives its cells to an examiner, watches, and ends what must be ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from dataclasses import dataclass, field
+
+from autograder import cage
+from autograder.cage import CageUnavailable, Limits, Walls
+from autograder.codec import Channel, CodecError, PeerGone
+from autograder.examiner import error_output
+from autograder.zygote import Zygote, trial
+
+_TICK = 0.1
+_EXAMINER_MEMORY = 4 * 2**30
+
+
+@dataclass
+class Cell:
+    """A code cell to be run.
+
+    Attributes
+    ----------
+    name : str
+        For messages: the grade_id, or the number of the cell.
+    source : str
+    runs : str
+        ``"cage"``, ``"grader"`` (a test) or ``"both"`` (setup).
+    points : float, optional
+        Of a test.
+    """
+
+    name: str
+    source: str
+    runs: str
+    points: float | None = None
+
+
+@dataclass
+class Ran:
+    """What running a notebook gave.
+
+    Attributes
+    ----------
+    outputs : list
+        For each cell a list of outputs in notebook format.
+    trouble : list of str
+        One sentence for each thing that had to be stopped.
+    seconds : float
+    """
+
+    outputs: list[list[dict]]
+    trouble: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class _Student:
+    """A student's process, seen from outside."""
+
+    def __init__(self, channel: Channel, keeper: int, pid: int) -> None:
+        self.channel = channel
+        self.keeper = keeper
+        self.pid = pid
+        # A descriptor stays with the process, where a number may be another's later.
+        self.handle = os.pidfd_open(pid)
+        self.base = self._own_memory(pid)
+        self.cause = ""
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, OSError):
+            signal.pidfd_send_signal(self.handle, number)
+
+    def end(self, cause: str = "") -> None:
+        self.cause = self.cause or cause
+        self.signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        self.end()
+        self.channel.close()
+        os.close(self.handle)
+
+    @staticmethod
+    def _own_memory(pid: int) -> int:
+        """Bytes of memory of its own, shared memory included."""
+        total = 0
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as file:
+            for line in file:
+                if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:")):
+                    total += int(line.split()[1]) * 1024
+        return total
+
+    def memory(self) -> int:
+        """Bytes that the process and all its children have taken since the start."""
+        total, waiting, seen = 0, [self.pid], 0
+        while waiting and seen < 1000:
+            pid = waiting.pop()
+            seen += 1
+            total += max(0, self._own_memory(pid) - self.base)
+            with contextlib.suppress(OSError):
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    with open(f"/proc/{pid}/task/{task}/children") as file:
+                        waiting += [int(number) for number in file.read().split()]
+        return total
+
+
+class Grader:
+    """Runs notebooks, one after the other, from one warmed process.
+
+    Parameters
+    ----------
+    isolation : str
+        ``"cage"`` or ``"none"``.
+    limits : Limits, optional
+
+    Raises
+    ------
+    CageUnavailable
+        If ``isolation`` is ``"cage"`` and this machine can't build it.
+    """
+
+    def __init__(self, isolation: str = "cage", limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.zygote = Zygote()  # warms up while the cage is tried
+        try:
+            found = trial() if isolation == "cage" else {"mode": "none", "layers": "none"}
+        except CageUnavailable:
+            self.zygote.close()
+            raise
+        self.mode, self.layers = found["mode"], found["layers"]
+
+    def close(self) -> None:
+        """End the warmed process."""
+        self.zygote.close()
+
+    def __enter__(self) -> Grader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(
+        self, cells: list[Cell], files: dict[str, bytes], *, readable: list[str] = (), environment: dict | None = None
+    ) -> Ran:
+        """Run a notebook.
+
+        Parameters
+        ----------
+        cells : list of Cell
+        files : dict
+            Relative path -> content of the submission's files.
+        readable : list of str
+            Files and folders that students' code may read, besides the installation: data.
+        environment : dict, optional
+            Environment variables for the grader's cells, which may name places that students
+            needn't know.
+        """
+        if not self.zygote.alive():
+            self.zygote = Zygote()
+        folder = cage.new_folder(files)
+        try:
+            walls = Walls(folder, [*self.zygote.readable, *map(os.path.abspath, readable)])
+            return _Run(self, cells, walls, dict(environment or {})).run()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Run:
+    """One notebook's run: the state of the watch."""
+
+    def __init__(self, grader: Grader, cells: list[Cell], walls: Walls, environment: dict) -> None:
+        self.grader = grader
+        self.limits = grader.limits
+        self.cells = cells
+        self.walls = walls
+        self.environment = environment
+        self.outputs: list[list[dict] | None] = [None] * len(cells)
+        self.trouble: list[str] = []
+        self.student: _Student | None = None
+        self.students = 0
+        self.deadly: set[int] = set()
+        self.current = -1
+        self.replaying = False
+        self.begun = self.start = time.monotonic()
+        self.warned = 0  # 1: interrupted, 2: ended, 3: the examiner too
+
+    def run(self) -> Ran:
+        examiners = 0
+        try:
+            while None in self.outputs:
+                if examiners > self.limits.restarts or self._time_left() <= 0:
+                    break
+                examiners += 1
+                self._examine()
+        finally:
+            self._drop_student()
+        for index, outputs in enumerate(self.outputs):
+            if outputs is None:
+                text = f"not run: the notebook took longer than {self.limits.notebook_seconds:g} s"
+                self.outputs[index] = [error_output("NotRun", text)]
+        if any(output.get("ename") == "NotRun" for outputs in self.outputs for output in outputs):
+            self.trouble.append(f"the notebook took longer than {self.limits.notebook_seconds:g} s and was ended")
+        return Ran(self.outputs, list(dict.fromkeys(self.trouble)), time.monotonic() - self.start)
+
+    def _time_left(self) -> float:
+        return self.limits.notebook_seconds - (time.monotonic() - self.start)
+
+    def _label(self, index: int) -> str:
+        return f"cell {self.cells[index].name}" if 0 <= index < len(self.cells) else "a cell"
+
+    def _examine(self) -> None:
+        """Have one examiner run the cells that are left; it may not reach the last."""
+        cells = [
+            {
+                "source": cell.source, "runs": cell.runs, "points": cell.points,
+                "done": self.outputs[index] is not None, "deadly": index in self.deadly,
+            }
+            for index, cell in enumerate(self.cells)
+        ]  # fmt: skip
+        self.examiner, examiner_pid = self.grader.zygote.fork(role="examiner", memory=_EXAMINER_MEMORY)
+        handle = os.pidfd_open(examiner_pid)
+        self.begun, self.warned, self.replaying = time.monotonic(), 0, True
+        try:
+            job = {
+                "cells": cells, "output": self.limits.output, "environment": self.environment,
+                "folder": os.path.join(self.walls.folder, "files"),
+            }  # fmt: skip
+            self.examiner.send(job)
+            while True:
+                try:
+                    event, _ = self.examiner.receive(timeout=_TICK)
+                except TimeoutError:
+                    self._watch(handle)
+                    continue
+                if self._answer(event):
+                    return
+        except (PeerGone, CodecError):
+            # The examiner is gone: ended for the time a test took, or for memory.
+            if 0 <= self.current < len(self.cells) and self.outputs[self.current] is None:
+                cause = f"the test took longer than {self.limits.cell_seconds:g} s" if self.warned else "the test ended"
+                self.outputs[self.current] = [error_output("TestEnded", cause)]
+                self.trouble.append(f"{self._label(self.current)}: {cause}")
+                if self.cells[self.current].runs != "grader":
+                    self.deadly.add(self.current)
+        finally:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+            os.close(handle)
+            self.examiner.close()
+            self._drop_student()
+
+    def _answer(self, event: dict) -> bool:
+        """Do what the examiner's event asks for; True if it was the last."""
+        if "begin" in event:
+            self.current, self.replaying = event["begin"], False
+            self.begun, self.warned = time.monotonic(), 0
+        elif "replay" in event:
+            self.replaying = True
+            self.begun, self.warned = time.monotonic(), 0
+            self.current_replay = event["replay"]
+        elif "replayed" in event:
+            self.replaying = False
+            self.begun, self.warned = time.monotonic(), 0
+        elif "end" in event:
+            self.outputs[event["end"]] = event["outputs"]
+        elif "why" in event:
+            self.examiner.send({"cause": self._interruption() if self.warned else ""})
+        elif "gone" in event:
+            self.examiner.send({"cause": self._students_end(event.get("violation"))})
+        elif "need_student" in event:
+            self._give_student()
+        return "done" in event
+
+    def _interruption(self) -> str:
+        return f"took longer than {self.limits.cell_seconds:g} s and was interrupted"
+
+    def _students_end(self, violation: str | None) -> str:
+        """Why the student's process has ended, as the end of a sentence; noted as trouble."""
+        cause = self.student.cause if self.student else ""
+        if violation:
+            cause = f"wrote to the connection with the grader ({violation}) and was ended"
+        if not cause:
+            cause = "ended the student's process"
+        self._drop_student()
+        index = self.current
+        if self.replaying:
+            index = self.current_replay
+            self.deadly.add(index)
+        elif 0 <= index and self.cells[index].runs != "grader":
+            self.deadly.add(index)
+        self.trouble.append(f"{self._label(index)} {cause}")
+        return cause
+
+    def _give_student(self) -> None:
+        if self.students > self.limits.restarts:
+            self.examiner.send({"refused": f"not run: the student's process had to be ended {self.students} times"})
+            return
+        self._drop_student()
+        self.students += 1
+        channel, keeper = self.grader.zygote.fork(
+            role="student", mode=self.grader.mode, limits=self.limits.as_json(),
+            folder=self.walls.folder, readable=self.walls.readable,
+        )  # fmt: skip
+        try:
+            announced, _ = channel.receive(timeout=30)
+            if "pid" not in announced:
+                raise CageUnavailable(f"The cage could not be built: {announced.get('failed')}")
+            self.student = _Student(channel, keeper, announced["pid"])
+            answer, _ = channel.receive(timeout=30)
+            if "ready" not in answer:
+                raise CageUnavailable(f"The cage could not be built: {answer.get('failed')}")
+        except (PeerGone, TimeoutError, CodecError, ProcessLookupError) as error:
+            raise CageUnavailable("The cage could not be built: its process ended.") from error
+        self.examiner.send_with_descriptor({"student": True}, channel.connection.fileno())
+
+    def _drop_student(self) -> None:
+        if self.student is not None:
+            self.student.close()
+            self.student = None
+
+    def _watch(self, examiner: int) -> None:
+        """Called every tenth of a second while nothing is heard."""
+        now = time.monotonic()
+        student = self.student
+        if student is not None and student.memory() > self.limits.memory:
+            student.end(f"took more than {self.limits.memory // 2**20} MiB of memory and was ended")
+        limit = min(self.limits.cell_seconds, self.limits.notebook_seconds - (self.begun - self.start))
+        late = now - self.begun - max(limit, 0)
+        if late <= 0:
+            return
+        grace = self.limits.grace_seconds
+        if self.warned == 0:
+            self.warned = 1
+            if student is not None:
+                student.signal(signal.SIGINT)
+                if not self.replaying:
+                    self.trouble.append(f"{self._label(self.current)} {self._interruption()}")
+        elif self.warned == 1 and late > grace:
+            self.warned = 2
+            if student is not None:
+                student.end("took too long, ignored the interrupt and was ended")
+        elif self.warned == 2 and late > 2 * grace:
+            self.warned = 3
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(examiner, signal.SIGKILL)

@@ -1,0 +1,202 @@
+"""The warmed process from which examiners and caged students are forked.
+
+It imports what notebooks import, once, and then only forks. It never sees a submission, a
+test or a gradebook, so a process forked from it holds none of them either. Whoever started
+it sends requests over a socket; when that is closed, it ends, and its children with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+from autograder import cage, linux
+from autograder.codec import Channel, PeerGone
+
+#: What the notebooks import; one that is missing here is imported by the cell that needs it.
+WARM = (
+    "numpy", "matplotlib.pyplot", "torch", "sympy", "IPython", "ipywidgets", "tqdm.auto", "PIL.Image",
+    "matplotlib_inline.backend_inline", "json", "inspect", "asyncio", "pathlib", "time", "random", "math",
+)  # fmt: skip
+#: The whole environment of the zygote and of every process forked from it.
+ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "NBGRADER_EXECUTION": "autograde",
+    "NO_COLOR": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    # One thread each: the workers share the processors already.
+    **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "BLIS")},
+}
+
+
+def _warm_up() -> None:
+    for name in WARM:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    with contextlib.suppress(ImportError):
+        import course_utils
+
+        for module in pkgutil.walk_packages(course_utils.__path__, "course_utils."):
+            with contextlib.suppress(Exception):
+                importlib.import_module(module.name)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+def _examiner(connection: socket.socket, request: dict, shell: object) -> None:
+    from autograder import examiner
+
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    cage.close_descriptors({connection.fileno()})
+    with open("/proc/self/statm") as file:
+        size = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    bound = size + request["memory"]
+    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    examiner.main(connection, shell)
+
+
+def _student(connection: socket.socket, request: dict, shell: object) -> None:
+    from autograder import student
+
+    channel = Channel(connection)
+    limits = cage.Limits(**request["limits"])
+    walls = cage.Walls(request["folder"], request["readable"])
+    inner = connection.dup()
+
+    def run() -> None:
+        inner_channel = Channel(inner)
+        inner_channel.send({"ready": True})
+        # As in a kernel, a module in the submission's folder can be imported.
+        sys.path[:] = ["", *[entry for entry in sys.path if entry]]
+        student.main(inner, shell, limits.output)
+
+    cage.lock_up(
+        request["mode"], walls, limits, run=run, failed=lambda reason: channel.send({"failed": reason}),
+        announce=lambda pid: channel.send({"pid": pid}), keep={inner.fileno(), connection.fileno()},
+    )  # fmt: skip
+
+
+def main(descriptor: int) -> None:
+    """Fork a process for each request until the connection is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started the grading
+    connection = socket.socket(fileno=descriptor)
+    channel = Channel(connection)
+    _warm_up()
+    from autograder import codec, examiner, student  # noqa: F401 - so that the forked processes have them
+    from autograder.shell import new_shell, warm_up
+
+    shell = new_shell()
+    warm_up(shell)
+    # Finds the C library, for which it would start programs in the cage.
+    with contextlib.suppress(OSError):
+        cage.landlockpy.abi_version()
+    gc.collect()
+    gc.freeze()  # a collection in a forked process would copy every page
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    channel.send({"ready": True, "readable": cage.installation()})
+    with contextlib.suppress(PeerGone):
+        while True:
+            request, _ = channel.receive()
+            given = channel.receive_descriptor()
+            pid = os.fork()
+            if pid == 0:
+                _become(request, given, connection, shell)
+            os.close(given)
+            channel.send({"pid": pid})
+
+
+def _become(request: dict, given: int, connection: socket.socket, shell: object) -> None:
+    """In the forked process: play the role that is asked for. Doesn't return."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.setsid()
+        connection.close()
+        role = {"examiner": _examiner, "student": _student}[request["role"]]
+        role(socket.socket(fileno=given), request, shell)
+    except BaseException:
+        with contextlib.suppress(BaseException):
+            traceback.print_exc(file=sys.__stderr__)
+    finally:
+        os._exit(0)
+
+
+class Zygote:
+    """Starts the warmed process and asks it for forks.
+
+    Attributes
+    ----------
+    readable : list of str
+        The installation, for :class:`autograder.cage.Walls`.
+    """
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        root = str(Path(__file__).resolve().parent.parent)
+        paths = [root, *(entry for entry in sys.path if entry and entry != os.getcwd())]
+        code = f"import sys; sys.path[:] = {list(dict.fromkeys(paths))!r}; from autograder.zygote import main; main({theirs.fileno()})"
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-c", code], env=dict(ENVIRONMENT, HOME=os.path.expanduser("~")),
+            pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, cwd="/",
+        )  # fmt: skip
+        theirs.close()
+        self.channel = Channel(ours)
+        self._readable: list[str] | None = None
+
+    @property
+    def readable(self) -> list[str]:
+        """Waits until the process is warm."""
+        if self._readable is None:
+            message, _ = self.channel.receive(timeout=300)
+            self._readable = message["readable"]
+        return self._readable
+
+    def fork(self, **request: object) -> tuple[Channel, int]:
+        """A channel to a new process, and its id."""
+        _ = self.readable
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.channel.send_with_descriptor(request, theirs.fileno())
+        message, _ = self.channel.receive(timeout=60)
+        return Channel(ours), message["pid"]
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process.poll() is None
+
+    def close(self) -> None:
+        """End the process and all that it forked."""
+        self.channel.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=2)
+        self.process.kill()
+        self.process.wait()
+
+
+def trial() -> dict:
+    """Which cage this machine allows, found in a process of its own; see :func:`autograder.cage.trial`."""
+    root = str(Path(__file__).resolve().parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-m", "autograder.cage"], cwd=root, capture_output=True, text=True, timeout=60, check=False
+    )
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        raise cage.CageUnavailable(f"The cage could not be tried: {done.stderr.strip()[-500:]}") from None
+    if "error" in found:
+        raise cage.CageUnavailable(found["error"])
+    return found
