@@ -6,22 +6,26 @@ the mistake has a free factor, from the values that the student got. A rule fire
 its hypothesis reproduces what the student got to round-off, and differs clearly from the
 expected values: a wrong guess is worse than none.
 
-Names that a check may put into ``known`` (all optional):
+Names that a check may put into ``known`` (all optional; a rule whose names are missing
+stays silent):
 
-============  ===============  =========================================================
-``quantity``  str              name of the value compared
-``N``         int              number of samples
-``reg``       float            strength of the regularisation
-``weight``    (m, n) array     the matrix whose gradient is compared
-``bias``      (n,) array       the bias that the value contains, or whose gradient it is
-``weights``   list of arrays   every regularised matrix (for a loss)
-``biases``    list of arrays   the biases, which aren't regularised (for a loss)
-``before``    (N, n) array     input of the elementwise function that gives the value
-``upstream``  (N, n) array     gradient that arrives at an elementwise function
-``data``      array            the value without regularisation
-``onehot``    (N, K) array     the matrix Delta of the true classes
-``features``  (N, m) array     left factor of a product, the rows that enter a layer
-============  ===============  =========================================================
+=================  ===============  ====================================================
+``quantity``       str              name of the value compared
+``N``              int              number of samples
+``reg``            float            strength of the regularisation
+``weight``         (m, n) array     the matrix whose gradient is compared
+``symbol``         str              its name
+``bias``           (n,) array       the bias that the value contains, or whose gradient it is
+``weights``        list of arrays   every regularised matrix (for a loss)
+``biases``         list of arrays   the biases, which aren't regularised (for a loss)
+``before``         (N, n) array     input of the function that gives the value
+``upstream``       (N, n) array     gradient that arrives at an elementwise function
+``upstream_rows``  (N, n) array     the rows whose sum is expected
+``data``           float            the loss without regularisation
+``logits``         (N, K) array     the logits of which the loss is taken
+``labels``         (N,) int array   their true classes
+``onehot``         (N, K) array     the matrix Delta of the true classes
+=================  ===============  ====================================================
 """
 
 from __future__ import annotations
@@ -35,20 +39,34 @@ Hypothesis = Callable[[np.ndarray, np.ndarray, Mapping[str, Any]], "np.ndarray |
 
 
 class Rule(NamedTuple):
-    """One recognisable mistake: ``values(got, expected, known)`` is what it would give."""
+    """One recognisable mistake.
+
+    Attributes
+    ----------
+    name : str
+    sentence : str
+        What the student reads; ``{N}``, ``{reg}`` and the like are filled in from ``known``.
+    values : callable
+        ``values(got, expected, known)`` is what the mistake would give, or None where it
+        doesn't apply.
+    exact : bool
+        Whether the hypothesis must equal what the student got in every bit, however small
+        its distance to the expected values (for rounded results).
+    """
 
     name: str
     sentence: str
     values: Hypothesis
+    exact: bool = False
 
 
 #: Every rule, in the order in which they are tried: the specific before the general.
 RULES: list[Rule] = []
 
 
-def _rule(sentence: str) -> Callable[[Hypothesis], Hypothesis]:
+def _rule(sentence: str, *, exact: bool = False) -> Callable[[Hypothesis], Hypothesis]:
     def register(values: Hypothesis) -> Hypothesis:
-        RULES.append(Rule(values.__name__, sentence, values))
+        RULES.append(Rule(values.__name__, sentence, values, exact))
         return values
 
     return register
@@ -69,7 +87,7 @@ def probable_cause(got: Any, expected: Any, known: Mapping[str, Any], tolerance:
         explains must be a thousand times larger than that.
     """
     rule = find_rule(got, expected, known, tolerance)
-    return rule.sentence.format_map(_Readable(known)) if rule else None
+    return rule.sentence.format_map(_Readable({"symbol": "W", **known})) if rule else None
 
 
 def find_rule(got: Any, expected: Any, known: Mapping[str, Any], tolerance: float) -> Rule | None:
@@ -82,9 +100,13 @@ def find_rule(got: Any, expected: Any, known: Mapping[str, Any], tolerance: floa
         with np.errstate(all="ignore"):
             try:
                 hypothesis = rule.values(got, expected, known)
-            except (KeyError, ValueError):  # a name isn't known here, or shapes don't conform
+            except (KeyError, ValueError, IndexError):  # a name isn't known here, or shapes don't conform
                 continue
-        if hypothesis is not None and _explains(np.asarray(hypothesis), got, expected, tolerance):
+        if hypothesis is None:
+            continue
+        if rule.exact and np.array_equal(hypothesis, got) and not np.array_equal(got, expected):
+            return rule
+        if not rule.exact and _explains(np.asarray(hypothesis), got, expected, tolerance):
             return rule
     return None
 
@@ -124,103 +146,321 @@ def _fitted(got: np.ndarray, expected: np.ndarray, direction: np.ndarray) -> flo
 # --- The forward pass -----------------------------------------------------------------
 
 
+def _is_relu(known: Mapping[str, Any]) -> bool:
+    return known["quantity"] in ("a2", "relu(z)")
+
+
+def _is_affine(known: Mapping[str, Any]) -> bool:
+    return known["quantity"] in ("z2", "z3")
+
+
+def _is_softmax(known: Mapping[str, Any]) -> bool:
+    return known["quantity"] in ("a3", "softmax(z)")
+
+
 @_rule("the bias is missing: add it to every row of the product.")
 def bias_missing(got, expected, known):
-    return expected - known["bias"] if known["quantity"] in ("z2", "z3") else None
+    return expected - known["bias"] if _is_affine(known) else None
 
 
 @_rule("the bias is added twice.")
 def bias_added_twice(got, expected, known):
-    return expected + known["bias"] if known["quantity"] in ("z2", "z3") else None
+    return expected + known["bias"] if _is_affine(known) else None
 
 
 @_rule("the bias is subtracted where it should be added.")
 def bias_subtracted(got, expected, known):
-    return expected - 2 * np.asarray(known["bias"]) if known["quantity"] in ("z2", "z3") else None
+    return expected - 2 * np.asarray(known["bias"]) if _is_affine(known) else None
 
 
-@_rule("the ReLU isn't applied: negative values are still there.")
-def relu_missing(got, expected, known):
-    return known["before"] if known["quantity"] in ("a2", "relu(z)") else None
+@_rule("the ReLU is applied to z3 as well; the logits of the last layer stay as they are.")
+def relu_on_logits(got, expected, known):
+    return np.maximum(expected, 0.0) if known["quantity"] == "z3" else None
 
 
-@_rule("this is the absolute value; the ReLU sets negative values to zero.")
-def absolute_value(got, expected, known):
-    return np.abs(known["before"]) if known["quantity"] in ("a2", "relu(z)") else None
-
-
-@_rule("this is a step function (0 or 1); the ReLU keeps the positive values themselves.")
-def relu_step(got, expected, known):
-    return (np.asarray(known["before"]) > 0) * 1.0 if known["quantity"] in ("a2", "relu(z)") else None
-
-
-@_rule("the negative values are kept and the positive ones set to zero: the comparison is the wrong way round.")
-def relu_of_the_wrong_sign(got, expected, known):
-    return np.minimum(known["before"], 0.0) if known["quantity"] in ("a2", "relu(z)") else None
-
-
-@_rule("negative values aren't set to zero but scaled: this is a leaky ReLU.")
-def leaky_relu(got, expected, known):
-    if known["quantity"] not in ("a2", "relu(z)"):
-        return None
-    negative = np.minimum(known["before"], 0.0)
-    return expected + (_fitted(got, expected, negative) or 0.0) * negative
-
-
-@_rule("z2 holds the values after the ReLU: relu has changed its argument in place, so work on a copy.")
+@_rule("z2 holds the values after the ReLU: keep z2 and a2 apart, and don't let relu change z2 in place.")
 def overwritten_by_relu(got, expected, known):
     return np.maximum(expected, 0.0) if known["quantity"] == "z2" else None
 
 
+@_rule("z3 holds the probabilities: keep both, z3 before and a3 after the softmax.")
+def overwritten_by_softmax(got, expected, known):
+    return _row_softmax(expected) if known["quantity"] == "z3" else None
+
+
+@_rule("z3 has lost the largest logit of each row: softmax subtracts it in place, from z3 itself. Work on a new array.")
+def shifted_in_place(got, expected, known):
+    return expected - expected.max(axis=1, keepdims=True) if known["quantity"] == "z3" else None
+
+
+@_rule("the ReLU isn't applied: negative values are still there.")
+def relu_missing(got, expected, known):
+    return known["before"] if _is_relu(known) else None
+
+
+@_rule("this is the absolute value; the ReLU sets negative values to zero.")
+def absolute_value(got, expected, known):
+    return np.abs(known["before"]) if _is_relu(known) else None
+
+
+@_rule("this is a step function (0 or 1); the ReLU keeps the positive values themselves.")
+def relu_step(got, expected, known):
+    return (np.asarray(known["before"]) > 0) * 1.0 if _is_relu(known) else None
+
+
+@_rule("the negative values are kept and the positive ones set to zero: the comparison is the wrong way round.")
+def relu_of_the_wrong_sign(got, expected, known):
+    return np.minimum(known["before"], 0.0) if _is_relu(known) else None
+
+
+@_rule("negative values aren't set to zero but scaled: this is a leaky ReLU.")
+def leaky_relu(got, expected, known):
+    if not _is_relu(known):
+        return None
+    negative = np.minimum(known["before"], 0.0)
+    slope = _fitted(got, expected, negative)
+    return None if slope is None else expected + slope * negative
+
+
+@_rule("values above 1 are cut off; the ReLU has no upper limit.")
+def relu_cut_off_at_1(got, expected, known):
+    return np.minimum(expected, 1.0) if _is_relu(known) else None
+
+
+@_rule("values above 6 are cut off; the ReLU has no upper limit.")
+def relu_cut_off_at_6(got, expected, known):
+    return np.minimum(expected, 6.0) if _is_relu(known) else None
+
+
+@_rule("this is the sigmoid function; the ReLU is asked.")
+def sigmoid_for_relu(got, expected, known):
+    return 1 / (1 + np.exp(-np.asarray(known["before"], dtype=np.float64))) if _is_relu(known) else None
+
+
+@_rule("this is the hyperbolic tangent; the ReLU is asked.")
+def tanh_for_relu(got, expected, known):
+    return np.tanh(known["before"]) if _is_relu(known) else None
+
+
+@_rule("this is the softplus function log(1 + exp(z)); the ReLU is asked.")
+def softplus_for_relu(got, expected, known):
+    return np.logaddexp(0.0, known["before"]) if _is_relu(known) else None
+
+
 @_rule("the softmax is taken over the wrong axis: the columns sum to 1, but each row should.")
 def softmax_over_columns(got, expected, known):
-    exponentials = _exponentials(expected, known)
+    exponentials = _exponentials(known)
     return exponentials / exponentials.sum(axis=0, keepdims=True)
 
 
 @_rule("the softmax is normalised by the sum over all entries; each row should sum to 1 by itself.")
 def softmax_over_everything(got, expected, known):
-    exponentials = _exponentials(expected, known)
+    exponentials = _exponentials(known)
     return exponentials / exponentials.sum()
 
 
 @_rule("the softmax is applied twice.")
 def softmax_twice(got, expected, known):
-    if not _is_probabilities(known):
-        return None
-    exponentials = np.exp(expected)
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    return _row_softmax(expected) if _is_softmax(known) else None
 
 
 @_rule("the exponentials aren't divided by the sum of their row.")
 def softmax_not_normalised(got, expected, known):
-    if not _is_probabilities(known) or got.shape != expected.shape or expected.shape[1] < 3:
-        return None
-    return expected * (got.sum(axis=1, keepdims=True) / expected.sum(axis=1, keepdims=True))
+    exponentials = _exponentials(known)
+    before = np.asarray(known["before"], dtype=np.float64)
+    # Whatever was subtracted from the logits first: nothing, or the largest one.
+    for largest in (0.0, before.max(axis=1, keepdims=True), before.max()):
+        candidate = np.exp(before - largest)
+        if candidate.shape == got.shape and np.allclose(candidate, got, rtol=1e-9, atol=0.0):
+            return candidate
+    return exponentials
+
+
+@_rule("the exponentials are divided by the largest one of their row; they should be divided by the row's sum.")
+def softmax_divided_by_largest(got, expected, known):
+    return expected / expected.max(axis=1, keepdims=True) if _is_softmax(known) and expected.ndim == 2 else None
+
+
+@_rule("the logits are divided by the sum of their row without taking exponentials first.")
+def softmax_without_exponential(got, expected, known):
+    before = np.asarray(known["before"], dtype=np.float64)
+    return before / before.sum(axis=1, keepdims=True) if _is_softmax(known) else None
+
+
+@_rule("the exponentials are those of -z: the sign of the logits is wrong.")
+def softmax_of_the_wrong_sign(got, expected, known):
+    return _row_softmax(-np.asarray(known["before"], dtype=np.float64)) if _is_softmax(known) else None
+
+
+@_rule("the powers have base 2; the exponential function has base e.")
+def softmax_base_2(got, expected, known):
+    return _row_softmax(np.log(2.0) * np.asarray(known["before"])) if _is_softmax(known) else None
+
+
+@_rule("this is the sigmoid of each logit; in a softmax every row sums to 1.")
+def sigmoid_for_softmax(got, expected, known):
+    return 1 / (1 + np.exp(-np.asarray(known["before"], dtype=np.float64))) if _is_softmax(known) else None
 
 
 @_rule("these are the logarithms of the probabilities.")
 def log_probabilities(got, expected, known):
-    return np.log(expected) if _is_probabilities(known) else None
+    return np.log(expected) if _is_softmax(known) else None
+
+
+@_rule("this is 1 at each row's largest logit and 0 elsewhere; the softmax gives probabilities.")
+def softmax_as_largest(got, expected, known):
+    if not _is_softmax(known) or expected.ndim != 2:
+        return None
+    return (expected == expected.max(axis=1, keepdims=True)) * 1.0
 
 
 @_rule("these are the logits; the softmax isn't applied.")
 def softmax_missing(got, expected, known):
-    return known["before"] if _is_probabilities(known) else None
+    return known["before"] if _is_softmax(known) else None
 
 
-def _is_probabilities(known: Mapping[str, Any]) -> bool:
-    return known["quantity"] in ("a3", "softmax(z)")
-
-
-def _exponentials(expected: np.ndarray, known: Mapping[str, Any]) -> np.ndarray:
-    if not _is_probabilities(known):
+def _exponentials(known: Mapping[str, Any]) -> np.ndarray:
+    if not _is_softmax(known):
         raise KeyError("before")
     before = np.asarray(known["before"], dtype=np.float64)
     return np.exp(before - before.max())
 
 
-# --- The loss -------------------------------------------------------------------------
+def _row_softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+# --- The loss: its data term ----------------------------------------------------------
+
+
+@_rule("this is one value for each sample; the loss is their mean.")
+def loss_per_sample(got, expected, known):
+    own = -_log_probabilities(known)[np.arange(known["N"]), known["labels"]]
+    return own + (expected - known["data"]) if expected.ndim == 0 else None
+
+
+@_rule("the cross-entropy is summed over the samples; it is their mean: divide by N.")
+def loss_summed(got, expected, known):
+    return _with_data(expected, known, known["N"] * known["data"])
+
+
+@_rule("the cross-entropy is divided by N twice.")
+def loss_averaged_twice(got, expected, known):
+    return _with_data(expected, known, known["data"] / known["N"])
+
+
+@_rule("the cross-entropy is divided by N * K, the number of all entries; divide by the number of samples.")
+def loss_averaged_over_entries(got, expected, known):
+    return _with_data(expected, known, known["data"] / np.shape(known["logits"])[1])
+
+
+@_rule("the sign of the cross-entropy is wrong: it is the mean of -log p.")
+def loss_sign(got, expected, known):
+    return _with_data(expected, known, -known["data"])
+
+
+@_rule("the cross-entropy has a factor 1/2, which doesn't belong there.")
+def loss_halved(got, expected, known):
+    return _with_data(expected, known, known["data"] / 2)
+
+
+@_rule("the logarithm has base 2; the natural one is asked.")
+def logarithm_base_2(got, expected, known):
+    return _with_data(expected, known, known["data"] / np.log(2.0))
+
+
+@_rule("the logarithm has base 10; the natural one is asked.")
+def logarithm_base_10(got, expected, known):
+    return _with_data(expected, known, known["data"] / np.log(10.0))
+
+
+@_rule("the logarithm is missing: this is minus the mean probability of the true class.")
+def logarithm_missing(got, expected, known):
+    return _with_data(expected, known, -np.mean(_of_true_class(np.exp(_log_probabilities(known)), known)))
+
+
+@_rule("the logarithm is missing: this is the mean of 1 - p.")
+def one_minus_probability(got, expected, known):
+    return _with_data(expected, known, np.mean(1 - _of_true_class(np.exp(_log_probabilities(known)), known)))
+
+
+@_rule("this is the hinge loss (max(0, z_k - z_y + 1) summed); the cross-entropy is asked.")
+def hinge_loss(got, expected, known):
+    logits = np.asarray(known["logits"], dtype=np.float64)
+    margins = np.maximum(0.0, logits - _of_true_class(logits, known)[:, None] + 1.0)
+    return _with_data(expected, known, (margins.sum() - len(logits)) / len(logits))
+
+
+@_rule("this is a sum of squared differences between probabilities and Delta; the cross-entropy is asked.")
+def squared_error(got, expected, known):
+    probabilities = np.exp(_log_probabilities(known))
+    squares = np.square(probabilities - np.eye(probabilities.shape[1])[known["labels"]]).sum()
+    # As a sum, a mean over samples or over entries, and with or without 1/2.
+    for divisor in (1, len(probabilities), probabilities.size, 2, 2 * len(probabilities), 2 * probabilities.size):
+        candidate = _with_data(expected, known, squares / divisor)
+        if got.shape == candidate.shape and np.isclose(candidate, got, rtol=1e-9, atol=0.0):
+            return candidate
+    return None
+
+
+@_rule("the logarithms of all classes are summed; only the true class of each sample counts.")
+def every_class_counted(got, expected, known):
+    return _with_data(expected, known, -_log_probabilities(known).sum() / known["N"])
+
+
+@_rule("the largest probability of each row is taken; the one of the true class is asked.")
+def largest_class_taken(got, expected, known):
+    return _with_data(expected, known, -_log_probabilities(known).max(axis=1).mean())
+
+
+@_rule("the softmax is applied twice: give the cross-entropy the logits z3, not the probabilities a3.")
+def loss_of_probabilities(got, expected, known):
+    twice = _row_softmax(np.exp(_log_probabilities(known)))
+    return _with_data(expected, known, -np.log(_of_true_class(twice, known)).mean())
+
+
+@_rule("the softmax inside the loss is taken over the wrong axis: each row of probabilities should sum to 1.")
+def loss_over_columns(got, expected, known):
+    logits = np.asarray(known["logits"], dtype=np.float64).T
+    columns = (logits - logits.max(axis=1, keepdims=True)).T
+    columns = columns - np.log(np.exp(columns).sum(axis=0))
+    return _with_data(expected, known, -_of_true_class(columns, known).mean())
+
+
+@_rule("the logits' own values are missing: log sum exp(z) alone isn't the cross-entropy, z_y is to be subtracted.")
+def true_logit_missing(got, expected, known):
+    logits = np.asarray(known["logits"], dtype=np.float64)
+    return _with_data(expected, known, known["data"] + _of_true_class(logits, known).mean())
+
+
+@_rule("only the logit of the true class is there: log sum exp(z) is to be added.")
+def log_sum_missing(got, expected, known):
+    logits = np.asarray(known["logits"], dtype=np.float64)
+    return _with_data(expected, known, -_of_true_class(logits, known).mean())
+
+
+@_rule("only the first sample counts; the loss is the mean over all of them.")
+def first_sample_only(got, expected, known):
+    return _with_data(expected, known, -_of_true_class(_log_probabilities(known), known)[0])
+
+
+def _with_data(expected: np.ndarray, known: Mapping[str, Any], data: Any) -> np.ndarray:
+    """The loss whose data term is ``data`` instead, the regularisation being right."""
+    return np.asarray(data + (expected - known["data"]))
+
+
+def _of_true_class(values: np.ndarray, known: Mapping[str, Any]) -> np.ndarray:
+    return values[np.arange(len(values)), known["labels"]]
+
+
+def _log_probabilities(known: Mapping[str, Any]) -> np.ndarray:
+    logits = np.asarray(known["logits"], dtype=np.float64)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+# --- The loss: its regularisation -----------------------------------------------------
 
 
 @_rule("the regularisation is missing.")
@@ -241,6 +481,11 @@ def regularisation_twice(got, expected, known):
 @_rule("the regularisation is divided by the number of samples; it isn't part of the mean.")
 def regularisation_averaged(got, expected, known):
     return known["data"] + (expected - known["data"]) / known["N"] if known["reg"] else None
+
+
+@_rule("the regularisation is divided by 2 N; it isn't part of the mean, and has no factor 1/2.")
+def regularisation_averaged_and_halved(got, expected, known):
+    return known["data"] + (expected - known["data"]) / (2 * known["N"]) if known["reg"] else None
 
 
 @_rule("the regularisation is subtracted.")
@@ -278,6 +523,21 @@ def absolute_weights(got, expected, known):
     return known["data"] + known["reg"] * sum(np.abs(weight).sum() for weight in known["weights"])
 
 
+@_rule("the weights are summed without being squared.")
+def weights_not_squared(got, expected, known):
+    return known["data"] + known["reg"] * sum(np.sum(weight) for weight in known["weights"])
+
+
+@_rule("the sum of the weights is squared; each weight is squared before the sum.")
+def square_of_sum(got, expected, known):
+    return known["data"] + known["reg"] * sum(np.square(np.sum(weight)) for weight in known["weights"])
+
+
+@_rule("reg itself is squared.")
+def strength_squared(got, expected, known):
+    return known["data"] + known["reg"] * (expected - known["data"]) if known["reg"] not in (0, 1) else None
+
+
 @_rule("reg is ignored: the weights' squares are added without it.")
 def regularisation_without_strength(got, expected, known):
     return known["data"] + _squares(known["weights"]) if known["reg"] != 1 else None
@@ -288,29 +548,9 @@ def mean_of_squares(got, expected, known):
     return known["data"] + known["reg"] * sum(np.mean(np.square(weight)) for weight in known["weights"])
 
 
-@_rule("the cross-entropy is summed over the samples; it is their mean: divide by N.")
-def loss_summed(got, expected, known):
-    return known["N"] * np.asarray(known["data"]) + (expected - known["data"])
-
-
-@_rule("the cross-entropy is divided by N twice.")
-def loss_averaged_twice(got, expected, known):
-    return np.asarray(known["data"]) / known["N"] + (expected - known["data"])
-
-
-@_rule("the sign of the cross-entropy is wrong: it is the mean of -log p.")
-def loss_sign(got, expected, known):
-    return -np.asarray(known["data"]) + (expected - known["data"])
-
-
-@_rule("the logarithm has base 2; the natural one is asked.")
-def logarithm_base_2(got, expected, known):
-    return np.asarray(known["data"]) / np.log(2.0) + (expected - known["data"])
-
-
-@_rule("the logarithm has base 10; the natural one is asked.")
-def logarithm_base_10(got, expected, known):
-    return np.asarray(known["data"]) / np.log(10.0) + (expected - known["data"])
+@_rule("the cross-entropy is missing: this is the regularisation alone.")
+def data_loss_missing(got, expected, known):
+    return expected - known["data"] if known["reg"] else None
 
 
 # --- The backward pass ----------------------------------------------------------------
@@ -343,12 +583,18 @@ def gradient_regularisation_averaged(got, expected, known):
 
 @_rule("the biases aren't regularised, but this gradient is.")
 def gradient_of_regularised_bias(got, expected, known):
-    return expected + 2 * known["reg"] * known["bias"] if known["reg"] else None
+    return expected + 2 * known["reg"] * known["bias"] if known["reg"] and not _is_affine(known) else None
 
 
 @_rule("the biases aren't regularised, but this gradient is (and without the factor 2).")
 def gradient_of_regularised_bias_halved(got, expected, known):
-    return expected + known["reg"] * known["bias"] if known["reg"] else None
+    return expected + known["reg"] * known["bias"] if known["reg"] and not _is_affine(known) else None
+
+
+@_rule("the derivative of {symbol}^2 is 2 * {symbol}: the regularisation's gradient holds the squares.")
+def gradient_of_squares_not_derived(got, expected, known):
+    step = np.square(known["weight"]) - 2 * known["weight"]
+    return expected + known["reg"] * step if known["reg"] else None
 
 
 @_rule("the regularisation is there, but not with the value of reg that the function was given (here {reg}).")
@@ -362,6 +608,11 @@ def delta_missing(got, expected, known):
     return expected + np.asarray(known["onehot"]) / known["N"]
 
 
+@_rule("1 isn't subtracted at the true class, and the division by N is missing: the gradient is (a3 - Delta) / N.")
+def delta_missing_and_not_averaged(got, expected, known):
+    return known["N"] * expected + np.asarray(known["onehot"]) if known["N"] > 1 else None
+
+
 @_rule("1 is subtracted after the division by N: the whole difference a3 - Delta is divided.")
 def delta_not_averaged(got, expected, known):
     return expected + np.asarray(known["onehot"]) * (1 / known["N"] - 1)
@@ -370,6 +621,22 @@ def delta_not_averaged(got, expected, known):
 @_rule("1 is added at the true class; it must be subtracted.")
 def delta_added(got, expected, known):
     return expected + 2 * np.asarray(known["onehot"]) / known["N"]
+
+
+@_rule("1 is subtracted from every entry; it is only at the true class.")
+def one_subtracted_everywhere(got, expected, known):
+    return expected + (np.asarray(known["onehot"]) - 1) / known["N"]
+
+
+@_rule("the label itself is subtracted; Delta is 1 at the true class and 0 elsewhere.")
+def label_subtracted(got, expected, known):
+    onehot = np.asarray(known["onehot"])
+    return expected + (onehot - onehot.argmax(axis=1)[:, None]) / known["N"]
+
+
+@_rule("the gradient is divided by N * K, the number of all entries; divide by the number of samples.")
+def averaged_over_entries(got, expected, known):
+    return expected / np.shape(known["onehot"])[1]
 
 
 @_rule("the ReLU's derivative is missing: where z2 is negative, nothing flows back.")
@@ -382,16 +649,51 @@ def relu_mask_inverted(got, expected, known):
     return np.asarray(known["upstream"]) - expected
 
 
+@_rule("the mask looks at the sign of the gradient that arrives; it is the sign of z2 that counts.")
+def relu_mask_of_the_gradient(got, expected, known):
+    return np.maximum(known["upstream"], 0.0)
+
+
 @_rule("the upstream gradient is missing: this is the ReLU's derivative alone.")
 def relu_derivative_alone(got, expected, known):
-    return (np.asarray(known["before"]) > 0) * 1.0 if known["quantity"] == "dJ/dz2" else None
+    return (np.asarray(known["before"]) > 0) * 1.0 if "upstream" in known else None
 
 
 @_rule("the upstream gradient is multiplied by z2's positive part; the ReLU's derivative is 0 or 1.")
 def relu_in_place_of_its_derivative(got, expected, known):
-    if known["quantity"] != "dJ/dz2":
-        return None
     return np.asarray(known["upstream"]) * np.maximum(known["before"], 0.0)
+
+
+@_rule("the upstream gradient is multiplied by z2 itself; the ReLU's derivative is 0 or 1.")
+def values_in_place_of_the_mask(got, expected, known):
+    return np.asarray(known["upstream"]) * np.asarray(known["before"])
+
+
+@_rule("the sum over the samples is missing: there is still one row for each of the {N} samples.")
+def sum_over_samples_missing(got, expected, known):
+    if got.ndim != 2 or expected.shape != got.shape[1:] or got.shape[0] != known["N"]:
+        return None
+    return got if np.allclose(got.sum(axis=0), expected, rtol=1e-9, atol=1e-12) else None
+
+
+@_rule("the sum is taken over the wrong axis: sum over the samples (axis 0).")
+def sum_over_wrong_axis(got, expected, known):
+    return np.asarray(known["upstream_rows"]).sum(axis=1)
+
+
+@_rule("the sum is taken over all entries; sum over the samples (axis 0) only.")
+def sum_over_everything(got, expected, known):
+    return np.asarray(np.sum(known["upstream_rows"]))
+
+
+@_rule("the mean over the samples is taken, but the rows are divided by N already: sum them.")
+def mean_in_place_of_sum(got, expected, known):
+    return np.asarray(known["upstream_rows"]).mean(axis=0)
+
+
+@_rule("this is the first row alone; all rows are summed.")
+def first_row_only(got, expected, known):
+    return np.asarray(known["upstream_rows"])[0]
 
 
 # --- Anything -------------------------------------------------------------------------
@@ -427,21 +729,33 @@ def halved(got, expected, known):
     return 0.5 * expected if expected.size > 1 else None
 
 
-@_rule("the sum over the samples is missing: there is still one row for each of the {N} samples.")
-def sum_over_samples_missing(got, expected, known):
-    if got.ndim != 2 or expected.shape != got.shape[1:] or got.shape[0] != known["N"]:
-        return None
-    return got if np.allclose(got.sum(axis=0), expected, rtol=1e-9, atol=1e-12) else None
+@_rule("every value is the square of the expected one.")
+def squared(got, expected, known):
+    return np.square(expected) if expected.size > 1 else None
 
 
-@_rule("the sum is taken over the wrong axis: sum over the samples (axis 0).")
-def sum_over_wrong_axis(got, expected, known):
-    return np.asarray(known["upstream_rows"]).sum(axis=1)
-
-
-@_rule("the values have been rounded to integers: an array of integers was used to store them.")
+@_rule("the values have lost their decimals: an array of integers was used to store them.")
 def cast_to_integers(got, expected, known):
     return np.trunc(expected) if expected.size > 1 and np.abs(expected).max() >= 1 else None
+
+
+@_rule("the values are right to the 3 digits of half precision (float16); keep float64.", exact=True)
+def rounded_to_half_precision(got, expected, known):
+    return got if _is_rounded(got, expected, np.float16) else None
+
+
+@_rule("the values are right to the 7 digits of single precision (float32); keep float64.", exact=True)
+def rounded_to_single_precision(got, expected, known):
+    return got if _is_rounded(got, expected, np.float32) else None
+
+
+@_rule("the values are rounded to a few decimals; return them as they are.", exact=True)
+def rounded_to_decimals(got, expected, known):
+    for decimals in range(1, 11):
+        rounded = np.round(expected, decimals)
+        if rounded.any() and np.array_equal(rounded, got):
+            return rounded
+    return None
 
 
 @_rule("the rows are right but in another order.")
@@ -453,6 +767,15 @@ def rows_in_another_order(got, expected, known):
     return expected[order]
 
 
-@_rule("every value is zero: the array was created but never filled.")
+@_rule("every value is zero, as in an array that was created and never filled.")
 def all_zero(got, expected, known):
     return np.zeros_like(expected) if expected.size > 1 else None
+
+
+def _is_rounded(got: np.ndarray, expected: np.ndarray, dtype: type) -> bool:
+    """Whether ``got`` is what a computation of lower precision may give for ``expected``."""
+    if got.shape != expected.shape or not np.array_equal(got.astype(dtype), got):
+        return False
+    # A computation of some steps loses a few of the digits that its precision has.
+    allowed = 100 * float(np.finfo(dtype).eps) * max(float(np.max(np.abs(expected), initial=0.0)), 1e-3)
+    return bool(np.all(np.abs(got - expected) <= allowed)) and not np.array_equal(got, np.round(got))

@@ -1,0 +1,348 @@
+"""Checks of notebook 3: numerical gradients, and what they reveal.
+
+A test cell can't hand a function to the student's code, which may run in another process.
+So the functions to differentiate stand here, under names, and a helper cell beside the
+student's code applies it to the one that is named.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, expect_keys, passed, roundoff_tolerance
+from course_utils.reference import Problem, problem
+
+#: The step that is asked for where none is given.
+DEFAULT_STEP = 1e-5
+#: A step so large that the truncation error shows: a formula of another order fails.
+LARGE_STEP = 0.05
+#: The largest relative error of a right gradient on the toy problem.
+RIGHT_GRADIENT = 1e-8
+
+
+# --- Functions whose differences are known -------------------------------------------------
+
+
+class ToyFunction(NamedTuple):
+    """A function of an array with any shape, and its difference quotients in closed form.
+
+    Attributes
+    ----------
+    value : callable
+        ``value(x)`` -> float.
+    central, forward, backward : callable
+        ``(x, h)`` -> array shaped like x: the difference quotients with step h that an
+        exact computation would give. At h = 0 each is the gradient.
+    """
+
+    value: Callable[[np.ndarray], float]
+    central: Callable[[np.ndarray, float], np.ndarray]
+    forward: Callable[[np.ndarray, float], np.ndarray]
+    backward: Callable[[np.ndarray, float], np.ndarray]
+
+
+def _weights(x: np.ndarray) -> np.ndarray:
+    """A different weight for every entry, from 0.5 to 1.5 over the root of their number."""
+    return (1 + 0.5 * np.sin(np.arange(x.size))).reshape(x.shape) / np.sqrt(x.size)
+
+
+def _cubic(x: np.ndarray) -> float:
+    return float(np.sum(_weights(x) * x**3))
+
+
+def _exponential(x: np.ndarray) -> float:
+    return float(np.exp(np.sum(_weights(x) * x)))
+
+
+def _quotient(numerator: np.ndarray, weights: np.ndarray, h: float) -> np.ndarray:
+    return numerator / h if h else weights
+
+
+#: ``cubic``: sum of w x^3, each entry for itself. ``exponential``: exp of the sum of w x, all together.
+TOY_FUNCTIONS = {
+    "cubic": ToyFunction(
+        _cubic,
+        lambda x, h: _weights(x) * (3 * x**2 + h**2),
+        lambda x, h: _weights(x) * (3 * x**2 + 3 * x * h + h**2),
+        lambda x, h: _weights(x) * (3 * x**2 - 3 * x * h + h**2),
+    ),
+    "exponential": ToyFunction(
+        _exponential,
+        lambda x, h: _exponential(x) * _quotient(np.sinh(_weights(x) * h), _weights(x), h),
+        lambda x, h: _exponential(x) * _quotient(np.expm1(_weights(x) * h), _weights(x), h),
+        lambda x, h: _exponential(x) * _quotient(-np.expm1(-_weights(x) * h), _weights(x), h),
+    ),
+}
+
+
+def apply_numerical_gradient(numerical_gradient: Callable, name: str, x: np.ndarray, h: float | None = None) -> dict:
+    """Apply a student's ``numerical_gradient`` to the toy function called ``name``.
+
+    Parameters
+    ----------
+    numerical_gradient : callable
+        The student's function.
+    name : str
+        A key of :data:`TOY_FUNCTIONS`.
+    x : array of float
+    h : float, optional
+        The step; left to the student's function if None.
+
+    Returns
+    -------
+    dict
+        ``gradient``: what the function returned; ``x_afterwards``: x as the call left it.
+
+    Raises
+    ------
+    ValueError
+        If the toy function was called with an array of another shape than x.
+    """
+    x = np.array(x, dtype=np.float64)
+    shape = x.shape
+
+    def f(point: np.ndarray) -> float:
+        if np.shape(point) != shape:
+            raise ValueError(f"f was called with shape {np.shape(point)}, but x has shape {shape}")
+        return TOY_FUNCTIONS[name].value(np.asarray(point))
+
+    gradient = numerical_gradient(f, x) if h is None else numerical_gradient(f, x, h)
+    return {"gradient": gradient, "x_afterwards": x}
+
+
+def toy_loss(params: Mapping[str, np.ndarray]) -> float:
+    """The exponential toy function of all parameters laid end to end; params -> float."""
+    return TOY_FUNCTIONS["exponential"].value(_laid_out(params))
+
+
+def _laid_out(params: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.ravel(params[name]) for name in sorted(params)])
+
+
+# --- 3.a to 3.c ------------------------------------------------------------------------------
+
+
+def check_numerical_gradient(numerical_gradient_of: Callable, on: Problem | None = None) -> None:
+    """Check the student's ``numerical_gradient`` through ``numerical_gradient_of(name, x, h)``.
+
+    It must give the central difference quotient, for a large step as well as for the small
+    default one, for arrays with one to three axes, and leave x as it was, bit for bit.
+
+    Parameters
+    ----------
+    numerical_gradient_of : callable
+        The helper around :func:`apply_numerical_gradient`.
+    on : Problem, optional
+        Its arrays are the points at which a hidden test differentiates.
+    """
+    for x in _points(on or problem("biased")):
+        for name, toy in TOY_FUNCTIONS.items():
+            # The large step first: there, the usual mistakes are recognised by their numbers.
+            for h in (LARGE_STEP, None):
+                got = call(numerical_gradient_of, name, x, h)
+                _compare_quotient(got["gradient"], toy, x, h)
+                _expect_unchanged(got["x_afterwards"], x)
+    passed("numerical_gradient gives the central differences and leaves x as it was.", on)
+
+
+def _points(given: Problem) -> list[np.ndarray]:
+    matrix = np.array(given.params["W1"], dtype=np.float64)
+    matrix[0, :2] = -0.0, 1e-20  # lost by x + h - h
+    return [matrix, np.array(given.params["b1"]), np.array(given.X[:2, None, :3], dtype=np.float64)]
+
+
+def _compare_quotient(got: Any, toy: ToyFunction, x: np.ndarray, h: float | None) -> None:
+    step = DEFAULT_STEP if h is None else h
+    expected = toy.central(x, step)
+    # A difference of two values of f, each off by its round-off, is divided by 2h. The
+    # terms of f sum to less than this size, in the exponent of the exponential as well.
+    size = float(np.sum(np.abs(_weights(x) * (1 + np.abs(x) ** 3)))) * max(1.0, abs(toy.value(x)))
+    known = {
+        "h": step, "forward_difference": toy.forward(x, step), "backward_difference": toy.backward(x, step),
+        "default_step": toy.central(x, DEFAULT_STEP), "exact": toy.central(x, 0.0),
+    }  # fmt: skip
+    argument = "" if h is None else f", h={h:g}"
+    expect_close(
+        f"numerical_gradient(f, x{argument})", got, expected, known=known,
+        tolerance=roundoff_tolerance(np.float64, 1, size) / step,
+    )  # fmt: skip
+
+
+def _expect_unchanged(after: Any, before: np.ndarray) -> None:
+    after = np.asarray(after)
+    changed = after.view(np.uint64) != before.view(np.uint64)
+    if changed.any():
+        where = tuple(int(i) for i in np.argwhere(changed)[0])
+        raise CheckFailed(
+            "x after numerical_gradient",
+            f"{int(changed.sum())} of {before.size} entries have changed; the first at {list(where)}:"
+            f" {float(before[where])!r} before, {float(after[where])!r} after.",
+            cause="in floating-point arithmetic, x + h - h isn't always x. Put the old value itself back,"
+            " or work on a copy.",
+        )
+
+
+def check_relative_error(relative_error: Callable, on: Problem | None = None) -> None:
+    """Check ``relative_error(a, b)``: arrays of equal shape -> max |a - b| / max(1e-8, |a| + |b|), a float."""
+    given = on or problem("biased")
+    rng = np.random.default_rng(0)
+    weights = np.array(given.params["W1"], dtype=np.float64)
+    nearly = weights * (1 + 1e-4 * rng.standard_normal(weights.shape))
+    zeros = np.zeros_like(weights)
+    # The largest relative error isn't where the largest difference is.
+    small = weights.copy()
+    small[1, 1] = 1e-6 * np.abs(weights).max()
+    unlike = small.copy()
+    unlike[1, 1] *= -3.0
+    bias = np.array(given.params["b1"], dtype=np.float64)
+    cases = {
+        "of equal arrays": (weights, weights),
+        "of nearly equal arrays": (nearly, weights),
+        "of arrays that differ in a small entry": (unlike, small),
+        "of two arrays of zeros": (zeros, zeros),
+        "of a tiny difference from zero": (zeros[0], np.full_like(zeros[0], 3e-12)),
+        "of opposite arrays": (bias, -bias),
+        "of two numbers": (np.float64(2.0), np.float64(2.5)),
+    }
+    for text, (a, b) in cases.items():
+        expected = np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)))
+        got = call(relative_error, a, b)
+        # The rounding of a and b themselves is common to both; that of a - b is 1e-16 of it.
+        expect_close(
+            f"relative_error {text}", got, expected, tolerance=1e-12 * max(float(expected), 1e-3), known={"a": a, "b": b}
+        )
+    passed("relative_error is right, at zero too.", on)
+
+
+def check_check_gradients(
+    check_gradients_of: Callable,
+    numerical_gradient_of: Callable | None = None,
+    relative_error: Callable | None = None,
+    on: Problem | None = None,
+) -> None:
+    """Check the student's ``check_gradients`` through ``check_gradients_of(params, grads)``.
+
+    The helper calls it with :func:`toy_loss`. Right gradients must give small errors, and
+    altered ones the error that the alteration makes. With the student's other functions, a
+    mistake in these isn't counted again.
+    """
+    given = on or problem("biased")
+    params = {name: np.array(array, dtype=np.float64) for name, array in given.params.items()}
+    point, toy = _laid_out(params), TOY_FUNCTIONS["exponential"]
+    right = _split(toy.central(point, 0.0), params)
+    names = sorted(params)
+    for wrong in (None, *names):
+        altered = {name: array.copy() for name, array in right.items()}
+        if wrong is not None:
+            altered[wrong].flat[-1] *= 1.1 + 0.1 * names.index(wrong)
+        errors = expect_keys("check_gradients", call(check_gradients_of, params, altered), tuple(params))
+
+        def own(name: str, altered: dict = altered) -> Any:
+            answer = call(numerical_gradient_of, "exponential", point, None)
+            return call(relative_error, _split(np.asarray(answer["gradient"]), params)[name], altered[name])
+
+        for name in params:
+            expected = np.max(np.abs(altered[name] - right[name]) / (np.abs(altered[name]) + np.abs(right[name])))
+            # Round-off of the loss, divided by the step and by the gradient's size.
+            tolerance = roundoff_tolerance(np.float64, point.size, 1.0) / DEFAULT_STEP * np.sqrt(point.size)
+            expect_close(
+                f"check_gradients: the error of {name}"
+                + (", all gradients being right" if wrong is None else f", one entry of {wrong} being wrong"),
+                errors[name], expected, tolerance=float(tolerance), follows=[lambda name=name, own=own: own(name)],
+            )  # fmt: skip
+    passed("check_gradients finds right gradients right and wrong ones wrong.", on)
+
+
+def _split(flat: np.ndarray, params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    ends = np.cumsum([params[name].size for name in sorted(params)])
+    parts = np.split(flat, ends[:-1])
+    return {name: part.reshape(params[name].shape) for name, part in zip(sorted(params), parts, strict=True)}
+
+
+# --- 3.d, the hunt ---------------------------------------------------------------------------
+
+#: The functions among which the wrong ones are to be found.
+CANDIDATES = ("A", "B", "C", "D", "E", "F")
+
+
+def candidate_gradients(name: str, params: Mapping[str, np.ndarray], X: Any, y: Any, reg: float) -> dict:
+    """What gradient function ``name`` gives for the regularised loss; it may be wrong.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`CANDIDATES`.
+    params, X, y, reg
+        As for ``backward``.
+
+    Returns
+    -------
+    dict
+        Keys and shapes of ``params``. On the toy problem with reg = 0.05 it is right, whatever the name.
+    """
+    from course_utils.oracle import solve
+
+    if name not in CANDIDATES:
+        raise ValueError(f"there is no candidate {name!r}; the names are {', '.join(CANDIDATES)}")
+    # What is altered hangs on the digits of a checksum: read the gradients, not the source.
+    digits = [zlib.crc32(f"{name}{turn}0176".encode()) % 5 == 0 for turn in range(3)]
+    factor = len(X) / 5 if digits[0] else 1.0
+    strength = 0.05 if digits[1] else float(reg)
+    data = solve(params, X, y, 0.0).values
+    priced = ("W1", "W2", "b1", "b2") if digits[2] else ("W1", "W2")
+    return {
+        key: factor * data[f"d{key}"] + (2 * strength * np.asarray(array) if key in priced else 0.0)
+        for key, array in params.items()
+    }
+
+
+def check_hunt(wrong_gradients: Callable) -> float:
+    """The points for ``wrong_gradients()`` -> list of the names of the wrong candidates.
+
+    One point for each wrong candidate that is named, less one for each right one that is,
+    but not below 0. Which are wrong is found out by comparison with PyTorch's gradients.
+    """
+    from course_utils.oracle import random_problem
+
+    named = call(wrong_gradients)
+    if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
+        raise CheckFailed("wrong_gradients", f"it returned {named!r}, expected a list of names such as ['A', 'B'].")
+    unknown = sorted(set(named) - set(CANDIDATES))
+    if unknown:
+        raise CheckFailed("wrong_gradients", f"there is no {', '.join(unknown)}; the names are {', '.join(CANDIDATES)}.")
+    given = random_problem(seed=3401)
+    right = given.gradients()
+    wrong = set()
+    for name in CANDIDATES:
+        got = candidate_gradients(name, given.params, given.X, given.y, given.reg)
+        if any(np.max(np.abs(got[key] - right[key])) > 1e-6 for key in right):
+            wrong.add(name)
+    found, accused = len(wrong & set(named)), len(set(named) - wrong)
+    points = float(max(found - accused, 0))
+    print(f"wrong ones found: {found} of {len(wrong)}; right ones named: {accused}; points: {points:g} of {len(wrong)}")
+    if found == len(wrong) and not accused:
+        passed("the hunt is over.")
+    return points
+
+
+# --- The four relative errors ------------------------------------------------------------------
+
+#: Errors reported for this assignment in 2020, on the toy problem with reg = 0.05 and h = 1e-5.
+REPORTED_ERRORS = {"W1": 3.561318e-09, "W2": 3.440708e-09, "b1": 2.738422e-09, "b2": 4.447667e-11}
+
+
+def compare_with_reported(errors: Mapping[str, float]) -> None:
+    """Print the four relative errors beside the reported ones; each must be below 1e-8."""
+    print("            yours   reported in 2020")
+    for name, reported in REPORTED_ERRORS.items():
+        print(f"{name}       {float(errors[name]):.1e}            {reported:.1e}")
+    too_large = [name for name in REPORTED_ERRORS if not as_numbers(name, errors[name]) < RIGHT_GRADIENT]
+    if too_large:
+        raise CheckFailed(
+            "relative errors", f"that of {', '.join(too_large)} isn't below {RIGHT_GRADIENT:g}. Is the gradient wrong?"
+        )
+    passed(f"each is below {RIGHT_GRADIENT:g}.")
