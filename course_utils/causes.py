@@ -25,6 +25,10 @@ stays silent):
 ``logits``         (N, K) array     the logits of which the loss is taken
 ``labels``         (N,) int array   their true classes
 ``onehot``         (N, K) array     the matrix Delta of the true classes
+``a``, ``b``       arrays           what is compared (for a relative error)
+``h``              float            step of a difference quotient; with it go
+                                    ``forward_difference``, ``backward_difference`` and
+                                    ``default_step``, the quotients of other formulas
 =================  ===============  ====================================================
 """
 
@@ -694,6 +698,74 @@ def mean_in_place_of_sum(got, expected, known):
 @_rule("this is the first row alone; all rows are summed.")
 def first_row_only(got, expected, known):
     return np.asarray(known["upstream_rows"])[0]
+
+
+# --- The gradient check ---------------------------------------------------------------
+
+
+@_rule("this is the forward difference (f(x + h) - f(x)) / h; the central one is asked.")
+def forward_difference(got, expected, known):
+    return known["forward_difference"]
+
+
+@_rule("this is the backward difference (f(x) - f(x - h)) / h; the central one is asked.")
+def backward_difference(got, expected, known):
+    return known["backward_difference"]
+
+
+@_rule("the difference is divided by h, but x + h and x - h lie 2h apart.")
+def difference_divided_by_h(got, expected, known):
+    return 2.0 * expected if known["h"] else None
+
+
+@_rule("the difference f(x + h) - f(x - h) isn't divided by 2h.")
+def difference_not_divided(got, expected, known):
+    return 2.0 * known["h"] * expected
+
+
+@_rule("h isn't used: the values are those of a fixed small step.")
+def step_ignored(got, expected, known):
+    # They carry the round-off of the small step, far more than is allowed at the given one.
+    return got if np.allclose(got, known["default_step"], rtol=1e-6, atol=1e-7) else None
+
+
+@_rule("this is the mean of the relative errors; their maximum is asked.")
+def relative_error_averaged(got, expected, known):
+    difference, total = _relative_parts(known)
+    return np.mean(difference / np.maximum(1e-8, total))
+
+
+@_rule("the absolute value of the difference is missing.")
+def relative_error_signed(got, expected, known):
+    difference = np.subtract(known["a"], known["b"])
+    return np.max(difference / np.maximum(1e-8, _relative_parts(known)[1]))
+
+
+@_rule("the largest difference is divided by the largest sum; the quotient is to be taken entry by entry.")
+def relative_error_of_maxima(got, expected, known):
+    difference, total = _relative_parts(known)
+    return np.max(difference) / max(1e-8, np.max(total))
+
+
+@_rule("this is the ratio of two norms; the largest ratio of two entries is asked.")
+def relative_error_of_norms(got, expected, known):
+    norms = np.linalg.norm(known["a"]) + np.linalg.norm(known["b"])
+    return np.linalg.norm(_relative_parts(known)[0]) / max(1e-8, norms)
+
+
+@_rule("the difference is divided by the larger of |a| and |b|; their sum is asked.")
+def relative_error_by_the_larger(got, expected, known):
+    larger = np.maximum(np.abs(known["a"]), np.abs(known["b"]))
+    return np.max(_relative_parts(known)[0] / np.maximum(1e-8, larger))
+
+
+@_rule("this is the absolute error; it isn't divided by |a| + |b|.")
+def relative_error_not_relative(got, expected, known):
+    return np.max(_relative_parts(known)[0])
+
+
+def _relative_parts(known: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    return np.abs(np.subtract(known["a"], known["b"])), np.abs(known["a"]) + np.abs(known["b"])
 
 
 # --- Anything -------------------------------------------------------------------------
