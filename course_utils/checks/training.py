@@ -1,0 +1,412 @@
+"""Checks of notebook 4: drawing batches, training, predicting.
+
+Training is random, so most of these checks choose data on which the right result doesn't
+depend on chance: a batch that is the whole set, or a set whose rows are all alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, expect_keys, passed
+from course_utils.oracle import random_problem, solve
+from course_utils.reference import Problem, problem
+
+_NAMES = ("W1", "b1", "W2", "b2")
+#: Round-off of some dozen steps of gradient descent in float64, relative to the size of a parameter.
+_TOLERANCE = 1e-9
+
+
+# --- 4.a Batches ------------------------------------------------------------------------
+
+
+def check_sample_batch(sample_batch: Callable, seed: int = 1) -> None:
+    """Check ``sample_batch(X, y, batch_size, rng)``: rows of X with their own labels, in the right number.
+
+    Parameters
+    ----------
+    sample_batch : callable
+        (N, D) and (N,) -> (batch_size, D) and (batch_size,).
+    seed : int
+        Draws the data.
+    """
+    X, y = _numbered_rows(seed)
+    size = len(X) // 4
+    _expect_batch(call(sample_batch, X, y, size, seed), X, y, size)
+    _expect_batch(call(sample_batch, X.astype(np.float32), y, 1, seed), X.astype(np.float32), y, 1)
+    for larger in (len(X), len(X) + 3):
+        rows = _expect_batch(call(sample_batch, X, y, larger, seed), X, y, len(X), asked=larger)
+        if len(set(rows)) < len(X):
+            raise CheckFailed(
+                "X_batch",
+                f"with batch_size {larger} and {len(X)} rows, the batch should be the whole set, each row once;"
+                f" it holds {len(set(rows))} different rows.",
+            )
+    passed("sample_batch gives rows of X with their labels; the whole set if batch_size isn't smaller.")
+
+
+def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
+    """Check that ``sample_batch`` draws every row equally often, with the generator that it is given."""
+    X, y = _numbered_rows(seed, rows=30)
+    size, draws = 10, 200
+    batches = [_rows_of(_pair(call(sample_batch, X, y, size, 1000 * seed + draw))[0], X) for draw in range(draws)]
+    if any(-1 in rows for rows in batches):
+        raise CheckFailed("X_batch", "it holds rows that aren't rows of X.")
+    if not np.array_equal(batches[0], _rows_of(_pair(call(sample_batch, X, y, size, 1000 * seed))[0], X)):
+        raise CheckFailed(
+            "X_batch", "the same seed gave two different batches. Draw with rng, not with np.random itself."
+        )
+    counts = np.bincount(np.concatenate(batches), minlength=len(X))
+    if all(np.array_equal(batches[0], rows) for rows in batches[1:]):
+        raise CheckFailed("X_batch", f"{draws} seeds gave {draws} times the same batch. Draw the indices with rng.")
+    if counts[size:].sum() == 0:
+        raise CheckFailed(
+            "X_batch", f"only the first {size} of {len(X)} rows are ever drawn.",
+            cause="the indices are drawn from batch_size numbers where they should be drawn from len(X).",
+        )  # fmt: skip
+    expected = draws * size / len(X)
+    rarest = int(np.argmin(counts))
+    # Binomial with mean 66.7 and standard deviation 8 at most: fewer than 25 happens once in ten million.
+    if counts[rarest] < 0.375 * expected:
+        raise CheckFailed(
+            "X_batch",
+            f"row {rarest} was drawn {counts[rarest]} times in {draws} batches, expected about {expected:.0f}:"
+            " every row must have the same chance.",
+        )
+    passed("every row is drawn equally often, and the same seed gives the same batch.")
+
+
+def _numbered_rows(seed: int, rows: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that all differ, and labels that all differ, so that a row tells its index and its label."""
+    rng = np.random.default_rng(seed)
+    rows = rows or int(rng.integers(20, 40))
+    return rng.standard_normal((rows, int(rng.integers(3, 9)))), rng.permutation(rows)
+
+
+def _pair(got: Any) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(got, (tuple, list)) or len(got) != 2:
+        raise CheckFailed("sample_batch", "it should return two arrays: return X_batch, y_batch.")
+    return as_numbers("X_batch", got[0]), as_numbers("y_batch", got[1])
+
+
+def _rows_of(batch: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """For each row of the batch its index in X; -1 where it is none."""
+    if batch.ndim != 2 or batch.shape[1] != X.shape[1]:
+        return np.array([-1])
+    same = np.all(batch[:, np.newaxis] == X[np.newaxis], axis=2)
+    return np.where(same.any(axis=1), same.argmax(axis=1), -1)
+
+
+def _expect_batch(got: Any, X: np.ndarray, y: np.ndarray, size: int, asked: int | None = None) -> np.ndarray:
+    asked = asked or size
+    X_batch, y_batch = _pair(got)
+    rows = _rows_of(X_batch, X)
+    for name, array, shape in (("X_batch", X_batch, (size, X.shape[1])), ("y_batch", y_batch, (size,))):
+        if array.shape != shape:
+            swapped = len(array) == len(X) and -1 not in rows and rows.max() < asked < len(X)
+            raise CheckFailed(
+                name,
+                f"with batch_size {asked} and {len(X)} rows, the shape is {array.shape}, expected {shape}.",
+                cause="the arguments are swapped: draw batch_size indices from len(X) numbers." if swapped else None,
+            )
+    if X_batch.dtype != X.dtype:
+        raise CheckFailed("X_batch", f"its dtype is {X_batch.dtype}, expected that of X, {X.dtype}.")
+    if -1 in rows:
+        raise CheckFailed("X_batch", f"row {int(np.argmin(rows))} of the batch isn't a row of X.")
+    wrong = np.flatnonzero(y_batch != y[rows])
+    if wrong.size:
+        raise CheckFailed(
+            "y_batch",
+            f"{wrong.size} of {size} labels don't belong to their rows.",
+            cause="rows and labels are drawn separately: draw the indices once and use them for both.",
+        )
+    return rows
+
+
+# --- 4.b Predictions --------------------------------------------------------------------
+
+
+def check_predict(predict: Callable, on: Problem | None = None) -> None:
+    """Check ``predict(params, X)``: (N, D) -> (N,) int, the class with the largest score."""
+    for given in [on] if on else [problem(name) for name in ("toy", "biased", "unregularised", "large")]:
+        for rows in (slice(None), slice(0, 1)):
+            _expect_classes(call(predict, given.params, given.X[rows]), given, rows)
+    passed("predict gives the class with the largest score.")
+
+
+def _expect_classes(got: Any, given: Problem, rows: slice) -> None:
+    quantity = "predict(params, X)"
+    got = as_numbers(quantity, got)
+    logits = given.values["z3"][rows]
+    expected = logits.argmax(axis=1)
+    if got.shape != expected.shape:
+        shape = f"the shape is {got.shape}, expected {expected.shape}: one class for each row of X."
+        over_rows = got.shape == logits.argmax(axis=0).shape and np.array_equal(got, logits.argmax(axis=0))
+        raise CheckFailed(
+            quantity, shape, cause="the largest score is sought along axis 0, over the samples." if over_rows else None
+        )
+    best_two = np.sort(logits, axis=1)[:, -2:]
+    clear = best_two[:, 1] - best_two[:, 0] > 1e-6 * (1 + np.abs(best_two[:, 1]))  # a tie may go either way
+    wrong = np.flatnonzero((got != expected) & clear)
+    if wrong.size:
+        first = int(wrong[0])
+        raise CheckFailed(
+            quantity,
+            f"{wrong.size} of {len(expected)} classes are wrong.",
+            place=f"at [{first}]: got {got[first]:g}, expected {expected[first]}",
+            cause=_cause_of_classes(got, given, rows, clear),
+        )
+    if got.dtype.kind not in "iu":
+        raise CheckFailed(quantity, f"its dtype is {got.dtype}, expected an integer type: classes count from 0.")
+
+
+def _cause_of_classes(got: np.ndarray, given: Problem, rows: slice, clear: np.ndarray) -> str | None:
+    X, params, values = np.asarray(given.X, dtype=np.float64)[rows], given.params, given.values
+    without_b1 = np.maximum(X @ params["W1"], 0) @ params["W2"]
+    hypotheses = {
+        "the bias b1 is left out.": without_b1 + params["b2"],
+        "the bias b2 is left out.": values["z3"][rows] - params["b2"],
+        "the biases are left out.": without_b1,
+        "the ReLU is left out.": values["z2"][rows] @ params["W2"] + params["b2"],
+        "this is the class with the smallest score.": -values["z3"][rows],
+    }
+    # A few samples could agree by chance.
+    if len(got) < 4:
+        return None
+    return next(
+        (cause for cause, scores in hypotheses.items() if np.array_equal(got[clear], scores.argmax(axis=1)[clear])),
+        None,
+    )
+
+
+# --- 4.c Training -----------------------------------------------------------------------
+
+
+class _Run(NamedTuple):
+    """How a training is called, and a name for what is compared."""
+
+    learning_rate: float
+    learning_rate_decay: float
+    reg: float
+    num_iters: int
+    batch_size: int
+    rng: int
+
+    def settings(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+class _Descent(NamedTuple):
+    """What gradient descent gives: parameters in the end, losses, parameters after each epoch."""
+
+    params: dict[str, np.ndarray]
+    losses: list[float]
+    epochs: list[dict[str, np.ndarray]]
+
+
+def check_train_descent(train: Callable, on: Problem | None = None) -> None:
+    """Check the steps of ``train`` where every batch is the whole set: plain gradient descent."""
+    for given in [on] if on else [problem(name) for name in ("biased", "unregularised")]:
+        for num_iters in (1, 7):
+            run = _Run(0.05, 1.0, given.reg, num_iters, batch_size=len(given.X) + 5, rng=3)
+            got, _ = _trained(train, given, run)
+            causes = {
+                "the parameters are as they were: does every iteration change the arrays that are returned?": {
+                    "learning_rate": 0.0
+                },
+                "this climbs the loss: the step goes against the gradient, params - learning_rate * gradient.": {
+                    "learning_rate": -run.learning_rate
+                },
+                "the regularisation isn't passed on to the gradient.": {"reg": 0.0},
+                "the gradient is divided by the number of samples once more.": {
+                    "learning_rate": run.learning_rate / len(given.X)
+                },
+                "this is one iteration too many.": {"num_iters": num_iters + 1},
+                "this is one iteration too few.": {"num_iters": num_iters - 1},
+            }
+            _expect_params(got, given, run, causes, f"after {num_iters} steps on the whole set, ")
+    passed("with the whole set as a batch, train takes the steps of gradient descent.")
+
+
+def check_train_schedule(train: Callable, predict: Callable | None = None, seed: int = 5) -> None:
+    """Check the learning rate's decay and the history, on a set whose rows are all alike.
+
+    With the student's ``predict``, a mistake in it isn't counted again.
+    """
+    rng = np.random.default_rng(seed)
+    origin = random_problem(seed, samples=1)
+    rows, batch_size = int(rng.integers(21, 24)), 5
+    given = origin._replace(X=np.repeat(origin.X, rows, axis=0), y=np.repeat(origin.y, rows))
+    epoch = rows // batch_size
+    run = _Run(0.02, 0.6, given.reg, 2 * epoch + 2, batch_size, rng=4)
+    got, history = _trained(train, given, run)
+    causes = {
+        "the learning rate never decays.": {"learning_rate_decay": 1.0},
+        "the learning rate decays after every iteration; it should after every epoch.": {"epoch": 1},
+        "the learning rate decays after the very first iteration too.": {"early": True},
+        "an epoch has len(X) // batch_size iterations, rounded down.": {"epoch": epoch + 1},
+    }
+    place = f"after {run.num_iters} steps, {epoch} to an epoch, "
+    reference = _expect_params(got, given, run, causes, place)
+    _expect_history(history, given, run, reference, predict)
+    passed("the learning rate decays after each epoch, and the history holds losses and accuracies.")
+
+
+def check_train_batches(train: Callable, seed: int = 7) -> None:
+    """Check that ``train`` draws a new batch from the whole set in each iteration.
+
+    Sample i is the only one with feature i, so that row i of W1 changes when it is drawn
+    and tells so afterwards; and each sample can be learned by itself, if it keeps its label.
+    """
+    rng = np.random.default_rng(seed)
+    rows, hidden, classes, batch_size = int(rng.integers(36, 48)), 11, 3, 4
+    params = {
+        "W1": 0.1 * rng.standard_normal((rows, hidden)),
+        "b1": np.ones(hidden),  # every hidden unit is on, so every sample has a gradient
+        "W2": rng.standard_normal((hidden, classes)),
+        "b2": np.zeros(classes),
+    }
+    given = solve(params, 3 * np.eye(rows), rng.integers(0, classes, size=rows))
+    once = _Run(0.1, 1.0, 0.0, 1, batch_size, rng=8)
+    drawn = _drawn(_trained(train, given, once)[0], params)
+    if not drawn.any():
+        raise CheckFailed("train", "one iteration leaves W1 unchanged.")
+    if drawn.sum() > batch_size:
+        raise CheckFailed(
+            "train", f"one iteration with batch_size {batch_size} has used {drawn.sum()} of {rows} samples."
+        )
+    long = once._replace(num_iters=12 * rows)
+    got, _ = _trained(train, given, long)
+    drawn = _drawn(got, params)
+    if not drawn.all():
+        cause = None
+        if not drawn[batch_size:].any():
+            cause = "only the first batch_size rows are ever drawn."
+        elif drawn.sum() <= batch_size:
+            cause = "the same batch is used in every iteration: draw it inside the loop."
+        raise CheckFailed(
+            "train",
+            f"after {long.num_iters} iterations with batch_size {batch_size},"
+            f" {rows - drawn.sum()} of {rows} samples have never been used.",
+            cause=cause,
+        )
+    reached = float(np.mean(solve(got, given.X, given.y).values["z3"].argmax(axis=1) == given.y))
+    if reached < 0.9:
+        raise CheckFailed(
+            "train",
+            f"samples that a network learns by heart are classified with accuracy {reached:.2f}, expected 1.",
+            cause="rows and labels of a batch don't belong together.",
+        )
+    again, _ = _trained(train, given, long._replace(num_iters=10))
+    same, _ = _trained(train, given, long._replace(num_iters=10))
+    other, _ = _trained(train, given, long._replace(num_iters=10, rng=9))
+    if any(not np.array_equal(again[name], same[name]) for name in _NAMES):
+        raise CheckFailed("train", "the same seed gave two different networks. Draw the batches with rng.")
+    if all(np.array_equal(again[name], other[name]) for name in _NAMES):
+        raise CheckFailed("train", "two seeds gave the same network. Draw the batches with rng.")
+    passed("train draws a new batch from all rows in each iteration, and the same seed gives the same network.")
+
+
+def _drawn(got: dict[str, np.ndarray], params: dict[str, np.ndarray]) -> np.ndarray:
+    """Which rows of W1 have changed."""
+    return np.any(np.asarray(got["W1"]) != params["W1"], axis=1)
+
+
+def _trained(train: Callable, given: Problem, run: _Run) -> tuple[dict, dict]:
+    X_val, y_val = _validation(given)
+    got = call(train, given.params, given.X, given.y, X_val, y_val, **run.settings())
+    if not isinstance(got, (tuple, list)) or len(got) != 2:
+        raise CheckFailed("train", "it should return two dicts: return params, history.")
+    params = expect_keys("train", got[0], _NAMES)
+    for name in _NAMES:
+        if as_numbers(name, params[name]).shape != given.params[name].shape:
+            raise CheckFailed(name, f"train returned shape {params[name].shape}, expected {given.params[name].shape}.")
+    return params, got[1]
+
+
+def _validation(given: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """More rows of the same kind; the labels don't matter."""
+    rng = np.random.default_rng(len(given.X))
+    X = 2 * rng.standard_normal((50, given.X.shape[1]))
+    return X, rng.integers(0, given.params["b2"].size, size=len(X))
+
+
+def _reference(given: Problem, run: _Run, epoch: int | None = None, early: bool = False, **changes: Any) -> _Descent:
+    """Gradient descent with the oracle's gradients, on data whose batches are all equivalent."""
+    run = run._replace(**changes)
+    epoch = epoch or max(len(given.X) // run.batch_size, 1)
+    params, losses, epochs = given.params, [], []
+    for iteration in range(run.num_iters):
+        here = solve(params, given.X, given.y, run.reg)
+        losses.append(here.values["loss"])
+        decays = (iteration + epoch - 1) // epoch if early else iteration // epoch
+        rate = run.learning_rate * run.learning_rate_decay**decays
+        params = {name: params[name] - rate * gradient for name, gradient in here.gradients().items()}
+        if (iteration + 1) % epoch == 0:
+            epochs.append(params)
+    return _Descent(params, losses, epochs)
+
+
+def _expect_params(got: dict, given: Problem, run: _Run, causes: dict[str, dict[str, Any]], place: str) -> _Descent:
+    """Compare all parameters; a deviation is explained by the first of ``causes`` that reproduces it."""
+    reference = _reference(given, run)
+    for name in _NAMES:
+        tolerance = _TOLERANCE * max(1.0, float(np.abs(reference.params[name]).max()))
+        try:
+            expect_close(name, got[name], reference.params[name], tolerance=tolerance)
+        except CheckFailed as error:
+            cause = next(
+                (text for text, changes in causes.items() if _agree(got, _reference(given, run, **changes).params)),
+                None,
+            )
+            still = [key for key in _NAMES if np.array_equal(got[key], given.params[key])]
+            if cause is None and still:
+                cause = f"{' and '.join(still)} did not change: all four arrays are to be trained."
+            raise CheckFailed(
+                name, place + error.problem, place=error.place, tolerance=error.tolerance, cause=cause
+            ) from None
+    return reference
+
+
+def _agree(got: dict, params: dict[str, np.ndarray]) -> bool:
+    return all(np.allclose(got[name], params[name], rtol=1e-8, atol=_TOLERANCE) for name in _NAMES)
+
+
+def _expect_history(history: Any, given: Problem, run: _Run, reference: _Descent, predict: Callable | None) -> None:
+    history = expect_keys("history", history, ("loss", "train_accuracy", "val_accuracy"))
+    losses = as_numbers('history["loss"]', history["loss"])
+    if losses.shape != (run.num_iters,):
+        raise CheckFailed(
+            'history["loss"]', f"the shape is {losses.shape}, expected ({run.num_iters},): one loss for each iteration."
+        )
+    cause = None
+    if run.reg:
+        without = [_reference(given, run._replace(num_iters=1), reg=0.0).losses[0]]
+        if np.isclose(losses[0], without[0], rtol=1e-9):
+            cause = "these are losses without regularisation; loss(params, X_batch, y_batch, reg) has it."
+    later = _reference(given, run._replace(num_iters=run.num_iters + 1)).losses[1:]
+    if np.allclose(losses, later, rtol=1e-9):
+        cause = "each loss is that after the step; it should be the loss of the batch before it."
+    try:
+        expect_close('history["loss"]', losses, reference.losses, tolerance=_TOLERANCE * max(reference.losses))
+    except CheckFailed as error:
+        raise CheckFailed(
+            error.quantity, error.problem, place=error.place, tolerance=error.tolerance, cause=cause
+        ) from None
+    X_val, y_val = _validation(given)
+    for key, X, y in (("train_accuracy", given.X, given.y), ("val_accuracy", X_val, y_val)):
+        quantity = f'history["{key}"]'
+        got = as_numbers(quantity, history[key])
+        if got.shape != (len(reference.epochs),):
+            raise CheckFailed(
+                quantity, f"the shape is {got.shape}, expected ({len(reference.epochs)},): one value after each epoch."
+            )
+
+        def own_predictions(X: np.ndarray = X, y: np.ndarray = y) -> list[float]:
+            return [float(np.mean(np.asarray(call(predict, params, X)) == y)) for params in reference.epochs]
+
+        expected = [float(np.mean(solve(params, X, y).values["z3"].argmax(axis=1) == y)) for params in reference.epochs]
+        expect_close(quantity, got, expected, tolerance=_TOLERANCE, follows=[own_predictions])

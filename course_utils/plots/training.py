@@ -1,0 +1,253 @@
+"""The figures of notebook 4: images, training curves, weights, the results of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TRAINING_COLOUR = "#1f77b4"
+VALIDATION_COLOUR = "#d95f02"
+SETTING_NAMES = ("learning_rate", "hidden_size", "reg", "batch_size")
+_IMAGE_SHAPE = (32, 32, 3)
+
+
+def show_classes(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], per_class: int = 12) -> Figure:
+    """The first images of each class, one row a class.
+
+    Parameters
+    ----------
+    images : (N, 32, 32, 3) uint8 array
+    labels : (N,) int array
+    class_names : sequence of str
+        Name of class 0, 1, ...
+    per_class : int
+        Images in a row.
+    """
+    import matplotlib.pyplot as plt
+
+    sheet = np.concatenate(
+        [
+            np.concatenate(list(_framed(images[np.flatnonzero(labels == index)[:per_class]])), axis=1)
+            for index in range(len(class_names))
+        ]
+    )
+    figure, axes = plt.subplots(figsize=(0.62 * per_class + 1, 0.62 * len(class_names)))
+    axes.imshow(sheet)
+    step = sheet.shape[0] / len(class_names)
+    axes.set_yticks((np.arange(len(class_names)) + 0.5) * step, class_names)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return _finished(figure)
+
+
+def _framed(images: np.ndarray) -> np.ndarray:
+    return np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
+
+
+def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
+    """The loss of every batch beside the accuracies after every epoch.
+
+    Parameters
+    ----------
+    history : mapping
+        ``loss``, one value an iteration; ``train_accuracy`` and ``val_accuracy``, one an epoch, 0..1.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.6))
+    losses = np.asarray(history["loss"], dtype=np.float64)
+    left.plot(np.arange(1, len(losses) + 1), losses, color=TRAINING_COLOUR, alpha=0.3, linewidth=0.8, label="one batch")
+    window = max(len(losses) // 40, 1)
+    if window > 1:
+        mean = np.convolve(losses, np.ones(window) / window, mode="valid")
+        left.plot(np.arange(window, len(losses) + 1), mean, color=TRAINING_COLOUR, label=f"mean of {window}")
+        left.legend(frameon=False)
+    left.set(xlabel="iteration", ylabel=r"loss $\tilde J$", title="Loss")
+    for key, colour, label in (
+        ("train_accuracy", TRAINING_COLOUR, "training"),
+        ("val_accuracy", VALIDATION_COLOUR, "validation"),
+    ):
+        values = np.asarray(history[key])
+        marker = "o" if len(values) <= 40 else None
+        right.plot(np.arange(1, len(values) + 1), values, marker=marker, markersize=4, color=colour, label=label)
+    right.set(xlabel="epoch", ylabel="accuracy", title="Accuracy")
+    right.legend(frameon=False)
+    for axes in (left, right):
+        _plain(axes)
+    return _finished(figure)
+
+
+def show_weights(W1: np.ndarray, columns: int = 20, most: int = 100) -> Figure:
+    """The weights that lead to each hidden unit, drawn as a picture.
+
+    Parameters
+    ----------
+    W1 : (3072, H) array
+        Each column is scaled by itself: grey is 0, full colour its largest weight.
+    columns : int
+        Pictures in a row.
+    most : int
+        With more hidden units, those with the largest weights are shown.
+    """
+    import matplotlib.pyplot as plt
+
+    weights = np.asarray(W1, dtype=np.float64).T
+    shown = np.sort(np.argsort(-np.linalg.norm(weights, axis=1), kind="stable")[:most])
+    largest = np.abs(weights[shown]).max(axis=1, keepdims=True)
+    pictures = 0.5 + 0.5 * weights[shown] / np.where(largest > 0, largest, 1)
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    blank = np.ones((rows * columns - len(pictures), *_IMAGE_SHAPE))
+    tiles = np.concatenate([pictures.reshape(-1, *_IMAGE_SHAPE), blank])
+    tiles = np.pad(tiles, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0)
+    sheet = tiles.reshape(rows, columns, 34, 34, 3).swapaxes(1, 2).reshape(rows * 34, columns * 34, 3)
+    figure, axes = plt.subplots(figsize=(0.55 * columns, 0.55 * rows + 0.4))
+    axes.imshow(sheet)
+    axes.axis("off")
+    total = weights.shape[0]
+    title = f"Weights of {total} hidden units"
+    if total > most:
+        title = f"Weights of {most} of {total} hidden units, those with the largest weights"
+    axes.set_title(title, fontsize=11)
+    return _finished(figure)
+
+
+def plot_search(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """What each setting of a search brings.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        One for each training: ``learning_rate``, ``hidden_size``, ``reg``, ``batch_size``,
+        ``num_iters`` (iterations so far) and ``val_accuracy``. Where a search looks at a training
+        more than once, it has several rows, and a line joins them.
+    """
+    import matplotlib.pyplot as plt
+
+    stages = sorted({row["num_iters"] for row in rows})
+    colours = dict(zip(stages, plt.get_cmap("viridis")(np.linspace(0.85, 0.05, len(stages))), strict=True))
+    figure, panels = plt.subplots(
+        1, 1 + len(SETTING_NAMES), figsize=(12.5, 3.9), sharey=True, width_ratios=[1.7, 1, 1, 1, 1]
+    )
+    _draw_progress(panels[0], rows, stages, colours)
+    for axes, name in zip(panels[1:], SETTING_NAMES, strict=True):
+        _draw_effect(axes, name, rows, stages, colours)
+    panels[0].set_ylabel("validation accuracy")
+    return _finished(figure)
+
+
+def _draw_progress(axes: Axes, rows: Sequence[Mapping[str, Any]], stages: list[int], colours: dict) -> None:
+    curves: dict[tuple, list[tuple[int, float]]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in SETTING_NAMES)
+        curves.setdefault(key, []).append((row["num_iters"], row["val_accuracy"]))
+    for points in curves.values():
+        axes.plot(*zip(*sorted(points), strict=True), color="0.75", linewidth=0.7, zorder=1)
+    for stage in stages:
+        values = [row["val_accuracy"] for row in rows if row["num_iters"] == stage]
+        label = f"{len(values)} settings, {stage:,} iterations"
+        axes.scatter([stage] * len(values), values, s=14, color=colours[stage], label=label, zorder=2)
+    axes.set(xlabel="iterations", title="How the search went", xlim=(0, 1.06 * stages[-1]))
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    _plain(axes)
+
+
+def _draw_effect(axes: Axes, name: str, rows: Sequence[Mapping[str, Any]], stages: list[int], colours: dict) -> None:
+    values = sorted({row[name] for row in rows})
+    for stage in stages:
+        means = []
+        for place, value in enumerate(values):
+            found = [row["val_accuracy"] for row in rows if row["num_iters"] == stage and row[name] == value]
+            # Points of one value are spread sideways, so that they don't cover each other.
+            spread = np.linspace(-0.28, 0.28, len(found)) if len(found) > 1 else np.zeros(len(found))
+            axes.scatter(place + spread, sorted(found), s=9, color=colours[stage], alpha=0.6, linewidths=0)
+            means.append(np.mean(found) if found else np.nan)
+        axes.plot(range(len(values)), means, color=colours[stage], marker="_", markersize=13, linewidth=1.2)
+    axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+    axes.set(xlabel=name.replace("_", " "), xlim=(-0.5, len(values) - 0.5))
+    axes.set_title("lines: means", fontsize=9, color="0.4")
+    _plain(axes)
+
+
+def print_best(rows: Sequence[Mapping[str, Any]], number: int = 8) -> None:
+    """Print the best trainings of a search, the best first; ``rows`` as for :func:`plot_search`."""
+    for row in sorted(rows, key=lambda row: -row["val_accuracy"])[:number]:
+        print(
+            f"accuracy {row['val_accuracy']:.3f}   learning_rate {row['learning_rate']:<6g} "
+            f"hidden_size {row['hidden_size']:<4d} reg {row['reg']:<7g} batch_size {row['batch_size']:<4d} "
+            f"iterations {row['num_iters']}"
+        )
+
+
+def plot_comparison(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Validation and test accuracy of several ways to train, with the spread over seeds.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        ``name``, and ``val_accuracy`` and ``test_accuracy``: one value for each seed, 0..1.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9.0, 0.42 * len(rows) + 1.1))
+    places = np.arange(len(rows))
+    for key, colour, label, shift in (
+        ("val_accuracy", VALIDATION_COLOUR, "validation", -0.13),
+        ("test_accuracy", "#4d4d4d", "test", 0.13),
+    ):
+        for place, row in zip(places, rows, strict=True):
+            values = np.atleast_1d(row[key])
+            axes.scatter(values, np.full(len(values), place + shift), s=16, color=colour, alpha=0.5, linewidths=0)
+        means = [float(np.mean(row[key])) for row in rows]
+        axes.scatter(means, places + shift, marker="|", s=130, linewidths=2, color=colour, label=f"{label}, mean")
+    axes.set_yticks(places, [row["name"] for row in rows])
+    axes.invert_yaxis()
+    axes.set(xlabel="accuracy")
+    axes.legend(frameon=False, loc="lower left", fontsize=9)
+    _plain(axes)
+    return _finished(figure)
+
+
+def plot_confusion(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """How often each class is taken for which.
+
+    Parameters
+    ----------
+    predicted, labels : (N,) int arrays
+    class_names : sequence of str
+    """
+    import matplotlib.pyplot as plt
+
+    counts = np.zeros((len(class_names), len(class_names)))
+    np.add.at(counts, (labels, predicted), 1)
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, axes = plt.subplots(figsize=(6.4, 5.4))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    for row, column in np.ndindex(shares.shape):
+        colour = "white" if shares[row, column] > 50 else "black"
+        axes.text(column, row, f"{shares[row, column]:.0f}", ha="center", va="center", fontsize=9, color=colour)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right")
+    axes.set_yticks(range(len(class_names)), class_names)
+    axes.set(xlabel="predicted class", ylabel="true class", title="Of 100 images of a class, so many are taken for")
+    axes.tick_params(length=0)
+    return _finished(figure)
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def _finished(figure: Figure) -> Figure:
+    import matplotlib.pyplot as plt
+
+    figure.tight_layout()
+    plt.close(figure)  # the notebook shows the returned figure once
+    return figure
