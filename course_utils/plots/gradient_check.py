@@ -1,0 +1,77 @@
+"""The error of a numerical gradient, drawn against its step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: From steps that drown in round-off to steps that are larger than the weights.
+STEPS = 10.0 ** np.arange(-13, 0.01, 0.25)
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+def draw_error_against_step(
+    numerical_gradient: Callable, f: Callable[[np.ndarray], float], x: np.ndarray, gradient: np.ndarray
+) -> Figure:
+    """Draw the errors of central and forward differences against the step h, on logarithmic axes.
+
+    Parameters
+    ----------
+    numerical_gradient : callable
+        ``numerical_gradient(f, x, h)`` -> array shaped like x, by central differences.
+    f : callable
+        Smooth around x; array -> float.
+    x : array
+    gradient : array shaped like x
+        The exact gradient of f at x.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The error is the largest deviation of an entry, relative to the largest entry of
+        the gradient.
+    """
+    import matplotlib.pyplot as plt
+
+    central = np.array([_error(numerical_gradient(f, x, float(h)), gradient) for h in STEPS])
+    forward = np.array([_error(_forward_differences(f, x, float(h)), gradient) for h in STEPS])
+    figure, axes = plt.subplots(figsize=(8, 4.6))
+    axes.loglog(STEPS, forward, "s", color="C1", markersize=4, label="forward differences")
+    axes.loglog(STEPS, central, "o", color="C0", markersize=4, label="central differences")
+    # Each guide line goes through the middle of the errors on its own side of the minimum.
+    for errors, slope, low, high, text, shift in (
+        (forward, 1, 1e-6, 1e-2, "truncation\nslope 1", (-14, 14)),
+        (central, 2, 1e-3, 1e-1, "truncation\nslope 2", (34, -26)),
+        (central, -1, 1e-13, 1e-8, "round-off\nslope $-1$", (40, 12)),
+    ):
+        side = (STEPS >= low) & (STEPS <= high)
+        level = np.exp(np.mean(np.log(np.maximum(errors[side], _EPSILON)) - slope * np.log(STEPS[side])))
+        axes.loglog(STEPS[side], level * STEPS[side] ** slope, color="0.35", linewidth=1, zorder=0)
+        middle = np.sqrt(low * high)
+        axes.annotate(
+            text, (middle, level * middle**slope), xytext=shift, textcoords="offset points",
+            ha="center", va="center", fontsize=9, color="0.25",
+        )  # fmt: skip
+    axes.axvline(1e-5, color="0.6", linestyle=":", linewidth=1)
+    axes.annotate("$h = 10^{-5}$", (1e-5, 1), xycoords=("data", "axes fraction"), xytext=(4, -12),
+                  textcoords="offset points", fontsize=9, color="0.35")  # fmt: skip
+    axes.set(xlabel="step $h$", ylabel="largest error, relative to the gradient")
+    axes.legend(loc="lower left", frameon=False)
+    figure.tight_layout()
+    plt.close(figure)  # the notebook shows the returned figure once
+    return figure
+
+
+def _error(got: np.ndarray, exact: np.ndarray) -> float:
+    # Below the resolution of float64 there is nothing to draw.
+    return max(float(np.max(np.abs(got - exact)) / np.max(np.abs(exact))), _EPSILON)
+
+
+def _forward_differences(f: Callable, x: np.ndarray, h: float) -> np.ndarray:
+    start, steps = f(x), h * np.eye(x.size).reshape(x.size, *x.shape)
+    return np.array([(f(x + step) - start) / h for step in steps]).reshape(x.shape)
