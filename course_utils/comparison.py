@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import linecache
 import numbers
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from course_utils.causes import probable_cause
+
+if TYPE_CHECKING:
+    from course_utils.reference import Problem
 
 
 class CheckFailed(AssertionError):
@@ -31,6 +36,8 @@ class CheckFailed(AssertionError):
         The largest deviation that would have passed.
     cause : str, optional
         A sentence of :mod:`course_utils.causes`.
+    data : str, optional
+        On which data; :func:`on_problem` fills it in.
     """
 
     def __init__(
@@ -41,54 +48,85 @@ class CheckFailed(AssertionError):
         place: str | None = None,
         tolerance: float | None = None,
         cause: str | None = None,
+        data: str | None = None,
     ) -> None:
+        super().__init__(quantity, problem)
         self.quantity = quantity
         self.problem = problem
         self.place = place
         self.tolerance = tolerance
         self.cause = cause
-        lines = [f"{quantity}: {problem}"]
-        if place is not None:
-            lines.append(f"Largest deviation {place}.")
-        if tolerance is not None:
-            lines.append(f"Allowed deviation: {tolerance:.1e}.")
-        if cause is not None:
-            lines.append(f"Probable cause: {cause}")
-        super().__init__("\n".join(lines))
+        self.data = data
+
+    def _details(self) -> list[tuple[str, str]]:
+        """The lines below the first, as name and text; the same in the card and in plain text."""
+        tolerance = None if self.tolerance is None else f"{self.tolerance:.1e}" if self.tolerance else "none"
+        lines = {
+            "Largest deviation": self.place,
+            "Allowed deviation": tolerance,
+            "On": self.data,
+            "Probable cause": self.cause,
+        }
+        return [(name, text) for name, text in lines.items() if text is not None]
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.quantity}: {self.problem}", *(f"{name}: {text}" for name, text in self._details())])
 
     def _repr_html_(self) -> str:
-        rows = [("What", self.problem)]
-        if self.place is not None:
-            rows.append(("Largest deviation", self.place))
-        if self.tolerance is not None:
-            rows.append(("Allowed", f"{self.tolerance:.1e}"))
-        if self.cause is not None:
-            rows.append(("Probable cause", self.cause))
-        body = "".join(
-            '<tr><td style="text-align:left;vertical-align:top;padding:2px 12px 2px 0;white-space:nowrap">'
-            f"<b>{html.escape(name)}</b></td>"
-            f'<td style="text-align:left;padding:2px 0">{html.escape(text)}</td></tr>'
-            for name, text in rows
+        # Boxes, not a table: JupyterLab stripes tables and aligns them to the right.
+        rows = "".join(
+            f'<div style="opacity:0.7;white-space:nowrap">{html.escape(name)}</div><div>{html.escape(text)}</div>'
+            for name, text in self._details()
         )
         return (
-            '<div style="border-left:5px solid #c62828;padding:6px 12px;margin:4px 0;max-width:60em">'
-            f'<div style="color:#c62828;font-weight:bold">{html.escape(self.quantity)}: not right yet</div>'
-            f'<table style="border:none;margin:4px 0 0 0">{body}</table></div>'
+            '<div style="border:1px solid #c62828;border-left-width:6px;border-radius:4px;padding:8px 14px;'
+            'margin:4px 0;max-width:56em;line-height:1.45">'
+            f'<div><b style="color:#c62828">{html.escape(self.quantity)}</b>: {html.escape(self.problem)}</div>'
+            '<div style="display:grid;grid-template-columns:max-content 1fr;column-gap:14px;margin-top:2px">'
+            f"{rows}</div></div>"
         )
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows in place of a traceback: the card, then one line.
+        """What IPython shows in place of a traceback: in a notebook the card, elsewhere the text.
 
         The frames would show the check's code, not the student's, and in a graded
-        notebook the source of a hidden test.
+        notebook the source of a hidden test. ``nbgrader validate`` shows no card, only
+        what this returns.
         """
-        if "IPython" in sys.modules:
+        if os.environ.get("NBGRADER_EXECUTION") != "validate" and "IPython" in sys.modules:
             from IPython import get_ipython
             from IPython.display import display
 
-            if get_ipython() is not None and hasattr(get_ipython(), "kernel"):
+            if hasattr(get_ipython(), "kernel"):
                 display({"text/html": self._repr_html_(), "text/plain": str(self)}, raw=True)
+                return [f"CheckFailed: {self.quantity} is not right yet."]
         return [f"CheckFailed: {self}"]
+
+
+@contextlib.contextmanager
+def on_problem(problem: Problem) -> Iterator[None]:
+    """Add to a check that fails inside the ``with`` block on which problem it failed.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of :mod:`course_utils.reference` or :mod:`course_utils.oracle`.
+    """
+    try:
+        yield
+    except CheckFailed as failure:
+        failure.data = failure.data or _description(problem)
+        raise
+
+
+def _description(problem: Problem) -> str:
+    """Which problem it is, and how a student gets hold of a stored one."""
+    if "N=" in problem.name:  # a new problem, whose name holds the sizes
+        return f"{problem.name}, reg={problem.reg:.3g}"
+    (N, D), (H, K) = problem.X.shape, problem.params["W2"].shape
+    key = problem.name.removeprefix("the ").removesuffix(" problem")
+    sizes = f"N={N}, D={D}, H={H}, K={K}, reg={problem.reg:g}"
+    return f'{problem.name} ({sizes}), which is course_utils.reference.problem("{key}")'
 
 
 def passed(text: str, on: Any = None) -> None:
@@ -98,6 +136,9 @@ def passed(text: str, on: Any = None) -> None:
 
 def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """Call a student's function on copies of the arguments.
+
+    What the function writes to the standard error stream, NumPy's warnings included, goes
+    to the standard output: nbgrader gives no points to a cell that writes to the former.
 
     Parameters
     ----------
@@ -119,15 +160,32 @@ def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
     CheckFailed
         When it raises anything else; the text names the student's line.
     """
+    name = getattr(function, "__name__", "the function")
+    if not callable(function):
+        raise CheckFailed("the function", f"it is {_described(function)}, expected a function; define it with def.")
     try:
-        return function(*_copied(args), **_copied(kwargs))
+        with _by_the_defaults():
+            return function(*_copied(args), **_copied(kwargs))
     except (NotImplementedError, CheckFailed):
         raise
     except Exception as error:
-        name = getattr(function, "__name__", "the function")
-        raise CheckFailed(
-            name, f"it raised {type(error).__name__}: {error}{_students_line(error)}"
-        ) from error
+        raise CheckFailed(name, f"it raised {type(error).__name__}: {error}{_students_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _by_the_defaults() -> Iterator[None]:
+    """NumPy's default treatment of overflow, warnings that don't raise, one output stream.
+
+    A student who turned warnings into errors to find a mistake shall not fail for an
+    exponential that rightly underflows.
+    """
+    with (
+        contextlib.redirect_stderr(sys.stdout),
+        warnings.catch_warnings(),
+        np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"),
+    ):
+        warnings.simplefilter("default")
+        yield
 
 
 def _copied(value: Any) -> Any:
@@ -163,7 +221,8 @@ def roundoff_tolerance(dtype: Any, terms: int, scale: float) -> float:
     Parameters
     ----------
     dtype : dtype
-        The precision of the computation; whatever isn't float16 or float32 counts as float64.
+        The precision of the computation; whatever isn't float32 counts as float64, since the
+        assignment never asks for less.
     terms : int
         Number of terms in the longest sum.
     scale : float
@@ -175,8 +234,7 @@ def roundoff_tolerance(dtype: Any, terms: int, scale: float) -> float:
     float
         The tolerance, absolute.
     """
-    dtype = np.dtype(dtype)
-    precision = dtype if dtype in (np.float16, np.float32) else np.dtype(np.float64)
+    precision = np.float32 if np.dtype(dtype) == np.float32 else np.float64
     return 32 * float(np.finfo(precision).eps) * max(terms, 1) * max(float(scale), 1.0)
 
 
@@ -191,7 +249,7 @@ def expect_close(
     input_dtype: Any = np.float64,
     row_vector: bool = False,
     known: Mapping[str, Any] | None = None,
-    follows: Sequence[Callable[[], Any]] = (),
+    follows: Iterable[Callable[[], Any]] = (),
 ) -> float:
     """Raise :class:`CheckFailed` unless ``got`` equals ``expected`` up to round-off.
 
@@ -209,12 +267,13 @@ def expect_close(
         Absolute tolerance, in place of the derived one.
     input_dtype : dtype
         Precision of what the student's function was given: float32 data may be
-        processed in float32.
+        processed in float32. A float32 result of float64 data is judged as float64, and
+        fails: the gradient check, which needs the digits, would fail with it.
     row_vector : bool
         Also accept shape (1, n) where (n,) is expected.
     known : mapping, optional
         Named values from which :mod:`course_utils.causes` recognises a mistake.
-    follows : sequence of callables
+    follows : iterable of callables
         Each gives a value that follows from the student's own earlier steps. It is accepted
         too, so that a mistake in one step costs the points of that step alone.
 
@@ -231,15 +290,12 @@ def expect_close(
     if tolerance is None:
         if scale is None:
             scale = float(np.max(np.abs(expected), initial=0.0))
-        # A result of lower precision than its input is judged by its own; bool and
-        # integer results are exact numbers and are judged as float64.
-        dtypes = [np.dtype(input_dtype)] + ([got.dtype] if got.dtype.kind == "f" else [])
-        tolerance = max(roundoff_tolerance(dtype, terms, scale) for dtype in dtypes)
+        tolerance = roundoff_tolerance(input_dtype, terms, scale)
     values = got.astype(np.float64)
     if values.shape != expected.shape:
         raise CheckFailed(
             quantity,
-            f"the shape is {got.shape}, expected {expected.shape}.",
+            f"the shape is {got.shape}, expected {expected.shape}{' (a single number)' if expected.ndim == 0 else ''}.",
             cause=probable_cause(values, expected, known, tolerance),
         )
     finite = np.isfinite(values)
@@ -260,11 +316,18 @@ def expect_close(
     wrong = int((deviation > tolerance).sum())
     raise CheckFailed(
         quantity,
-        "the value is wrong." if deviation.ndim == 0 else f"{wrong} of {deviation.size} values are wrong.",
+        f"the value{_and_dtype(got)} is wrong."
+        if deviation.ndim == 0
+        else f"{wrong} of {deviation.size} values{_and_dtype(got)} are wrong.",
         place=f"{deviation[worst]:.3g}{_index(worst)}: got {values[worst]:.10g}, expected {expected[worst]:.10g}",
         tolerance=tolerance,
         cause=probable_cause(values, expected, known, tolerance),
     )
+
+
+def _and_dtype(got: np.ndarray) -> str:
+    """The dtype as an insertion, where it isn't what a student would take for granted."""
+    return "" if got.dtype == np.float64 else f" ({got.dtype})"
 
 
 def _follows(values: np.ndarray, own_step: Callable[[], Any], tolerance: float) -> bool:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 
 from course_utils.comparison import CheckFailed
+from course_utils.oracle import STAND_INS
 
-#: NumPy's and Python's disguises of a loop.
-_HIDDEN_LOOPS = {
-    "vectorize", "frompyfunc", "apply_along_axis", "apply_over_axes", "nditer", "ndenumerate",
-    "ndindex", "fromiter", "fromfunction", "map", "reduce",
-}  # fmt: skip
+#: NumPy's disguises of a Python loop, as attributes of any module.
+_HIDDEN_LOOPS = {"vectorize", "frompyfunc", "apply_along_axis", "nditer", "ndenumerate", "ndindex"}
+#: Python's own, by their bare names or out of these modules: ``np.add.reduce`` is no loop in Python.
+_LOOPING_FUNCTIONS = {"map", "filter", "reduce", "starmap", "accumulate"}
+_THEIR_MODULES = {"functools", "itertools"}
+#: Functions whose result is as short as their arguments.
+_AS_SHORT_AS_ARGUMENTS = {"enumerate", "sorted", "reversed", "list", "tuple", "set", "dict", "range"}
+#: Names by which a notebook calls its dicts of four arrays.
+_DICTS = {"params", "grads", "gradients", "cache"}
 #: Modules that would do the exercise.
-_NOT_BY_HAND = {"torch", "course_utils", "oracle", "tensorflow", "jax", "sklearn", "autograd"}
+_NOT_BY_HAND = {"torch", "course_utils", "oracle", "tensorflow", "jax", "sklearn", "autograd", "keras"}
 
 
 def source_of(function: Callable) -> str:
@@ -25,80 +31,206 @@ def source_of(function: Callable) -> str:
     ----------
     function : callable
         A function defined in a notebook cell, or a stand-in for one that runs in another
-        process and carries the text as ``__student_source__``.
+        process and carries the text as ``__student_source__``. That text may hold other
+        definitions too (the whole notebook's); they are then known as its helpers.
 
     Raises
     ------
     CheckFailed
         If there is no source, as with a built-in function.
     """
+    name = getattr(function, "__name__", "the function")
+    carried = getattr(function, "__student_source__", None)
     try:
-        text = getattr(function, "__student_source__", None) or inspect.getsource(function)
-    except (OSError, TypeError):
-        name = getattr(function, "__name__", "the function")
+        text = textwrap.dedent(carried or inspect.getsource(function))
+        definitions = _definitions(ast.parse(text))
+    except (OSError, TypeError, SyntaxError):
         raise CheckFailed(name, "its source can't be read; define it with def in a cell.") from None
-    return textwrap.dedent(text)
+    own = definitions.get(name)
+    return text if own is None else _text_of(own, text)
 
 
 def find_loop(function: Callable) -> str | None:
-    """The first line of ``function`` that loops over array elements, or None.
+    """The first line that loops over array elements, in ``function`` or in a helper that it calls, or None.
 
-    A loop over a literal (``for key in ("W1", "W2")``) or over the entries of a dict
-    (``params.items()``) takes as many steps for a million samples as for one, and is
-    not meant.
+    A loop over a literal (``for key in ("W1", "W2")``), over the entries of a dict
+    (``params.items()``) or over a range of constants takes as many steps for a million
+    samples as for one, and is not meant.
+
+    Parameters
+    ----------
+    function : callable
+        See :func:`source_of`. Helpers are the functions of the same notebook that it
+        names.
     """
-    text = source_of(function)
-    lines = text.splitlines()
-    for node in ast.walk(ast.parse(text)):
-        iterables = []
-        if isinstance(node, (ast.For, ast.AsyncFor)):
-            iterables = [node.iter]
-        elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-            iterables = [generator.iter for generator in node.generators]
-        elif isinstance(node, ast.While) or (isinstance(node, ast.Call) and _called_name(node) in _HIDDEN_LOOPS):
-            return lines[node.lineno - 1].strip()
-        if any(not _is_short(iterable) for iterable in iterables):
-            return lines[node.lineno - 1].strip()
+    for text in _with_helpers(function):
+        line = _loop_in(text)
+        if line is not None:
+            return line
     return None
 
 
 def is_unwritten(function: Callable) -> bool:
-    """Whether ``function`` still only raises NotImplementedError."""
+    """Whether ``function`` does nothing but raise NotImplementedError."""
     definition = ast.parse(source_of(function)).body[0]
-    last = getattr(definition, "body", [None])[-1]
-    return isinstance(last, ast.Raise) and "NotImplementedError" in ast.unparse(last)
+    body = [
+        statement
+        for statement in getattr(definition, "body", [])
+        if not (isinstance(statement, ast.Pass) or isinstance(getattr(statement, "value", None), ast.Constant))
+    ]
+    return len(body) == 1 and isinstance(body[0], ast.Raise) and "NotImplementedError" in ast.unparse(body[0])
 
 
 def find_foreign_help(function: Callable) -> str | None:
-    """The name of a library in ``function`` that would do the exercise, or None."""
-    for node in ast.walk(ast.parse(source_of(function))):
-        names = []
-        if isinstance(node, ast.Name):
-            names = [node.id]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
-        for name in names:
-            if name.split(".")[0] in _NOT_BY_HAND:
-                return name
+    """The name of a library in ``function`` or in a helper that would do the exercise, or None."""
+    if str(getattr(function, "__module__", "")).split(".")[0] in _NOT_BY_HAND:
+        return function.__module__
+    for text in _with_helpers(function):
+        for node in ast.walk(ast.parse(text)):
+            names = []
+            if isinstance(node, ast.Name):
+                names = [node.id, _library_of(function, node.id)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            for name in names:
+                if name.split(".")[0] in _NOT_BY_HAND:
+                    return name
     return None
 
 
-def _called_name(node: ast.Call) -> str:
-    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+# --- Finding the helpers ----------------------------------------------------------------
 
 
-def _is_short(iterable: ast.expr) -> bool:
-    if isinstance(iterable, (ast.Tuple, ast.List, ast.Set, ast.Dict)):
+def _with_helpers(function: Callable) -> Iterator[str]:
+    """The texts of ``function`` and of every function of the student's that it leads to."""
+    carried = getattr(function, "__student_source__", None)
+    if carried:
+        whole = textwrap.dedent(carried)
+        others = {name: _text_of(node, whole) for name, node in _definitions(ast.parse(whole)).items()}
+    else:
+        others = _LazySources(getattr(inspect.unwrap(function), "__globals__", {}))
+    seen, waiting = set(), [source_of(function)]
+    while waiting:
+        text = waiting.pop(0)
+        yield text
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Name) and node.id not in seen:
+                seen.add(node.id)
+                helper = others.get(node.id)
+                if helper is not None and helper != text:
+                    waiting.append(helper)
+
+
+class _LazySources:
+    """The source texts of the functions among a notebook's global names."""
+
+    def __init__(self, names: dict[str, object]) -> None:
+        self.names = names
+
+    def get(self, name: str) -> str | None:
+        helper = self.names.get(name)
+        # Functions of installed modules aren't the student's.
+        if not isinstance(helper, types.FunctionType) or helper.__globals__ is not self.names:
+            return None
+        try:
+            text = textwrap.dedent(inspect.getsource(helper))
+            ast.parse(text)
+        except (OSError, TypeError, SyntaxError):
+            return None
+        return text
+
+
+def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:
+    """Name -> the last statement at the top level that defines it, with def or as a lambda."""
+    found: dict[str, ast.stmt] = {}
+    for statement in tree.body:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            found[statement.name] = statement
+        elif isinstance(statement, ast.Assign) and any(isinstance(node, ast.Lambda) for node in ast.walk(statement)):
+            found |= {target.id: statement for target in statement.targets if isinstance(target, ast.Name)}
+    return found
+
+
+def _text_of(statement: ast.stmt, text: str) -> str:
+    first = min([statement.lineno, *(node.lineno for node in getattr(statement, "decorator_list", []))])
+    return "\n".join(text.splitlines()[first - 1 : statement.end_lineno])
+
+
+def _library_of(function: Callable, name: str) -> str:
+    """The module that a global name of ``function`` stands for or comes from, or ``""``."""
+    if name in STAND_INS:  # taken over from an earlier notebook
+        return ""
+    value = getattr(inspect.unwrap(function), "__globals__", {}).get(name)
+    module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+    return module if isinstance(module, str) else ""
+
+
+# --- Finding the loops ------------------------------------------------------------------
+
+
+def _loop_in(text: str) -> str | None:
+    tree, lines = ast.parse(text), text.splitlines()
+    short = _short_names(tree)
+    own_name = getattr(tree.body[0], "name", None)
+    for node in ast.walk(tree):
+        loops = isinstance(node, ast.While)
+        if isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
+            loops = not _is_short(node.iter, short)
+        elif isinstance(node, ast.Call):
+            name, attribute = getattr(node.func, "id", None), getattr(node.func, "attr", None)
+            module = getattr(getattr(node.func, "value", None), "id", None)
+            if name in _LOOPING_FUNCTIONS or (attribute in _LOOPING_FUNCTIONS and module in _THEIR_MODULES):
+                iterables = node.args[1:] if name == "map" else node.args[1:2]
+                loops = not any(_is_short(iterable, short) for iterable in iterables)
+            else:  # a disguised loop, or the function calls itself
+                loops = name in _HIDDEN_LOOPS or attribute in _HIDDEN_LOOPS or (name is not None and name == own_name)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            loops = any(_decorates_with_a_loop(decorator) for decorator in node.decorator_list)
+        if loops:
+            place = node.iter if isinstance(node, ast.comprehension) else node
+            return lines[place.lineno - 1].strip()
+    return None
+
+
+def _decorates_with_a_loop(decorator: ast.expr) -> bool:
+    return any(getattr(node, "attr", getattr(node, "id", None)) in _HIDDEN_LOOPS for node in ast.walk(decorator))
+
+
+def _short_names(tree: ast.AST) -> set[str]:
+    """Local names that only ever stand for something short."""
+    short = set(_DICTS)
+    assignments = [node for node in ast.walk(tree) if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value]
+    for node in assignments:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = {target.id for target in targets if isinstance(target, ast.Name)}
+        if _is_short(node.value, short):
+            short |= names
+        else:
+            short -= names
+    return short
+
+
+def _is_short(iterable: ast.expr, names: set[str]) -> bool:
+    """Whether the number of steps can't grow with the data."""
+    if isinstance(iterable, (ast.Tuple, ast.List, ast.Set)):
+        return not any(isinstance(element, ast.Starred) for element in iterable.elts)
+    if isinstance(iterable, ast.Dict):
         return True
     if isinstance(iterable, ast.Constant):
-        return isinstance(iterable.value, str)
+        return isinstance(iterable.value, (str, int))
+    if isinstance(iterable, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+        return all(_is_short(generator.iter, names) for generator in iterable.generators)
+    if isinstance(iterable, ast.BinOp):
+        return _is_short(iterable.left, names) and _is_short(iterable.right, names)
     if isinstance(iterable, ast.Call):
-        name = _called_name(iterable)
+        name = getattr(iterable.func, "attr", getattr(iterable.func, "id", ""))
         if name in ("items", "keys", "values"):
             return True
-        if name in ("zip", "enumerate", "sorted", "reversed", "list", "tuple"):
-            return all(_is_short(argument) for argument in iterable.args)
-        return False
-    return isinstance(iterable, ast.Name) and iterable.id in ("params", "grads", "gradients", "cache")
+        if name == "split":
+            return isinstance(iterable.func, ast.Attribute) and isinstance(iterable.func.value, ast.Constant)
+        if name in ("zip", "map", "filter"):  # as short as the shortest of what they go through
+            return any(_is_short(argument, names) for argument in iterable.args[name != "zip" :])
+        return name in _AS_SHORT_AS_ARGUMENTS and all(_is_short(argument, names) for argument in iterable.args)
+    return isinstance(iterable, ast.Name) and iterable.id in names
