@@ -109,7 +109,8 @@ class Examiner:
     shell : NotebookShell
     job : dict
         ``cells`` (each with ``source``, ``runs`` in ``"cage"``, ``"grader"`` or ``"both"``,
-        ``points``, and ``done`` if an earlier examiner got that far), ``output`` (bytes of text).
+        ``points``, ``order`` (of setup cells), ``done`` if an earlier examiner got that far and
+        ``deadly`` if it ended the student's process), ``output`` (bytes of text).
     """
 
     def __init__(self, worker: Channel, shell: NotebookShell, job: dict) -> None:
@@ -122,6 +123,7 @@ class Examiner:
         self.ran: list[int] = []  # cells that have run in the cage
         self.deadly: set[int] = set()
         self.borrowed: dict[str, Any] = {}
+        self.reserved: set[str] = set()
         self.callbacks: list[Any] = []
         self.outputs: list[dict] = []
         self.source_of: dict[str, str] = {}
@@ -131,19 +133,18 @@ class Examiner:
 
     def run(self) -> None:
         """Run all the cells."""
+        prepared = self._prepare()
         for index, cell in enumerate(self.cells):
-            if cell.get("done"):  # by an examiner before this one; its tests aren't repeated
-                if cell["runs"] == "both":
-                    self._run_own(index, cell)
-                if cell["runs"] != "grader" and not cell.get("deadly"):
+            if cell["done"]:  # by an examiner before this one; its tests aren't repeated
+                if cell["runs"] != "grader" and not cell["deadly"]:
                     self.ran.append(index)
                 continue
-            self.outputs, self.size = [], 0
+            self.outputs, self.size = prepared.get(index, []), 0
             self._tell(begin=index)
             try:
-                if cell["runs"] != "cage":
-                    self._run_own(index, cell)
-                if cell["runs"] != "grader":
+                if cell["runs"] == "grader":
+                    self._run_test(index, cell)
+                else:
                     self._run_in_cage(index, cell)
             except StudentProcessEnded as error:
                 self._keep(error_output("StudentProcessEnded", str(error)))
@@ -186,14 +187,29 @@ class Examiner:
 
     # ---- the grader's cells
 
-    def _run_own(self, index: int, cell: dict) -> None:
+    def _prepare(self) -> dict[int, list[dict]]:
+        """Run the setup cells, all of them and first, wherever a student has put them: index -> outputs.
+
+        Otherwise a test above them would find the names of the checks unbound, and look for
+        them among the student's.
+        """
+        outputs = {}
+        setup = [(cell["order"], index) for index, cell in enumerate(self.cells) if cell["runs"] == "both"]
+        for _, index in sorted(setup):
+            self.outputs = []
+            source = self.cells[index]["source"]
+            self.reserved |= _names_bound_by(self.shell.transform_cell(source))
+            if not self.shell.run(source, index + 1):
+                self._tell(setup_failed=index)
+            outputs[index] = self.outputs
+        return outputs
+
+    def _run_test(self, index: int, cell: dict) -> None:
         names = self.shell.user_ns
-        test = cell["runs"] == "grader"
-        if test:
-            self._borrow(cell["source"])
-        self.shell.numbers_are_points = test
+        self._borrow(cell["source"])
+        self.shell.numbers_are_points = True
         self.shell.run(cell["source"], index + 1)
-        if test and cell.get("points") is not None:
+        if cell["points"] is not None:
             limit = float(cell["points"])
             for output in self.outputs:
                 text = output.get("data", {}).get("text/plain", "")
@@ -211,7 +227,7 @@ class Examiner:
         self.borrowed = {}
         wanted = sorted(
             name for name in _names_in(self.shell.transform_cell(source))
-            if name not in names and not hasattr(builtins, name)
+            if name not in names and name not in self.reserved and not hasattr(builtins, name)
         )  # fmt: skip
         if not wanted:
             return
@@ -445,6 +461,19 @@ def _names_in(source: str) -> set[str]:
     except SyntaxError:
         return set()
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _names_bound_by(source: str) -> set[str]:
+    """The names that a cell binds at its top level, and those within, which does no harm."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.alias):
+            names.add((node.asname or node.name).split(".")[0])
+    return names
 
 
 def _raise_at(error: Exception, label: str, line: int, function: str, code: str) -> None:

@@ -32,12 +32,15 @@ class Cell:
         ``"cage"``, ``"grader"`` (a test) or ``"both"`` (setup).
     points : float, optional
         Of a test.
+    order : int
+        The setup cells run in this order.
     """
 
     name: str
     source: str
     runs: str
     points: float | None = None
+    order: int = 0
 
 
 @dataclass
@@ -215,7 +218,7 @@ class _Run:
         """Have one examiner run the cells that are left; it may not reach the last."""
         cells = [
             {
-                "source": cell.source, "runs": cell.runs, "points": cell.points,
+                "source": cell.source, "runs": cell.runs, "points": cell.points, "order": cell.order,
                 "done": self.outputs[index] is not None, "deadly": index in self.deadly,
             }
             for index, cell in enumerate(self.cells)
@@ -264,6 +267,8 @@ class _Run:
         elif "replayed" in event:
             self.replaying = False
             self.begun, self.warned = time.monotonic(), 0
+        elif "setup_failed" in event:
+            self.trouble.append(f"the setup {self._label(event['setup_failed'])} failed in the grader's process")
         elif "end" in event:
             self.outputs[event["end"]] = event["outputs"]
         elif "why" in event:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 import signal
 import socket
 import sys
@@ -202,7 +203,9 @@ def _about_error(error: BaseException) -> list:
     frames = []
     for frame in traceback.extract_tb(error.__traceback__)[-100:]:
         if frame.filename.startswith("<") or "ipython-input" in frame.filename:
-            frames.append([frame.filename[:200], frame.lineno or 0, frame.name[:200], (frame.line or "")[:500]])
+            cell = re.match(r"<ipython-input-(\d+)-", frame.filename)
+            label = f"Cell In[{cell[1]}]" if cell else frame.filename[:200]
+            frames.append([label, frame.lineno or 0, frame.name[:200], (frame.line or "")[:500]])
     names = [kind.__name__ for kind in type(error).__mro__]
     return [type(error).__name__[:200], text, frames[-20:], names[:20]]
 
