@@ -10,7 +10,7 @@ import numpy as np
 
 from course_utils import symbolic
 from course_utils.causes import probable_cause
-from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, expect_keys, passed
+from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, expect_keys, on_problem, passed
 from course_utils.reference import Problem, problems
 from course_utils.source import is_unwritten, source_of
 
@@ -63,7 +63,9 @@ def _check_expressions(texts: Any, label: int) -> None:
             formulas.append(symbolic.Formula(text))
             values.append(formulas[-1].value())
         except symbolic.FormulaError as error:
-            raise CheckFailed(_named(k, label), f"the expression {_shortened(text)} can't be compared: {error}") from None
+            raise CheckFailed(
+                _named(k, label), f"the expression {_shortened(text)} can't be compared: {error}"
+            ) from None
     expected = [formula.value() for formula in wanted]
     for k, text in enumerate(texts):
         if not symbolic.agree(values[k], expected[k]):
@@ -122,11 +124,8 @@ def check_step(variable: str, function: Callable, on: Problem | None = None) -> 
         A hidden test's own problem.
     """
     for given in [on] if on else problems():
-        available = _available(given)
-        arguments = [available[name] for name in STEPS[variable]]
-        _compare_step(variable, call(function, *arguments), given, available[f"d{variable}"])
-        if variable == "z2":
-            _check_kink(function, given)
+        with on_problem(given):
+            _check_step(variable, function, given)
     passed(f"grad_{variable} gives the reference dJ/d{variable}.", on)
 
 
@@ -134,8 +133,9 @@ def _available(given: Problem) -> dict[str, Any]:
     return {**given.values, **given.params, "X": given.X, "y": given.y}
 
 
-def _compare_step(variable: str, got: Any, given: Problem, expected: np.ndarray) -> None:
+def _check_step(variable: str, function: Callable, given: Problem) -> None:
     available = _available(given)
+    got = call(function, *(available[name] for name in STEPS[variable]))
     arguments = [available[name] for name in STEPS[variable] if name != "y"]
     known = {"N": len(given.X)}
     if variable == "z3":
@@ -145,11 +145,13 @@ def _compare_step(variable: str, got: Any, given: Problem, expected: np.ndarray)
     elif variable in ("b1", "b2"):
         known |= {"upstream_rows": arguments[0]}
     expect_close(
-        f"dJ/d{variable}", got, expected, row_vector=variable in ("b1", "b2"), known=known,
+        f"dJ/d{variable}", got, available[f"d{variable}"], row_vector=variable in ("b1", "b2"), known=known,
         # No formula sums more terms than there are rows and columns, nor larger ones than these products.
         terms=sum(len(array) + array.shape[-1] for array in arguments),
         scale=float(np.prod([np.max(np.abs(array)) for array in arguments])),
     )  # fmt: skip
+    if variable == "z2":
+        _check_kink(function, given)
 
 
 def _check_kink(grad_z2: Callable, given: Problem) -> None:
@@ -196,8 +198,9 @@ def check_backward(backward: Callable, steps: Sequence[Callable] | None = None, 
     for given in [on] if on else problems():
         for reg in (given.reg, 0.0, 0.3 + given.reg):
             regularised = given._replace(reg=reg)
-            got = expect_keys("backward", call(backward, given.params, given.X, given.y, reg), tuple(given.params))
-            _compare_gradients(got, regularised, steps)
+            with on_problem(regularised):
+                got = call(backward, given.params, given.X, given.y, reg)
+                _compare_gradients(expect_keys("backward", got, tuple(given.params)), regularised, steps)
     passed("backward gives the reference gradients, for every strength of regularisation.", on)
 
 

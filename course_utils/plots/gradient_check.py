@@ -38,20 +38,21 @@ def draw_error_against_step(
     """
     import matplotlib.pyplot as plt
 
-    central = np.array([_error(numerical_gradient(f, x, float(h)), gradient) for h in STEPS])
-    forward = np.array([_error(_forward_differences(f, x, float(h)), gradient) for h in STEPS])
+    steps = STEPS
+    central = np.array([_error(numerical_gradient(f, x, float(h)), gradient) for h in steps])
+    forward = np.array([_error(_forward_differences(f, x, float(h)), gradient) for h in steps])
     figure, axes = plt.subplots(figsize=(8, 4.6))
-    axes.loglog(STEPS, forward, "s", color="C1", markersize=4, label="forward differences")
-    axes.loglog(STEPS, central, "o", color="C0", markersize=4, label="central differences")
+    axes.loglog(steps, forward, "s", color="C1", markersize=4, label="forward differences")
+    axes.loglog(steps, central, "o", color="C0", markersize=4, label="central differences")
     # Each guide line goes through the middle of the errors on its own side of the minimum.
     for errors, slope, low, high, text, shift in (
-        (forward, 1, 1e-6, 1e-2, "truncation\nslope 1", (-14, 14)),
+        (forward, 1, 1e-6, 1e-2, "truncation\nslope 1", (-36, 16)),
         (central, 2, 1e-3, 1e-1, "truncation\nslope 2", (34, -26)),
         (central, -1, 1e-13, 1e-8, "round-off\nslope $-1$", (40, 12)),
     ):
-        side = (STEPS >= low) & (STEPS <= high)
-        level = np.exp(np.mean(np.log(np.maximum(errors[side], _EPSILON)) - slope * np.log(STEPS[side])))
-        axes.loglog(STEPS[side], level * STEPS[side] ** slope, color="0.35", linewidth=1, zorder=0)
+        side = (steps >= low) & (steps <= high)
+        level = np.exp(np.mean(np.log(np.maximum(errors[side], _EPSILON)) - slope * np.log(steps[side])))
+        axes.loglog(steps[side], level * steps[side] ** slope, color="0.35", linewidth=1, zorder=0)
         middle = np.sqrt(low * high)
         axes.annotate(
             text, (middle, level * middle**slope), xytext=shift, textcoords="offset points",
