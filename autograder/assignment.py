@@ -7,6 +7,7 @@ so need neither.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,8 +109,16 @@ class Assignment:
     files: dict[str, bytes]
 
 
-def load(coursedir: CourseDirectory, name: str) -> Assignment:
+def load(coursedir: CourseDirectory, name: str, leave_out: Iterable[str] = ()) -> Assignment:
     """Read an assignment from the gradebook and the source folder.
+
+    Parameters
+    ----------
+    coursedir : CourseDirectory
+    name : str
+    leave_out : iterable of str
+        Files of the source folder that don't take a student's place, as nbgrader's
+        ``Autograde.exclude_overwriting``.
 
     Raises
     ------
@@ -127,10 +136,9 @@ def load(coursedir: CourseDirectory, name: str) -> Assignment:
         if not found.notebooks:
             raise UnknownAssignment(f'The assignment "{name}" has no notebooks in the gradebook.')
         notebooks = {notebook.name: _notebook(notebook, folder) for notebook in found.notebooks}
-    files = {
-        str(Path(path).relative_to(folder)): Path(path).read_bytes()
-        for path in find_all_files(str(folder), [*coursedir.ignore, "*.ipynb"])
-    }
+    paths = [Path(path) for path in find_all_files(str(folder), [*coursedir.ignore, "*.ipynb"])]
+    names = {str(path.relative_to(folder)): path for path in paths}
+    files = {relative: path.read_bytes() for relative, path in names.items() if relative not in set(leave_out)}
     return Assignment(name, dict(sorted(notebooks.items())), files)
 
 

@@ -294,7 +294,7 @@ class _Run:
         if self.replaying:
             index = self.current_replay
             self.deadly.add(index)
-        elif 0 <= index and self.cells[index].runs != "grader":
+        elif index >= 0 and self.cells[index].runs != "grader":
             self.deadly.add(index)
         self.trouble.append(f"{self._label(index)} {cause}")
         return cause

@@ -1,0 +1,81 @@
+"""``python -m autograder``: see ``python -m autograder grade --help``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+
+from rich.console import Console
+
+_PROTECTION = """\
+Students' code runs in a cage: without network, other students' files, gradebook, course
+source or other processes; with bounds on memory, time, processes, files and output. Tests
+run outside it, so a student's code sees neither their source nor what they expect.
+
+The cage is made by the Linux kernel: an error in the kernel is an error in the cage. It does
+not keep a student's code from returning whatever it likes, and a copied answer is graded
+like any other. What a student's cells display is shown to whoever reads their notebook.
+autograder/README.md says more.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m autograder", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    grade = commands.add_parser(
+        "grade", help="grade a class in parallel", epilog=_PROTECTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Grade every submission of an assignment; what has been graded before is left as it is.",
+    )  # fmt: skip
+    grade.add_argument("assignment", help="name of the assignment, e.g. two_layer_net")
+    grade.add_argument("--jobs", type=int, metavar="N", help="local processes (default: one for each processor)")
+    grade.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://host:8786")
+    grade.add_argument("--student", default="*", metavar="PATTERN", help="only students with such names")
+    grade.add_argument("--force", action="store_true", help="grade again what has been graded before")
+    grade.add_argument(
+        "--isolation", choices=["cage", "none"],
+        help="none: run students' code WITH YOUR RIGHTS, where no cage can be built; recorded with each grade",
+    )  # fmt: skip
+    given = parser.parse_args(arguments)
+    console = Console(soft_wrap=True)
+    if given.jobs is not None and given.jobs < 1:
+        parser.error("--jobs must be at least 1")
+
+    # Late, since nbgrader takes seconds to import.
+    from autograder import run
+    from autograder.assignment import UnknownAssignment
+    from autograder.cage import CageUnavailable
+    from autograder.plugins import CagedExecute
+
+    course = run.Course.here()
+    settings = CagedExecute(parent=course.app).settings()
+    if given.isolation:
+        settings = replace(settings, isolation=given.isolation)
+    try:
+        summary = run.grade_class(
+            course, given.assignment, jobs=given.jobs, scheduler=given.scheduler, settings=settings,
+            students=given.student, force=given.force, console=console,
+        )  # fmt: skip
+    except CageUnavailable as error:
+        console.print(f"Nothing was graded. {error}", style="red", markup=False)
+        console.print("To grade without a cage all the same, with your own rights: --isolation none", markup=False)
+        return 2
+    except (UnknownAssignment, run.AlreadyRunning) as error:
+        console.print(str(error), style="red", markup=False)
+        return 2
+    except KeyboardInterrupt:
+        console.print("Stopped. Start the same command again to go on.")
+        return 130
+    troubled = sum(bool(trouble) for *_, trouble in summary.graded.values())
+    parts = [f"{len(summary.graded)} graded in {summary.seconds:.1f} s"]
+    parts += [f"{troubled} with trouble"] if troubled else []
+    parts += [f"{len(summary.skipped)} graded before"] if summary.skipped else []
+    parts += [f"{len(summary.failed)} without a grade"] if summary.failed else []
+    console.print(", ".join(parts) + ".")
+    return 1 if summary.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""nbgrader preprocessors: the same cage for ``nbgrader autograde`` and formgrader's button.
+
+``nbgrader_config.py`` puts them into nbgrader's lists::
+
+    c.Autograde.sanitize_preprocessors = [RestoreCells]
+    c.Autograde.autograde_preprocessors = [
+        CagedExecute, IgnorePattern, LimitOutput, SaveAutoGrades, NameTrouble, AssignLatePenalties, CheckCellMetadata
+    ]
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from nbformat.notebooknode import NotebookNode
+from nbgrader.api import Gradebook
+from nbgrader.converters import Autograde
+from nbgrader.preprocessors.base import NbGraderPreprocessor
+from traitlets import Dict, Enum, Float, Integer, List, Unicode
+
+from autograder import submission
+from autograder.assignment import Assignment, load
+from autograder.cage import Limits
+from autograder.gradebook import name_trouble
+from autograder.grading import Settings, execute, grader_for, sign
+
+
+def _converter(preprocessor: NbGraderPreprocessor) -> Autograde:
+    """The converter that runs a preprocessor; nbconvert's exporter stands between them."""
+    parent = preprocessor.parent
+    while parent is not None and not isinstance(parent, Autograde):
+        parent = parent.parent
+    if parent is None:
+        raise RuntimeError(f"{type(preprocessor).__name__} runs in nbgrader autograde only.")
+    return parent
+
+
+def _assignment(preprocessor: NbGraderPreprocessor, name: str) -> Assignment:
+    converter = _converter(preprocessor)
+    kept = getattr(converter, "_caged_assignment", None)
+    if kept is None or kept.name != name:
+        kept = load(converter.coursedir, name, converter.exclude_overwriting.get(name, ()))
+        converter._caged_assignment = kept
+    return kept
+
+
+class RestoreCells(NbGraderPreprocessor):
+    """Takes the place of nbgrader's sanitizing preprocessors: puts the instructor's cells back."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Restore the notebook; what had to be put right is noted in its metadata."""
+        import nbformat
+
+        names = resources["nbgrader"]
+        clean = submission.read_notebook(nbformat.writes(nb).encode())
+        source = _assignment(self, names["assignment"]).notebooks[names["notebook"]]
+        trouble = submission.restore(clean, source)
+        for sentence in trouble:
+            self.log.warning("%s, %s: %s", names["student"], names["notebook"], sentence)
+        clean.metadata.autograder = {"trouble": trouble}
+        return clean, resources
+
+
+class CagedExecute(NbGraderPreprocessor):
+    """Takes the place of nbgrader's Execute: students' cells in a cage, test cells outside.
+
+    ``python -m autograder grade`` reads its settings here too.
+    """
+
+    isolation = Enum(
+        ["cage", "none"], "cage",
+        help="'none' runs students' code with your rights; it is recorded with each grade.",
+    ).tag(config=True)  # fmt: skip
+    timeout = Float(Limits.cell_seconds, help="Seconds for one cell.").tag(config=True)
+    notebook_timeout = Float(Limits.notebook_seconds, help="Seconds for all the cells of a notebook.").tag(config=True)
+    memory = Integer(Limits.memory, help="Bytes of memory for a student's code.").tag(config=True)
+    scratch = Integer(Limits.scratch, help="Bytes of a student's scratch folder.").tag(config=True)
+    processes = Integer(Limits.processes, help="Processes and threads of a student's code.").tag(config=True)
+    output = Integer(Limits.output, help="Characters that are kept of a cell's text.").tag(config=True)
+    max_lines = Integer(1000, help="Lines that are kept of a cell's text.").tag(config=True)
+    readable = List(
+        Unicode(), help="Files and folders that students' code may read besides Python's own: data."
+    ).tag(config=True)  # fmt: skip
+    environment = Dict(
+        value_trait=Unicode(), key_trait=Unicode(), help="Environment variables for the tests' process."
+    ).tag(config=True)  # fmt: skip
+
+    def settings(self) -> Settings:
+        """The configuration as :class:`autograder.grading.Settings`."""
+        limits = Limits(
+            memory=self.memory, scratch=self.scratch, processes=self.processes, output=self.output,
+            cell_seconds=self.timeout, notebook_seconds=self.notebook_timeout,
+        )  # fmt: skip
+        readable = tuple(os.path.abspath(path) for path in self.readable)
+        environment = tuple(sorted(self.environment.items()))
+        return Settings(self.isolation, limits, readable, environment, self.max_lines)
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Run the notebook."""
+        names = resources["nbgrader"]
+        settings = self.settings()
+        coursedir = _converter(self).coursedir
+        folder = coursedir.format_path(coursedir.submitted_directory, names["student"], names["assignment"])
+        files, trouble = submission.collect(folder, coursedir.ignore)
+        files |= _assignment(self, names["assignment"]).files
+        trouble += nb.metadata.pop("autograder", {}).get("trouble", [])
+        grader = grader_for(settings)
+        trouble += execute(nb, grader, files, settings).trouble
+        if settings.isolation == "none":
+            trouble.append("graded without isolation")
+        for sentence in trouble:
+            self.log.warning("%s, %s: %s", names["student"], names["notebook"], sentence)
+        sign(nb, trouble, grader.layers)
+        return nb, resources
+
+
+class NameTrouble(NbGraderPreprocessor):
+    """After SaveAutoGrades: writes what went wrong into the gradebook's comment."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Write the comment."""
+        names: dict[str, Any] = resources["nbgrader"]
+        sentences = nb.metadata.get("autograder", {}).get("trouble", [])
+        with Gradebook(names["db_url"]) as gradebook:
+            found = gradebook.find_submission_notebook(names["notebook"], names["assignment"], names["student"])
+            name_trouble(found, _assignment(self, names["assignment"]), sentences)
+            gradebook.db.commit()
+        return nb, resources

@@ -1,0 +1,240 @@
+"""Grades a class: hands submissions to workers and their results to the single writer."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import functools
+import glob
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import filelock
+from nbgrader.apps.baseapp import NbGrader
+from nbgrader.converters import Autograde
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.plugins import LateSubmissionPlugin  # noqa: F401 - registers its configuration
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from autograder import assignment as assignments
+from autograder.gradebook import Writer, is_current
+from autograder.grading import Graded, Settings, Submission, grade, warm
+from autograder.plugins import CagedExecute
+from autograder.submission import collect
+from autograder.workers import LocalWorkers, WorkerLost, dask_workers
+from autograder.zygote import trial
+
+
+class AlreadyRunning(Exception):
+    """Another run grades this course."""
+
+
+@dataclass
+class Course:
+    """A course folder with nbgrader's configuration.
+
+    Attributes
+    ----------
+    app : NbGrader
+        Carries the configuration.
+    coursedir : CourseDirectory
+    """
+
+    app: NbGrader
+    coursedir: CourseDirectory
+
+    @classmethod
+    def here(cls) -> Course:
+        """The course whose ``nbgrader_config.py`` lies in the working directory."""
+        app = NbGrader()
+        app.load_config_file()
+        return cls(app, CourseDirectory(parent=app))
+
+    def load(self, name: str) -> assignments.Assignment:
+        """An assignment of the course."""
+        left_out = Autograde(coursedir=self.coursedir, parent=self.app).exclude_overwriting.get(name, ())
+        return assignments.load(self.coursedir, name, left_out)
+
+    def students(self, name: str, pattern: str = "*") -> dict[str, str]:
+        """Student -> folder of the submission, for everyone who handed in an assignment."""
+        step = self.coursedir.submitted_directory
+        shape = re.compile(self.coursedir.format_path(step, "(?P<student>[^/]+)", name, escape=True))
+        found = {}
+        for folder in sorted(glob.glob(self.coursedir.format_path(step, pattern, name))):
+            match = shape.fullmatch(folder)
+            if match:
+                found[match["student"]] = folder
+        excluded = self.coursedir.student_id_exclude.split(",")
+        return {student: folder for student, folder in found.items() if student not in excluded}
+
+
+@dataclass
+class Summary:
+    """What a run did.
+
+    Attributes
+    ----------
+    graded : dict
+        Student -> (points, most points, seconds, trouble).
+    skipped : list of str
+        Students who had been graded before.
+    failed : dict
+        Student -> why there is no grade.
+    seconds : float
+    """
+
+    graded: dict[str, tuple[float, float, float, list[str]]] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def grade_class(
+    course: Course,
+    name: str,
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    settings: Settings | None = None,
+    students: str = "*",
+    force: bool = False,
+    console: Console | None = None,
+) -> Summary:
+    """Grade everyone's submission of an assignment.
+
+    Parameters
+    ----------
+    course : Course
+    name : str
+        Of the assignment.
+    jobs : int, optional
+        Local processes; as many as there are processors by default.
+    scheduler : str, optional
+        Address of a Dask scheduler, in place of local processes.
+    settings : Settings, optional
+        From the course's configuration by default.
+    students : str
+        A pattern of student names.
+    force : bool
+        Whether to grade again what has been graded before.
+    console : Console, optional
+        For the progress bar and the lines.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    AlreadyRunning
+        If another run is grading this course.
+    UnknownAssignment, CageUnavailable
+    """
+    start = time.monotonic()
+    console = console or Console(quiet=True)
+    settings = settings or CagedExecute(parent=course.app).settings()
+    assignment = course.load(name)
+    if settings.isolation == "cage" and scheduler is None:
+        trial()  # so that nothing is begun where there is no cage
+    graded_folder = Path(course.coursedir.format_path(course.coursedir.autograded_directory, "", ""))
+    graded_folder.mkdir(parents=True, exist_ok=True)
+    summary = Summary()
+    with _only_one(graded_folder), contextlib.closing(Writer(course.coursedir, assignment, course.app)) as writer:
+        waiting = course.students(name, students)
+        known = writer.known()
+        for student, folder in list(waiting.items()):
+            if not force and student in known and is_current(course.coursedir, folder, writer.folder(student)):
+                summary.skipped.append(student)
+                del waiting[student]
+        if waiting:
+            prepare = functools.partial(warm, settings)
+            count = min(jobs or len(os.sched_getaffinity(0)), len(waiting))
+            with _workers(scheduler, count, prepare) as executor:
+                _grade_all(executor, waiting, assignment, settings, writer, course, summary, console)
+    summary.seconds = time.monotonic() - start
+    return summary
+
+
+@contextlib.contextmanager
+def _workers(scheduler: str | None, jobs: int, prepare: functools.partial) -> Iterator[concurrent.futures.Executor]:
+    if scheduler:
+        with dask_workers(scheduler, prepare) as executor:
+            yield executor
+        return
+    executor = LocalWorkers(jobs, prepare)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    lock = filelock.FileLock(folder / ".grading.lock")
+    try:
+        with lock.acquire(timeout=0):
+            yield
+    except filelock.Timeout:
+        raise AlreadyRunning(f"Another run is grading this course ({lock.lock_file} is locked).") from None
+
+
+def _grade_all(
+    executor: concurrent.futures.Executor, waiting: dict[str, str], assignment: assignments.Assignment,
+    settings: Settings, writer: Writer, course: Course, summary: Summary, console: Console,
+) -> None:  # fmt: skip
+    """Keep a few submissions in the workers' hands, and write what comes back."""
+    line = Progress(
+        TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+        TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
+    )  # fmt: skip
+    ahead = 2 * (len(os.sched_getaffinity(0)) if not isinstance(executor, LocalWorkers) else len(executor._threads)) + 2
+    left = iter(waiting.items())
+    in_hand: dict[concurrent.futures.Future, Submission] = {}
+    start = time.monotonic()
+    with line:
+        bar = line.add_task("grading", total=len(waiting), rate="")
+
+        def hand_out() -> None:
+            # Only a few at a time: a class's files needn't all be in memory.
+            for student, folder in left:
+                files, trouble = collect(folder, course.coursedir.ignore)
+                handed_in = Submission(student, files, tuple(trouble))
+                in_hand[executor.submit(grade, handed_in, assignment, settings)] = handed_in
+                if len(in_hand) >= ahead:
+                    break
+
+        hand_out()
+        while in_hand:
+            done, _ = concurrent.futures.wait(in_hand, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                handed_in = in_hand.pop(future)
+                _take_in(future, handed_in, writer, summary, line.console)
+                finished = len(summary.graded) + len(summary.failed)
+                rate = finished / (time.monotonic() - start)
+                line.update(bar, advance=1, rate=f"{rate:.2f} a second")
+            hand_out()
+
+
+def _take_in(
+    future: concurrent.futures.Future, handed_in: Submission, writer: Writer, summary: Summary, console: Console
+) -> None:
+    student = handed_in.student
+    try:
+        graded: Graded = future.result()
+    except Exception as error:
+        if not isinstance(error, WorkerLost) and type(error).__name__ != "KilledWorker":
+            raise
+        summary.failed[student] = str(error) or "its worker was killed again and again"
+        console.print(Text(f"{student}: no grade, {summary.failed[student]}"))
+        return
+    points, most = writer.write(graded, handed_in.files)
+    sentences = graded.sentences()
+    summary.graded[student] = (points, most, graded.seconds, sentences)
+    trouble = f"  {'; '.join(sentences)}" if sentences else ""
+    console.print(Text(f"{student}: {points:g} of {most:g} points, {graded.seconds:.1f} s{trouble}"))
