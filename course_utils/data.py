@@ -262,7 +262,7 @@ class WebArchive:
             while chunk := response.raw.read1(2**18, decode_content=False):
                 received += len(chunk)
                 if received > largest:
-                    Path(file.name).unlink()
+                    file.truncate(0)  # nothing to go on from
                     raise DataError(f"sent more than the {_amount(largest)} that the archive can have")
                 file.write(chunk)
                 bar.update(len(chunk))
