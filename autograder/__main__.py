@@ -45,9 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     # Late, since nbgrader takes seconds to import.
     from autograder import run
-    from autograder.assignment import UnknownAssignment
     from autograder.cage import CageUnavailable
     from autograder.plugins import CagedExecute
+    from autograder.source import UnknownAssignment
 
     course = run.Course.here()
     settings = CagedExecute(parent=course.app).settings()

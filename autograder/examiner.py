@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from autograder.codec import Channel, CodecError, Decoder, Encoder, PeerGone, Reference
-from autograder.shell import MAX_DISPLAY_BYTES, NotebookShell, as_output, clean_text
+from autograder.outputs import as_output, clean_text, error_output
+from autograder.shell import MAX_DISPLAY_BYTES, NotebookShell
 
 _serial = itertools.count(1)
 _MAX_OUTPUTS = 1200
@@ -444,11 +445,6 @@ class Examiner:
         self.student = None
         self._tell(gone=True, violation=str(error))
         raise StudentProcessEnded(str(self.worker.receive()[0]["cause"])) from None
-
-
-def error_output(name: str, text: str) -> dict:
-    """A notebook output that says that a cell failed."""
-    return {"output_type": "error", "ename": name, "evalue": text, "traceback": [f"{name}: {text}"]}
 
 
 def _is_error(raw: Any) -> bool:

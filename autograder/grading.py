@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
-from nbgrader.preprocessors import LimitOutput
 
 from autograder import submission
 from autograder.assignment import Assignment
@@ -96,6 +95,8 @@ def grader_for(settings: Settings) -> Grader:
 def warm(settings: Settings) -> str:
     """Start this thread's grader; returns the layers of its cage."""
     grader = grader_for(settings)
+    import nbgrader.preprocessors  # noqa: F401
+
     _ = grader.zygote.readable
     return grader.layers
 
@@ -175,6 +176,8 @@ def _as_node(output: dict, count: int) -> NotebookNode:
 
 def limit_output(notebook: NotebookNode, max_lines: int) -> None:
     """Cut what goes on for too long, as nbgrader does."""
+    from nbgrader.preprocessors import LimitOutput  # late: takes seconds, in which the zygote warms up
+
     limiter = LimitOutput(max_lines=max_lines)
     for index, cell in enumerate(notebook.cells):
         limiter.preprocess_cell(cell, {}, index)

@@ -20,10 +20,11 @@ from nbgrader.preprocessors.base import NbGraderPreprocessor
 from traitlets import Dict, Enum, Float, Integer, List, Unicode
 
 from autograder import submission
-from autograder.assignment import Assignment, load
+from autograder.assignment import Assignment
 from autograder.cage import Limits
 from autograder.gradebook import name_trouble
 from autograder.grading import Settings, execute, grader_for, sign
+from autograder.source import load
 
 
 def _converter(preprocessor: NbGraderPreprocessor) -> Autograde:

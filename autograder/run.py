@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from autograder import assignment as assignments
+from autograder import source
+from autograder.assignment import Assignment
 from autograder.gradebook import Writer, is_current
 from autograder.grading import Graded, Settings, Submission, grade, warm
 from autograder.plugins import CagedExecute
@@ -56,10 +57,10 @@ class Course:
         app.load_config_file()
         return cls(app, CourseDirectory(parent=app))
 
-    def load(self, name: str) -> assignments.Assignment:
+    def load(self, name: str) -> Assignment:
         """An assignment of the course."""
         left_out = Autograde(coursedir=self.coursedir, parent=self.app).exclude_overwriting.get(name, ())
-        return assignments.load(self.coursedir, name, left_out)
+        return source.load(self.coursedir, name, left_out)
 
     def students(self, name: str, pattern: str = "*") -> dict[str, str]:
         """Student -> folder of the submission, for everyone who handed in an assignment."""
@@ -185,7 +186,7 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 
 def _grade_all(
-    executor: concurrent.futures.Executor, waiting: dict[str, str], assignment: assignments.Assignment,
+    executor: concurrent.futures.Executor, waiting: dict[str, str], assignment: Assignment,
     settings: Settings, writer: Writer, course: Course, summary: Summary, console: Console,
 ) -> None:  # fmt: skip
     """Keep a few submissions in the workers' hands, and write what comes back."""

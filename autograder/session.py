@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from autograder import cage
 from autograder.cage import CageUnavailable, Limits, Walls
 from autograder.codec import Channel, CodecError, PeerGone
-from autograder.examiner import error_output
+from autograder.outputs import error_output
 from autograder.zygote import Zygote, trial
 
 _TICK = 0.1

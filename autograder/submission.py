@@ -269,7 +269,7 @@ def _identify(cells: list[NotebookNode], source: SourceNotebook, trouble: list[s
 
     before = len(places)
     take(lambda cell, known: known.cell_id and cell.id == known.cell_id)
-    take(lambda cell, known: cell.source.strip() and cell.source.strip() in (known.released.strip(), known.source.strip()))
+    take(lambda cell, known: cell.source.strip() and cell.source.strip() == known.released.strip())
     take(lambda cell, known: known.solution and _defined(cell) and _defined(cell) >= _names(known.released))
     _take_neighbours(cells, source, places, unnamed, claimed)
     restored = [places[index].grade_id for index in list(places)[before:] if places[index].grade_id]
@@ -323,8 +323,9 @@ def _add_missing(notebook: NotebookNode, source: SourceNotebook, missing: list[S
             continue  # text of the instructor's that nothing depends on
         mine = order[known.grade_id or known.cell_id]
         numbers = [number_of(cell) for cell in notebook.cells]
-        after = max((index + 1 for index, number in enumerate(numbers) if number is not None and number < mine), default=0)
-        later = [index for index, number in enumerate(numbers) if number is not None and number > mine]
+        known_numbers = [(index, number) for index, number in enumerate(numbers) if number is not None]
+        after = max((index + 1 for index, number in known_numbers if number < mine), default=0)
+        later = [index for index, number in known_numbers if number > mine]
         place = max(after, min(later)) if later else len(numbers)
         if known.setup:
             place = after

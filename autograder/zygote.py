@@ -148,7 +148,10 @@ class Zygote:
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).resolve().parent.parent)
         paths = [root, *(entry for entry in sys.path if entry and entry != os.getcwd())]
-        code = f"import sys; sys.path[:] = {list(dict.fromkeys(paths))!r}; from autograder.zygote import main; main({theirs.fileno()})"
+        code = (
+            f"import sys; sys.path[:] = {list(dict.fromkeys(paths))!r};"
+            f" from autograder.zygote import main; main({theirs.fileno()})"
+        )
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-c", code], env=dict(ENVIRONMENT, HOME=os.path.expanduser("~")),
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, cwd="/",
