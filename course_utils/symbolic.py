@@ -25,6 +25,7 @@ _DIGITS = 40
 _LONGEST_TEXT = 4000
 _LARGEST_EXPONENT = 20
 _MOST_FACTORS = 150
+_GREATEST_DEPTH = 100
 _LARGEST_ARGUMENT = 1e4
 
 _OPERATORS = {
@@ -81,7 +82,7 @@ class Formula:
             self._tree = ast.parse(text, mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise FormulaError("it isn't a formula.") from None
-        if _factors(self._tree) > _MOST_FACTORS:
+        if _depth(self._tree) > _GREATEST_DEPTH or _factors(self._tree) > _MOST_FACTORS:
             raise FormulaError("it is too large to compare; simplify it.")
 
     def value(self, point: tuple[float, float, float] = POINT) -> Any:
@@ -159,6 +160,14 @@ def are_equal(one: sympy.Expr, other: sympy.Expr) -> bool:
     difference = sympy.expand_power_exp(difference)
     numerator, _ = sympy.fraction(sympy.together(difference))
     return sympy.expand(numerator) == 0 or sympy.simplify(difference) == 0
+
+
+def _depth(node: ast.AST) -> int:
+    """How many levels the tree has, counted without recursion."""
+    level, depth = [node], 0
+    while level:
+        level, depth = [child for parent in level for child in ast.iter_child_nodes(parent)], depth + 1
+    return depth
 
 
 def _factors(node: ast.AST) -> int:
