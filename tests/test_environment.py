@@ -17,7 +17,7 @@ from tests.conftest import REPOSITORY
 
 def locked() -> dict[str, str]:
     lines = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    pins = [line.split(";")[0].strip().split("==") for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(name): version for name, version in pins}
 
 
