@@ -206,7 +206,7 @@ def check_relative_error(relative_error: Callable, on: Problem | None = None) ->
         "of two arrays of zeros": (zeros, zeros),
         "of a tiny difference from zero": (zeros[0], np.full_like(zeros[0], 3e-12)),
         "of opposite arrays": (bias, -bias),
-        "of two numbers": (np.float64(2.0), np.float64(2.5)),
+        "of two numbers": (2.0, 2.5),
     }
     for text, (a, b) in cases.items():
         expected = np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)))
