@@ -140,11 +140,11 @@ def check_numerical_gradient(numerical_gradient_of: Callable, on: Problem | None
         Its arrays are the points at which a hidden test differentiates.
     """
     for x in _points(on or problem("biased")):
-        for name, toy in TOY_FUNCTIONS.items():
+        for name in TOY_FUNCTIONS:
             # The large step first: there, the usual mistakes are recognised by their numbers.
             for h in (LARGE_STEP, None):
                 got = call(numerical_gradient_of, name, x, h)
-                _compare_quotient(got["gradient"], toy, x, h)
+                _compare_quotient(got["gradient"], name, x, h)
                 _expect_unchanged(got["x_afterwards"], x)
     passed("numerical_gradient gives the central differences and leaves x as it was.", on)
 
@@ -155,7 +155,8 @@ def _points(given: Problem) -> list[np.ndarray]:
     return [matrix, np.array(given.params["b1"]), np.array(given.X[:2, None, :3], dtype=np.float64)]
 
 
-def _compare_quotient(got: Any, toy: ToyFunction, x: np.ndarray, h: float | None) -> None:
+def _compare_quotient(got: Any, name: str, x: np.ndarray, h: float | None) -> None:
+    toy = TOY_FUNCTIONS[name]
     step = DEFAULT_STEP if h is None else h
     expected = toy.central(x, step)
     # A difference of two values of f, each off by its round-off, is divided by 2h. The
@@ -167,7 +168,7 @@ def _compare_quotient(got: Any, toy: ToyFunction, x: np.ndarray, h: float | None
     }  # fmt: skip
     argument = "" if h is None else f", h={h:g}"
     expect_close(
-        f"numerical_gradient(f, x{argument})", got, expected, known=known,
+        f"numerical_gradient(f, x{argument}) of the {name} f", got, expected, known=known,
         tolerance=roundoff_tolerance(np.float64, 1, size) / step,
     )  # fmt: skip
 
