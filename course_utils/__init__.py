@@ -7,6 +7,9 @@ matplotlib and requests are loaded by the modules that need them, when they are 
 ``checks``             one check for each graded question
 ``comparison``         compares a value with its reference and says what differs
 ``causes``             recognises a mistake from the numbers that it produces
+``symbolic``           proves that two expressions are equal
+``progress``           progress bars that leave nothing in a stored notebook
+``source``             reads the source of a student's function
 ``handover``           brings functions from an earlier notebook into a later one
 ``plots``              the figures
 ``reference``          the toy problems and their reference values

@@ -51,6 +51,7 @@ class CheckFailed(AssertionError):
         data: str | None = None,
     ) -> None:
         super().__init__(quantity, problem)
+        self._shown = False
         self.quantity = quantity
         self.problem = problem
         self.place = place
@@ -98,7 +99,9 @@ class CheckFailed(AssertionError):
             from IPython.display import display
 
             if hasattr(get_ipython(), "kernel"):
-                display({"text/html": self._repr_html_(), "text/plain": str(self)}, raw=True)
+                if not self._shown:  # IPython asks twice: for the output and for its history
+                    display({"text/html": self._repr_html_(), "text/plain": str(self)}, raw=True)
+                    self._shown = True
                 return [f"CheckFailed: {self.quantity} is not right yet."]
         return [f"CheckFailed: {self}"]
 
