@@ -11,6 +11,9 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Two threads: enough for these small matrices, and the same numbers on every machine.
 export OMP_NUM_THREADS ?= 2
 
+# Jupyter refuses root, who is the only user in many containers.
+LAB := jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup lab formgrader demo release handout grade feedback data notebooks test nbval fairness lint \
 	reproduce bench bench-grading lock clean
@@ -29,14 +32,14 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 lab: course/lab/$(ASSIGNMENT) ## open the released notebooks in JupyterLab, as a student does
-	cd course/lab/$(ASSIGNMENT) && jupyter lab
+	cd course/lab/$(ASSIGNMENT) && $(LAB)
 
 course/lab/$(ASSIGNMENT): | release
 	mkdir -p course/lab
 	cp -r course/release/$(ASSIGNMENT) $@
 
 formgrader: $(READY) ## open JupyterLab with nbgrader's formgrader
-	jupyter lab
+	$(LAB)
 
 demo: $(READY) ## release, submit, grade and return with a simulated class
 	python -m autograder.demo
