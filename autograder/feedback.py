@@ -63,8 +63,8 @@ def lost_points_messages(notebook: NotebookNode) -> dict[str, str]:
         printed = []
         for output in cell.outputs:
             if output.output_type == "error":
-                text = output.evalue or output.ename
-                printed = [f"not written yet ({output.ename})" if output.ename == "NotImplementedError" else text]
+                unwritten = "not written yet" if output.ename == "NotImplementedError" else output.ename
+                printed = [output.evalue or unwritten]
                 break
             if output.output_type == "stream":
                 printed.append(output.text)

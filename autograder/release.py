@@ -9,7 +9,7 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
 
 #: Files that the solution notebooks write, and that students are to produce themselves.
-TRAINED = ("best_net.npz", "best_mlp.pt")
+TRAINED = ("best_net.npz", "best_mlp.pt", "tuning_results.json", "depth_study.json")
 
 
 class LeaveOutTrainedNetworks(NbGraderPreprocessor):

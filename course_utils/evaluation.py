@@ -27,10 +27,18 @@ _NAMES = ("W1", "b1", "W2", "b2")
 
 
 def check_file(path: str | Path, max_bytes: int = MAX_FILE_BYTES) -> Path:
-    """Raise :class:`CheckFailed` unless ``path`` is a file of at most ``max_bytes`` bytes; returns the path."""
+    """The path of a file that may be read.
+
+    Raises
+    ------
+    NotImplementedError
+        If there is no such file: this part of the assignment isn't done yet.
+    CheckFailed
+        If it is empty or has more than ``max_bytes`` bytes.
+    """
     path = Path(path)
     if not path.is_file():
-        raise CheckFailed(path.name, "there is no such file beside the notebook; train a network and save it.")
+        raise NotImplementedError(f"there is no {path.name} beside the notebook; train a network and save it.")
     size = path.stat().st_size
     if size == 0:
         raise CheckFailed(path.name, "the file is empty; save the network again.")
@@ -59,8 +67,10 @@ def load_network(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises
     ------
+    NotImplementedError
+        If there is no such file.
     CheckFailed
-        If the file is missing, too large, or doesn't hold such a network.
+        If it is too large, or doesn't hold such a network.
     """
     path = check_file(path)
     params = {}

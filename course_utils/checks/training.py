@@ -49,7 +49,7 @@ def check_sample_batch(sample_batch: Callable, seed: int = 1) -> None:
 
 
 def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
-    """Check that ``sample_batch`` draws every row equally often, with the generator that it is given."""
+    """Check that ``sample_batch`` draws every row at times, with the generator that it is given."""
     X, y = _numbered_rows(seed, rows=30)
     size, draws = 10, 200
     batches = [_rows_of(_pair(call(sample_batch, X, y, size, 1000 * seed + draw))[0], X) for draw in range(draws)]
@@ -67,16 +67,15 @@ def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
             "X_batch", f"only the first {size} of {len(X)} rows are ever drawn.",
             cause="the indices are drawn from batch_size numbers where they should be drawn from len(X).",
         )  # fmt: skip
-    expected = draws * size / len(X)
-    rarest = int(np.argmin(counts))
-    # Binomial with mean 66.7 and standard deviation 8 at most: fewer than 25 happens once in ten million.
-    if counts[rarest] < 0.375 * expected:
+    # Drawn one by one, a row has 67 draws on average, and none once in 10^31 times. In windows of
+    # neighbours, which are welcome too, a row at the edge still has ten.
+    never = np.flatnonzero(counts == 0)
+    if never.size:
         raise CheckFailed(
             "X_batch",
-            f"row {rarest} was drawn {counts[rarest]} times in {draws} batches, expected about {expected:.0f}:"
-            " every row must have the same chance.",
+            f"row {never[0]} of {len(X)} was never drawn in {draws} batches of {size}: every row must have a chance.",
         )
-    passed("every row is drawn equally often, and the same seed gives the same batch.")
+    passed("every row has its chance, and the same seed gives the same batch.")
 
 
 def _numbered_rows(seed: int, rows: int | None = None) -> tuple[np.ndarray, np.ndarray]:

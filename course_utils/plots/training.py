@@ -187,30 +187,24 @@ def print_best(rows: Sequence[Mapping[str, Any]], number: int = 8) -> None:
 
 
 def plot_comparison(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Validation and test accuracy of several ways to train, with the spread over seeds.
+    """Validation accuracy of several ways to train: a point for each seed, a bar at the mean.
 
     Parameters
     ----------
     rows : sequence of mappings
-        ``name``, and ``val_accuracy`` and ``test_accuracy``: one value for each seed, 0..1.
+        ``name``, and ``val_accuracy``: one value for each seed, 0..1.
     """
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(9.0, 0.42 * len(rows) + 1.1))
-    places = np.arange(len(rows))
-    for key, colour, label, shift in (
-        ("val_accuracy", VALIDATION_COLOUR, "validation", -0.13),
-        ("test_accuracy", "#4d4d4d", "test", 0.13),
-    ):
-        for place, row in zip(places, rows, strict=True):
-            values = np.atleast_1d(row[key])
-            axes.scatter(values, np.full(len(values), place + shift), s=16, color=colour, alpha=0.5, linewidths=0)
-        means = [float(np.mean(row[key])) for row in rows]
-        axes.scatter(means, places + shift, marker="|", s=130, linewidths=2, color=colour, label=f"{label}, mean")
-    axes.set_yticks(places, [row["name"] for row in rows])
+    for place, row in enumerate(rows):
+        values = np.atleast_1d(row["val_accuracy"])
+        axes.scatter(values, [place] * len(values), s=22, color=VALIDATION_COLOUR, alpha=0.5, linewidths=0)
+        axes.scatter(np.mean(values), place, marker="|", s=220, linewidths=2, color="black")
+        axes.annotate(f"{np.mean(values):.3f}", (1.01, place), xycoords=("axes fraction", "data"), va="center")
+    axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axes.invert_yaxis()
-    axes.set(xlabel="accuracy")
-    axes.legend(frameon=False, loc="lower left", fontsize=9)
+    axes.set(xlabel="validation accuracy (points: seeds; bars and numbers: means)")
     _plain(axes)
     return _finished(figure)
 
