@@ -1,0 +1,138 @@
+"""A trained network that comes as a file: what is taken, what is refused, and how it is measured."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from course_utils.comparison import CheckFailed
+from course_utils.evaluation import (
+    MAX_FILE_BYTES,
+    accuracy,
+    check_network,
+    classify,
+    load_network,
+    network_accuracy,
+    save_network,
+)
+from tests.conftest import SOURCE
+
+
+@pytest.fixture
+def params():
+    rng = np.random.default_rng(0)
+    return {
+        "W1": 0.01 * rng.standard_normal((3072, 6)),
+        "b1": rng.standard_normal(6),
+        "W2": rng.standard_normal((6, 10)),
+        "b2": rng.standard_normal(10),
+    }
+
+
+def test_saved_network_comes_back(tmp_path, params):
+    for half_precision, precision in ((False, 1e-6), (True, 1e-2)):
+        save_network(tmp_path / "net.npz", params, half_precision=half_precision)
+        loaded = load_network(tmp_path / "net.npz")
+        for name, array in params.items():
+            assert loaded[name].dtype == np.float64
+            np.testing.assert_allclose(loaded[name], array, rtol=precision, atol=precision)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.npz"]
+
+
+def test_missing_file_is_work_not_done_yet(tmp_path):
+    with pytest.raises(NotImplementedError, match="no best_net.npz beside the notebook; train a network and save it"):
+        load_network(tmp_path / "best_net.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"b2": None}, "it lacks b2; it holds W1, b1, W2."),
+        ({"W1": np.zeros((6, 3072))}, r"W1 has shape \(6, 3072\), expected \(3072, hidden units\)"),
+        ({"W1": np.zeros((3072, 0))}, r"W1 has shape \(3072, 0\)"),
+        ({"b1": np.zeros((1, 6))}, r"b1 has shape \(1, 6\), expected \(6,\), since W1 has 6 columns"),
+        ({"W2": np.zeros((6, 3))}, r"W2 has shape \(6, 3\), expected \(6, 10\)"),
+        ({"b2": np.full(10, np.nan)}, "10 of 10 values of b2 are not finite: the training diverged"),
+        ({"W2": np.full((6, 10), "x")}, "W2 has dtype <U1, expected floating-point numbers"),
+        ({"b1": np.zeros(6, dtype=complex)}, "b1 has dtype complex128"),
+        ({"b1": np.array([None] * 6)}, "b1 is no plain array of numbers"),
+    ],
+)
+def test_faulty_network_is_refused_in_a_sentence(tmp_path, params, change, sentence):
+    arrays = {name: array for name, array in (params | change).items() if array is not None}
+    np.savez(tmp_path / "net.npz", **arrays)
+    with pytest.raises(CheckFailed, match=sentence):
+        load_network(tmp_path / "net.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
+def test_file_that_is_no_archive(tmp_path, content):
+    (tmp_path / "net.npz").write_bytes(content)
+    with pytest.raises(CheckFailed, match=r"the file is empty|it can't be read as an .npz file"):
+        load_network(tmp_path / "net.npz")
+
+
+def test_pickle_is_not_run(tmp_path, params):
+    class Attack:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "attacked"),)
+
+    np.savez(tmp_path / "net.npz", **(params | {"W1": np.array([Attack()], dtype=object)}))
+    with pytest.raises(CheckFailed, match="W1 is no plain array of numbers"):
+        load_network(tmp_path / "net.npz")
+    (tmp_path / "net.npz").write_bytes(pickle.dumps(Attack()))
+    with pytest.raises(CheckFailed, match=r"can't be read as an .npz file"):
+        load_network(tmp_path / "net.npz")
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_large_files_are_refused_before_they_are_read(tmp_path, params):
+    (tmp_path / "net.npz").write_bytes(b"0" * (MAX_FILE_BYTES + 1))
+    with pytest.raises(CheckFailed, match="at most 4.0 MB are taken"):
+        load_network(tmp_path / "net.npz")
+    np.savez_compressed(tmp_path / "bomb.npz", **params, more=np.zeros((8000, 1000)))
+    assert (tmp_path / "bomb.npz").stat().st_size < MAX_FILE_BYTES
+    with pytest.raises(CheckFailed, match="would unpack to 64 MB"):
+        load_network(tmp_path / "bomb.npz")
+
+
+def test_save_refuses_what_load_would_refuse_and_keeps_the_old_file(tmp_path, params):
+    save_network(tmp_path / "net.npz", params)
+    before = (tmp_path / "net.npz").read_bytes()
+    for change in ({"b2": np.full(10, 1e6)}, {"W1": np.random.default_rng(0).standard_normal((3072, 900))}):
+        broken = params | change
+        broken |= {"b1": np.zeros(broken["W1"].shape[1]), "W2": np.zeros((broken["W1"].shape[1], 10))}
+        with pytest.raises(CheckFailed, match=r"not finite|at most 4\.0 MB"):
+            save_network(tmp_path / "net.npz", broken, half_precision=True)
+    assert (tmp_path / "net.npz").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_accuracy_is_that_of_the_forward_pass(tmp_path, params):
+    save_network(tmp_path / "net.npz", params)
+    for split in ("val", "test"):
+        measured = network_accuracy(tmp_path / "net.npz", split)
+        assert measured == accuracy(lambda X: classify(load_network(tmp_path / "net.npz"), X), split)
+        assert 0 < measured < 0.3, "a random network guesses"
+    with pytest.raises(ValueError, match="split must be 'val' or 'test'"):
+        accuracy(lambda X: np.zeros(len(X)), "train")
+
+
+def test_check_network_at_its_threshold(tmp_path, params, capsys):
+    save_network(tmp_path / "net.npz", params)
+    reached = network_accuracy(tmp_path / "net.npz", "val")
+    check_network(tmp_path / "net.npz", "val", at_least=reached)
+    assert "passed: validation accuracy" in capsys.readouterr().out
+    with pytest.raises(CheckFailed, match=r"the validation accuracy 0\.\d{3} is below 0\.52"):
+        check_network(tmp_path / "net.npz", "val", at_least=0.52)
+
+
+def test_committed_network_is_small_and_good():
+    path = SOURCE / "best_net.npz"
+    assert path.stat().st_size <= 3_500_000
+    # Measured exactly, on shipped images. On all 10,000 test images: python -m benchmarks.reproduce.
+    assert network_accuracy(path, "val") >= 0.59
+    assert network_accuracy(path, "test") >= 0.55
