@@ -134,7 +134,8 @@ def test_wrong_predictions(function, sentence):
 
 
 def training(
-    *, sample=draw, direction=-1.0, use_reg=True, decay_every=None, per_epoch=None, after=False, trained=("W1", "b1", "W2", "b2")
+    *, sample=draw, direction=-1.0, use_reg=True, decay_every=None, per_epoch=None, after=False,
+    trained=("W1", "b1", "W2", "b2"),
 ):  # fmt: skip
     """A right ``train``, or one with the named mistake."""
 

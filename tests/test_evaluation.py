@@ -43,7 +43,7 @@ def test_saved_network_comes_back(tmp_path, params):
 
 
 def test_missing_file_is_work_not_done_yet(tmp_path):
-    with pytest.raises(NotImplementedError, match="no best_net.npz beside the notebook; train a network and save it"):
+    with pytest.raises(NotImplementedError, match=r"no best_net\.npz beside the notebook; train a network and save it"):
         load_network(tmp_path / "best_net.npz")
 
 
@@ -91,7 +91,7 @@ def test_pickle_is_not_run(tmp_path, params):
 
 def test_large_files_are_refused_before_they_are_read(tmp_path, params):
     (tmp_path / "net.npz").write_bytes(b"0" * (MAX_FILE_BYTES + 1))
-    with pytest.raises(CheckFailed, match="at most 4.0 MB are taken"):
+    with pytest.raises(CheckFailed, match=r"at most 4\.0 MB are taken"):
         load_network(tmp_path / "net.npz")
     np.savez_compressed(tmp_path / "bomb.npz", **params, more=np.zeros((8000, 1000)))
     assert (tmp_path / "bomb.npz").stat().st_size < MAX_FILE_BYTES
