@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 #: Folder of the source notebooks.
 SOURCE = Path(__file__).resolve().parent.parent / "notebooks" / "two_layer_net"
 #: Longest time that one cell may take, in seconds.
-CELL_TIMEOUT = 1800
+CELL_TIMEOUT = 7200
 #: What a cell's metadata keeps; timestamps and an editor's settings are noise.
 _CELL_METADATA = {"nbgrader", "tags", "deletable", "editable"}
 

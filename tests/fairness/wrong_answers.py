@@ -1,0 +1,945 @@
+"""Mistakes, each a small variation of one solution function, and what they must cost.
+
+Most were seen in work of real students. A mistake that changes no result isn't here.
+"""
+
+from __future__ import annotations
+
+from tests.fairness.answers import Answer, function
+
+WRONG: list[Answer] = []
+
+
+def _wrong(name: str, where: str, body: str, *loses: str, says: str = "", before: str = "", left: float = 0.0) -> None:
+    WRONG.append(Answer(name, where, function(where, body, before=before), loses, says, left))
+
+
+# --- Notebook 1: relu -------------------------------------------------------------------
+
+_wrong("absolute value", "relu", "return np.abs(z)", "test-relu", says="this is the absolute value")
+_wrong("no ReLU at all", "relu", "return z", "test-relu", says="the ReLU isn't applied")
+_wrong("leaky ReLU", "relu", "return np.where(z > 0, z, 0.01 * z)", "test-relu", says="this is a leaky ReLU")
+_wrong("step function", "relu", "return (z > 0) * 1.0", "test-relu", says="this is a step function")
+_wrong("minimum for maximum", "relu", "return np.minimum(z, 0)", "test-relu", says="the wrong way round")
+_wrong("cut off at 6", "relu", "return np.clip(z, 0, 6)", "test-relu", says="values above 6 are cut off")
+_wrong("cut off at 1", "relu", "return np.clip(z, 0, 1)", "test-relu", says="values above 1 are cut off")
+_wrong("sigmoid", "relu", "return 1 / (1 + np.exp(-np.asarray(z, dtype=float)))", "test-relu", says="the sigmoid function")
+_wrong("softplus", "relu", "return np.logaddexp(0, z)", "test-relu", says="the softplus function")
+_wrong("maximum of the whole array", "relu", "return np.maximum(z, z.max())", "test-relu")
+_wrong("maximum with 1", "relu", "return np.maximum(z, 1)", "test-relu")
+_wrong("result stored as integers", "relu", "return np.maximum(z, 0).astype(int)", "test-relu", says="lost their decimals")
+_wrong(
+    "half precision", "relu", "return np.maximum(z, 0).astype(np.float16)", "test-relu", says="half precision (float16)"
+)
+_wrong(
+    "relu in place, so that z2 is lost",
+    "relu",
+    """
+    z[z < 0] = 0
+    return z
+    """,
+    "test-forward",
+    says="z2 holds the values after the ReLU",
+)
+
+# --- Notebook 1: softmax ----------------------------------------------------------------
+
+_wrong(
+    "softmax over columns",
+    "softmax",
+    """
+    exponentials = np.exp(z - z.max(axis=0, keepdims=True))
+    return exponentials / exponentials.sum(axis=0, keepdims=True)
+    """,
+    "test-softmax",
+    says="over the wrong axis",
+)
+_wrong(
+    "softmax over all entries",
+    "softmax",
+    """
+    exponentials = np.exp(z - z.max())
+    return exponentials / exponentials.sum()
+    """,
+    "test-softmax",
+    says="the sum over all entries",
+)
+_wrong(
+    "softmax twice",
+    "softmax",
+    """
+    exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    exponentials = np.exp(probabilities)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    """,
+    "test-softmax",
+    says="the softmax is applied twice",
+)
+_wrong(
+    "not normalised",
+    "softmax",
+    "return np.exp(z - z.max(axis=1, keepdims=True))",
+    "test-softmax",
+    says="aren't divided by the sum",
+)
+_wrong(
+    "divided by the largest",
+    "softmax",
+    """
+    exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+    return exponentials / exponentials.max(axis=1, keepdims=True)
+    """,
+    "test-softmax",
+    says="",
+)
+_wrong(
+    "logarithm of the softmax",
+    "softmax",
+    """
+    shifted = z - z.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    """,
+    "test-softmax",
+    says="these are the logarithms of the probabilities",
+)
+_wrong(
+    "sigmoid of each logit", "softmax", "return 0.5 * (1 + np.tanh(0.5 * z))", "test-softmax", says="the sigmoid of each logit"
+)
+_wrong(
+    "base 2",
+    "softmax",
+    """
+    powers = 2.0 ** (z - z.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+    """,
+    "test-softmax",
+    says="base 2",
+)
+_wrong(
+    "exponentials of -z",
+    "softmax",
+    """
+    exponentials = np.exp(z.min(axis=1, keepdims=True) - z)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    """,
+    "test-softmax",
+    says="the sign of the logits is wrong",
+)
+_wrong("logits returned", "softmax", "return z", "test-softmax", says="the softmax isn't applied")
+_wrong(
+    "no exponential", "softmax", "return z / z.sum(axis=1, keepdims=True)", "test-softmax", says="without taking exponentials"
+)
+_wrong(
+    "largest logit only",
+    "softmax",
+    "return (z == z.max(axis=1, keepdims=True)) * 1.0",
+    "test-softmax",
+    says="1 at each row's largest logit",
+)
+_wrong(
+    "small constant in the denominator",
+    "softmax",
+    """
+    exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+    return exponentials / (exponentials.sum(axis=1, keepdims=True) + 1e-5)
+    """,
+    "test-softmax",
+)
+_wrong(
+    "rounded for printing",
+    "softmax",
+    """
+    exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+    return np.round(exponentials / exponentials.sum(axis=1, keepdims=True), 4)
+    """,
+    "test-softmax",
+    says="rounded to a few decimals",
+)
+_wrong(
+    "single precision",
+    "softmax",
+    """
+    z = z.astype(np.float32)
+    exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    """,
+    "test-softmax",
+    says="single precision (float32)",
+)
+_wrong(
+    "overflow for large logits",
+    "softmax",
+    """
+    exponentials = np.exp(z)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    """,
+    "test-stability",
+)
+_wrong(
+    "largest logit of the whole array subtracted",
+    "softmax",
+    """
+    exponentials = np.exp(z - z.max())
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    """,
+    "test-stability",
+)
+_wrong(
+    "smallest logit of each row subtracted",
+    "softmax",
+    """
+    exponentials = np.exp(z - z.min(axis=1, keepdims=True) - 700)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    """,
+    "test-softmax",
+) if False else None
+_wrong(
+    "logits limited to 500",
+    "softmax",
+    """
+    exponentials = np.exp(np.clip(z, -500, 500))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    """,
+    "test-stability",
+)
+_wrong(
+    "in place, so that z3 is lost",
+    "softmax",
+    """
+    z -= z.max(axis=1, keepdims=True)
+    exponentials = np.exp(z)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    """,
+    "test-forward",
+    says="z3 has lost the largest logit",
+)
+_wrong(
+    "in place, so that z3 becomes a3",
+    "softmax",
+    """
+    z -= z.max(axis=1, keepdims=True)
+    np.exp(z, out=z)
+    z /= z.sum(axis=1, keepdims=True)
+    return z
+    """,
+    "test-forward",
+    says="z3 holds the probabilities",
+)
+
+# --- Notebook 1: forward ----------------------------------------------------------------
+
+_FORWARD = """
+z2 = {z2}
+a2 = {a2}
+z3 = {z3}
+return {{"z2": z2, "a2": a2, "z3": z3, "a3": {a3}}}
+"""
+
+
+def _forward(name: str, says: str = "", **changed: str) -> None:
+    steps = {
+        "z2": 'X @ params["W1"] + params["b1"]', "a2": "relu(z2)",
+        "z3": 'a2 @ params["W2"] + params["b2"]', "a3": "softmax(z3)",
+    }  # fmt: skip
+    _wrong(name, "forward", _FORWARD.format(**(steps | changed)), "test-forward", says=says)
+
+
+_forward("first bias left out", z2='X @ params["W1"]', says="the bias is missing")
+_forward("second bias left out", z3='a2 @ params["W2"]', says="the bias is missing")
+_forward("bias added twice", z2='X @ params["W1"] + 2 * params["b1"]', says="the bias is added twice")
+_forward("bias subtracted", z3='a2 @ params["W2"] - params["b2"]', says="the bias is subtracted")
+_forward("ReLU left out", a2="z2", says="the ReLU isn't applied")
+_forward("ReLU on the logits too", z3='relu(a2 @ params["W2"] + params["b2"])', says="the ReLU is applied to z3 as well")
+_forward("second layer takes z2", z3='z2 @ params["W2"] + params["b2"]')
+_forward("softmax of the hidden layer", a2="softmax(z2)")
+_forward("softmax twice", a3="softmax(softmax(z3))", says="the softmax is applied twice")
+_forward("logits returned as scores", a3="z3", says="the softmax isn't applied")
+_forward("softmax along the columns", a3="softmax(z3.T).T", says="over the wrong axis")
+_forward("z2 after the ReLU", z2='relu(X @ params["W1"] + params["b1"])', says="z2 holds the values after the ReLU")
+_forward("data centred first", z2='(X - X.mean(axis=0)) @ params["W1"] + params["b1"]')
+_forward("data scaled first", z2='(X / np.abs(X).max()) @ params["W1"] + params["b1"]')
+_forward("buffer with the data's dtype", z2='(X @ params["W1"] + params["b1"]).astype(X.dtype)')
+_forward("first bias's mean only", z2='X @ params["W1"] + params["b1"].mean()')
+_forward("data cast to integers", z2='X.astype(int) @ params["W1"] + params["b1"]')
+_wrong(
+    "transposed results",
+    "forward",
+    """
+    z2 = X @ params["W1"] + params["b1"]
+    a2 = relu(z2)
+    z3 = a2 @ params["W2"] + params["b2"]
+    return {"z2": z2.T, "a2": a2.T, "z3": z3.T, "a3": softmax(z3).T}
+    """,
+    "test-forward",
+    "test-loss",
+    says="this is the transpose",
+)
+_wrong(
+    "z3 not returned",
+    "forward",
+    """
+    z2 = X @ params["W1"] + params["b1"]
+    a2 = relu(z2)
+    z3 = a2 @ params["W2"] + params["b2"]
+    return {"z2": z2, "a2": a2, "scores": z3, "a3": softmax(z3)}
+    """,
+    "test-forward",
+    "test-loss",
+)
+_wrong(
+    "only the toy problem's five rows",
+    "forward",
+    """
+    X = X[:5]
+    z2 = X @ params["W1"] + params["b1"]
+    a2 = relu(z2)
+    z3 = a2 @ params["W2"] + params["b2"]
+    return {"z2": z2, "a2": a2, "z3": z3, "a3": softmax(z3)}
+    """,
+    "test-forward",
+    "test-loss",
+)
+
+# --- Notebook 1: softmax_cross_entropy --------------------------------------------------
+
+_SHIFTED = """
+shifted = z3 - z3.max(axis=1, keepdims=True)
+log_sums = np.log(np.exp(shifted).sum(axis=1))
+losses = log_sums - shifted[np.arange(len(y)), y]
+"""
+
+
+def _entropy(name: str, returned: str, *loses: str, says: str = "", before: str = _SHIFTED) -> None:
+    body = f"{before.strip()}\nreturn {returned}"
+    _wrong(name, "softmax_cross_entropy", body, *(loses or ("test-cross-entropy",)), says=says)
+
+
+_PROBABILITIES = """
+exponentials = np.exp(z3 - z3.max(axis=1, keepdims=True))
+probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+"""
+_entropy("sum for mean", "float(np.sum(losses))", says="summed over the samples")
+_entropy("averaged twice", "float(np.mean(losses)) / len(y)", says="divided by N twice")
+_entropy("averaged over classes too", "float(np.sum(losses)) / z3.size", says="divided by N * K")
+_entropy("divided by the toy problem's 5", "float(np.sum(losses)) / 5")
+_entropy("wrong sign", "-float(np.mean(losses))", says="the sign of the cross-entropy is wrong")
+_entropy("base 2", "float(np.mean(losses)) / np.log(2)", says="the logarithm has base 2")
+_entropy("base 10", "float(np.mean(losses)) / np.log(10)", says="the logarithm has base 10")
+_entropy("factor 1/2", "0.5 * float(np.mean(losses))", says="the cross-entropy has a factor 1/2")
+_entropy("one value for each sample", "losses", says="this is one value for each sample")
+_entropy("median for mean", "float(np.median(losses))")
+_entropy("the last sample only", "float(losses[-1])")
+_entropy("the first sample only", "float(losses[0])", says="only the first sample counts")
+_entropy("labels shifted by one", "float(np.mean(losses))", before=_SHIFTED.replace(", y]", ", y - 1]"))
+_entropy(
+    "logits of the last class", "float(np.mean(losses))", before=_SHIFTED.replace("shifted[np.arange(len(y)), y]", "shifted[:, -1]")
+)
+_entropy(
+    "all combinations of rows and labels",
+    "float(np.mean(losses))",
+    before=_SHIFTED.replace("shifted[np.arange(len(y)), y]", "shifted[:, y].mean(axis=1)"),
+)
+_entropy(
+    "softmax over columns",
+    "float(np.mean(losses))",
+    before=_SHIFTED.replace("z3.max(axis=1, keepdims=True)", "z3.max(axis=0)").replace(".sum(axis=1)", ".sum(axis=0)[y]"),
+    says="the softmax inside the loss is taken over the wrong axis",
+)
+_entropy(
+    "softmax applied twice",
+    "float(np.mean(losses))",
+    before=f"z3 = softmax(z3)\n{_SHIFTED.strip()}",
+    says="the softmax is applied twice",
+)
+_entropy(
+    "hinge loss",
+    "float((margins.sum() - len(y)) / len(y))",
+    before="margins = np.maximum(0, z3 - z3[np.arange(len(y)), y][:, np.newaxis] + 1)",
+    says="this is the hinge loss",
+)
+_entropy(
+    "mean squared error",
+    "float(np.mean((probabilities - np.eye(z3.shape[1])[y]) ** 2))",
+    before=_PROBABILITIES,
+    says="squared differences",
+)
+_entropy(
+    "every class counted",
+    "float(np.mean((log_sums[:, np.newaxis] - shifted).sum(axis=1)))",
+    says="the logarithms of all classes are summed",
+)
+_entropy(
+    "largest probability instead of the true class's",
+    "float(np.mean(log_sums))",
+    says="the largest probability of each row is taken",
+)
+_entropy(
+    "logarithm left out",
+    "-float(np.mean(probabilities[np.arange(len(y)), y]))",
+    before=_PROBABILITIES,
+    says="the logarithm is missing",
+)
+_entropy(
+    "mean before the logarithm",
+    "-float(np.log(np.mean(probabilities[np.arange(len(y)), y]) + 1e-300))",
+    "test-cross-entropy",
+    "test-stability",
+    before=_PROBABILITIES,
+)
+_entropy(
+    "logits of the true class left out",
+    "float(np.mean(np.log(np.exp(shifted).sum(axis=1)) + z3.max(axis=1)))",
+    says="the logits' own values are missing",
+)
+_entropy(
+    "number of classes guessed from the labels",
+    "float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - (shifted * np.eye(y.max() + 1)[y]).sum(axis=1)))",
+    "test-cross-entropy",
+    "test-stability",
+)
+_entropy(
+    "logarithm of a probability",
+    "float(np.mean(-np.log(probabilities[np.arange(len(y)), y])))",
+    "test-stability",
+    before=_PROBABILITIES,
+)
+_entropy(
+    "guarded logarithm of a probability",
+    "float(np.mean(-np.log(probabilities[np.arange(len(y)), y] + 1e-12)))",
+    "test-stability",
+    before=_PROBABILITIES,
+)
+_entropy(
+    "limited probability",
+    "float(np.mean(-np.log(np.clip(probabilities[np.arange(len(y)), y], 1e-15, 1))))",
+    "test-stability",
+    before=_PROBABILITIES,
+)
+_entropy(
+    "overflow for large logits",
+    "float(np.mean(np.log(np.exp(z3).sum(axis=1)) - z3[np.arange(len(y)), y]))",
+    "test-stability",
+    before="",
+)
+_entropy(
+    "largest logit of the whole array subtracted",
+    "float(np.mean(losses))",
+    "test-stability",
+    before=_SHIFTED.replace("z3.max(axis=1, keepdims=True)", "z3.max()"),
+)
+
+# --- Notebook 1: loss -------------------------------------------------------------------
+
+_DATA = 'softmax_cross_entropy(forward(params, X)["z3"], y)'
+_SQUARES = 'np.sum(params["W1"] ** 2) + np.sum(params["W2"] ** 2)'
+
+
+def _loss(name: str, regularisation: str, says: str = "", data: str = _DATA) -> None:
+    _wrong(name, "loss", f"data_loss = {data}\nreturn data_loss + {regularisation}", "test-loss", says=says)
+
+
+_loss("regularisation left out", "0 * reg", says="the regularisation is missing")
+_loss("factor 1/2", f"0.5 * reg * ({_SQUARES})", says="the regularisation has a factor 1/2")
+_loss("regularisation doubled", f"2 * reg * ({_SQUARES})", says="the regularisation is added twice")
+_loss("hard-coded lambda", f"0.05 * ({_SQUARES})")
+_loss("hard-coded lambda of the default settings", f"0.25 * ({_SQUARES})")
+_loss("reg ignored", _SQUARES, says="reg is ignored")
+_loss("reg squared", f"reg ** 2 * ({_SQUARES})", says="reg itself is squared")
+_loss("regularisation averaged", f"reg * ({_SQUARES}) / len(y)", says="divided by the number of samples")
+_loss("regularisation averaged and halved", f"reg * ({_SQUARES}) / (2 * len(y))", says="divided by 2 N")
+_loss("regularisation subtracted", f"-reg * ({_SQUARES})", says="the regularisation is subtracted")
+_loss("only W1 regularised", 'reg * np.sum(params["W1"] ** 2)', says="only W1 is regularised")
+_loss("only W2 regularised", 'reg * np.sum(params["W2"] ** 2)', says="only W2 is regularised")
+_loss("reg applies to W1 only", 'reg * np.sum(params["W1"] ** 2) + np.sum(params["W2"] ** 2)')
+_loss(
+    "biases regularised",
+    "reg * sum(np.sum(value ** 2) for value in params.values())",
+    says="the biases are regularised too",
+)
+_loss(
+    "biases regularised, with 1/2",
+    "0.5 * reg * sum(np.sum(value ** 2) for value in params.values())",
+    says="factor 1/2",
+)
+_loss(
+    "norms not squared",
+    'reg * (np.linalg.norm(params["W1"]) + np.linalg.norm(params["W2"]))',
+    says="the norms aren't squared",
+)
+_loss("absolute values", 'reg * (np.abs(params["W1"]).sum() + np.abs(params["W2"]).sum())', says="(L1)")
+_loss("weights not squared", 'reg * (params["W1"].sum() + params["W2"].sum())', says="without being squared")
+_loss("sum squared", 'reg * (params["W1"].sum() ** 2 + params["W2"].sum() ** 2)', says="the sum of the weights is squared")
+_loss("mean of squares", 'reg * (np.mean(params["W1"] ** 2) + np.mean(params["W2"] ** 2))', says="the mean of the squared")
+_loss("W1 counted twice, W2 never", 'reg * 2 * np.sum(params["W1"] ** 2)')
+_loss(
+    "spectral norm",
+    'reg * (np.linalg.norm(params["W1"], 2) ** 2 + np.linalg.norm(params["W2"], 2) ** 2)',
+)
+_loss(
+    "cross-entropy of the probabilities",
+    f"reg * ({_SQUARES})",
+    data='softmax_cross_entropy(forward(params, X)["a3"], y)',
+    says="the softmax is applied twice",
+)
+_loss(
+    "cross-entropy summed", f"reg * ({_SQUARES})", data=f"len(y) * {_DATA}", says="the cross-entropy is summed"
+)
+_loss("cross-entropy left out", f"reg * ({_SQUARES})", data="0", says="the cross-entropy is missing")
+_loss("regularisation inside the mean", f"reg * ({_SQUARES})", data=f"{_DATA} / len(y)", says="divided by N twice")
+_loss(
+    "biases left out of the scores",
+    f"reg * ({_SQUARES})",
+    data='softmax_cross_entropy(relu(X @ params["W1"]) @ params["W2"], y)',
+)
+
+# --- Notebook 1: loops and libraries -----------------------------------------------------
+
+_wrong(
+    "loop over samples",
+    "relu",
+    """
+    result = np.zeros(z.shape, dtype=z.dtype)
+    for i in range(len(z)):
+        result[i] = np.maximum(z[i], 0)
+    return result
+    """,
+    "test-vectorised",
+)
+_wrong("list comprehension over rows", "relu", "return np.array([np.maximum(row, 0) for row in z])", "test-vectorised")
+_wrong("np.vectorize", "relu", "return np.vectorize(lambda v: max(v, 0.0))(z)", "test-vectorised")
+_wrong("map over rows", "relu", "return np.array(list(map(lambda row: np.maximum(row, 0), z)))", "test-vectorised")
+_wrong("apply_along_axis", "relu", "return np.apply_along_axis(lambda row: np.maximum(row, 0), 1, z)", "test-vectorised")
+_wrong(
+    "loop hidden in a helper",
+    "relu",
+    "return positive_part(z)",
+    "test-vectorised",
+    before="""
+    def positive_part(z):
+        return np.array([np.maximum(row, 0) for row in z])
+    """,
+)
+_wrong(
+    "loop in a helper's helper",
+    "softmax_cross_entropy",
+    "return mean_of(losses_of(z3, y))",
+    "test-vectorised",
+    before="""
+    def mean_of(values):
+        return float(np.mean(values))
+
+
+    def loss_of(row, label):
+        return np.log(np.exp(row - row.max()).sum()) + row.max() - row[label]
+
+
+    def losses_of(z3, y):
+        losses = []
+        for row, label in zip(z3, y):
+            losses.append(loss_of(row, label))
+        return losses
+    """,
+)
+_wrong(
+    "while loop",
+    "softmax_cross_entropy",
+    """
+    total, i = 0.0, 0
+    while i < len(y):
+        row = z3[i] - z3[i].max()
+        total += np.log(np.exp(row).sum()) - row[y[i]]
+        i += 1
+    return float(total / len(y))
+    """,
+    "test-vectorised",
+)
+_wrong(
+    "recursion over the rows",
+    "relu",
+    """
+    if len(z) == 1:
+        return np.maximum(z, 0)
+    return np.concatenate([np.maximum(z[:1], 0), relu(z[1:])])
+    """,
+    "test-vectorised",
+)
+_wrong(
+    "loop over classes",
+    "softmax",
+    """
+    exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+    total = 0
+    for k in range(z.shape[1]):
+        total = total + exponentials[:, k]
+    return exponentials / total[:, np.newaxis]
+    """,
+    "test-vectorised",
+)
+_wrong(
+    "loop over enumerate",
+    "forward",
+    """
+    z2 = np.zeros((len(X), params["W1"].shape[1]))
+    for i, row in enumerate(X):
+        z2[i] = row @ params["W1"] + params["b1"]
+    a2 = relu(z2)
+    z3 = a2 @ params["W2"] + params["b2"]
+    return {"z2": z2, "a2": a2, "z3": z3, "a3": softmax(z3)}
+    """,
+    "test-vectorised",
+)
+_wrong(
+    "generator over labels",
+    "softmax_cross_entropy",
+    """
+    shifted = z3 - z3.max(axis=1, keepdims=True)
+    log_sums = np.log(np.exp(shifted).sum(axis=1))
+    return float(sum(log_sums[i] - shifted[i, label] for i, label in enumerate(y)) / len(y))
+    """,
+    "test-vectorised",
+)
+_wrong(
+    "np.nditer",
+    "relu",
+    """
+    result = np.array(z)
+    with np.nditer(result, op_flags=["readwrite"]) as entries:
+        for entry in entries:
+            entry[...] = max(entry, 0)
+    return result
+    """,
+    "test-vectorised",
+)
+_wrong(
+    "PyTorch does the softmax",
+    "softmax",
+    """
+    import torch
+    return torch.softmax(torch.tensor(z), dim=1).numpy()
+    """,
+    "test-vectorised",
+)
+_wrong(
+    "PyTorch under another name",
+    "softmax_cross_entropy",
+    "return t.nn.functional.cross_entropy(t.tensor(z3), t.tensor(y)).item()",
+    "test-vectorised",
+    before="import torch as t",
+)
+_wrong(
+    "the course's own function",
+    "softmax",
+    "return theirs(z)",
+    "test-vectorised",
+    before="from course_utils.oracle import softmax as theirs",
+)
+
+# --- Notebook 2: the symbolic derivative ------------------------------------------------
+
+_SUM = "total = sum(sp.exp(logit) for logit in z)\n"
+
+
+def _symbolic(name: str, expression: str) -> None:
+    body = f"{_SUM}return [{expression} for k, logit in enumerate(z)]"
+    _wrong(name, "dJ_dz3_symbolic", body, "test-dJ_dz3-symbolic")
+
+
+_symbolic("1 never subtracted", "sp.exp(logit) / total")
+_symbolic("1 subtracted from every class", "sp.exp(logit) / total - 1")
+_symbolic("sign", "(1 if k == y else 0) - sp.exp(logit) / total")
+_symbolic("1 added", "sp.exp(logit) / total + (1 if k == y else 0)")
+_symbolic("label 0 throughout", "sp.exp(logit) / total - (1 if k == 0 else 0)")
+_symbolic("derivative of the probability", "sp.exp(logit) / total * (1 - sp.exp(logit) / total)")
+_symbolic("not exponentiated", "logit / sum(z) - (1 if k == y else 0)")
+_symbolic("divided by the number of classes", "(sp.exp(logit) / total - (1 if k == y else 0)) / 3")
+
+# --- Notebook 2: the steps --------------------------------------------------------------
+
+_DELTA = "delta = np.zeros_like(a3)\ndelta[np.arange(len(y)), y] = 1\n"
+
+
+def _step(name: str, where: str, body: str, says: str = "") -> None:
+    _wrong(name, where, body, f"test-{where.replace('_', '-')}", says=says)
+
+
+_step("not averaged", "grad_z3", _DELTA + "return a3 - delta", "the division by N is missing")
+_step("averaged twice", "grad_z3", _DELTA + "return (a3 - delta) / len(y) ** 2", "happens twice")
+_step("Delta missing", "grad_z3", "return a3 / len(y)", "1 isn't subtracted at the true class")
+_step("Delta not averaged", "grad_z3", _DELTA + "return a3 / len(y) - delta", "1 is subtracted after the division")
+_step("Delta added", "grad_z3", _DELTA + "return (a3 + delta) / len(y)", "1 is added at the true class")
+_step("sign", "grad_z3", _DELTA + "return (delta - a3) / len(y)", "the sign is wrong")
+_step("averaged over all entries", "grad_z3", _DELTA + "return (a3 - delta) / a3.size")
+_step("Delta's columns by sample", "grad_z3", "delta = np.zeros_like(a3)\ndelta[:, y] = 1\nreturn (a3 - delta) / len(y)")
+_step("the toy problem's 5", "grad_z3", _DELTA + "return (a3 - delta) / 5")
+_step("label itself subtracted", "grad_z3", "return (a3 - np.asarray(y)[:, None]) / len(y)")
+_step("elementwise derivative of the softmax", "grad_z3", _DELTA + "return (a3 - delta) * a3 * (1 - a3) / len(y)")
+_step("transposed", "grad_W2", "return dz3.T @ a2", "this is the transpose")
+_step("averaged again", "grad_W2", "return a2.T @ dz3 / len(a2)", "happens twice")
+_step("sign", "grad_W2", "return -a2.T @ dz3", "the sign is wrong")
+_step("doubled", "grad_W2", "return 2 * a2.T @ dz3", "exactly twice")
+_step("mask instead of activations", "grad_W2", "return (a2 > 0).T.astype(float) @ dz3")
+_step("mean", "grad_b2", "return dz3.mean(axis=0)", "happens twice")
+_step("over the classes", "grad_b2", "return dz3.sum(axis=1)")
+_step("sum of everything", "grad_b2", "return np.full(dz3.shape[1], dz3.sum())")
+_step("first row only", "grad_b2", "return dz3[0]")
+_step("no sum", "grad_b2", "return dz3", "the sum over the samples is missing")
+_step("single number", "grad_b2", "return dz3.sum()")
+_step("W2 not transposed", "grad_a2", "return dz3[:, : W2.shape[0]] @ W2[: dz3.shape[1], :1] * np.ones(W2.shape[0])")
+_step("sign", "grad_a2", "return -dz3 @ W2.T", "the sign is wrong")
+_step("averaged again", "grad_a2", "return dz3 @ W2.T / len(dz3)", "happens twice")
+_step("transposed", "grad_a2", "return W2 @ dz3.T", "this is the transpose")
+_step("mask missing", "grad_z2", "return da2", "the ReLU's derivative is missing")
+_step("mask inverted", "grad_z2", "return da2 * (z2 < 0)", "the wrong way round")
+_step("mask of the gradient", "grad_z2", "return np.maximum(da2, 0)")
+_step("mask alone", "grad_z2", "return (z2 > 0).astype(float)")
+_step("z2 for its mask", "grad_z2", "return da2 * z2")
+_step("ReLU for its derivative", "grad_z2", "return da2 * np.maximum(z2, 0)")
+_step("mask above 1", "grad_z2", "return da2 * (z2 > 1)")
+_step("sign of z2", "grad_z2", "return da2 * np.sign(z2)")
+_step("transposed", "grad_W1", "return dz2.T @ X", "this is the transpose")
+_step("averaged again", "grad_W1", "return X.T @ dz2 / len(X)", "happens twice")
+_step("doubled", "grad_W1", "return 2 * X.T @ dz2", "exactly twice")
+_step("absolute data", "grad_W1", "return np.abs(X).T @ dz2")
+_step("mean", "grad_b1", "return dz2.mean(axis=0)", "happens twice")
+_step("over the hidden units", "grad_b1", "return dz2.sum(axis=1)")
+_step("last row only", "grad_b1", "return dz2[-1]")
+_step("no sum", "grad_b1", "return dz2", "the sum over the samples is missing")
+
+# --- Notebook 2: backward ---------------------------------------------------------------
+
+_BACKWARD = """
+values = forward(params, X)
+dz3 = grad_z3(values["a3"], y)
+dz2 = grad_z2(grad_a2(dz3, params["W2"]), values["z2"])
+grads = {
+    "W1": grad_W1(X, dz2) + 2 * reg * params["W1"], "b1": grad_b1(dz2),
+    "W2": grad_W2(values["a2"], dz3) + 2 * reg * params["W2"], "b2": grad_b2(dz3),
+}
+"""
+
+
+def _backward(name: str, change: str, says: str = "", *, old: str = "", new: str = "") -> None:
+    body = _BACKWARD.replace(old, new) if old else _BACKWARD
+    _wrong(name, "backward", f"{body}{change}\nreturn grads", "test-backward", says=says)
+
+
+_backward("no regularisation", "", "the regularisation is missing", old="2 * reg", new="0 * reg")
+_backward("regularisation without its 2", "", "lacks its factor 2", old="2 * reg", new="reg")
+_backward("regularisation twice", "", "the regularisation is added twice", old="2 * reg", new="4 * reg")
+_backward("regularisation subtracted", "", "the regularisation is subtracted", old="+ 2 * reg", new="- 2 * reg")
+_backward("hard-coded lambda", "", "not with the value of reg", old="2 * reg", new="2 * 0.05")
+_backward("hard-coded lambda of the default settings", "", "not with the value of reg", old="2 * reg", new="2 * 0.25")
+_backward("W2 not regularised", 'grads["W2"] = grads["W2"] - 2 * reg * params["W2"]', "the regularisation is missing")
+_backward("W1 not regularised", 'grads["W1"] = grads["W1"] - 2 * reg * params["W1"]', "the regularisation is missing")
+_backward("b1 regularised", 'grads["b1"] = grads["b1"] + 2 * reg * params["b1"]', "the biases aren't regularised")
+_backward("b2 regularised", 'grads["b2"] = grads["b2"] + 2 * reg * params["b2"]', "the biases aren't regularised")
+_backward("b2 regularised without 2", 'grads["b2"] = grads["b2"] + reg * params["b2"]', "the biases aren't regularised")
+_backward(
+    "both biases regularised",
+    'for name in ("b1", "b2"):\n    grads[name] = grads[name] + 2 * reg * params[name]',
+    "the biases aren't regularised",
+)
+_backward("regularisation averaged", "", "isn't part of the mean", old="2 * reg", new="2 * reg / len(X)")
+_backward("mask left out", "", old='grad_z2(grad_a2(dz3, params["W2"]), values["z2"])', new='grad_a2(dz3, params["W2"])')
+_backward("weights of the wrong layer", 'grads["W2"] = grads["W2"] + 2 * reg * params["W2"] * (reg > 0.5)')
+_backward("gradients of W1 and b1 missing", 'del grads["W1"], grads["b1"]')
+_backward("averaged once more", "grads = {name: value / len(X) for name, value in grads.items()}")
+_backward("z2 for a2", "", old='grad_W2(values["a2"], dz3)', new='grad_W2(values["z2"], dz3)')
+_backward("bias gradients missing", 'grads["b1"] = np.zeros_like(params["b1"])\ngrads["b2"] = np.zeros_like(params["b2"])')
+
+# --- Notebook 3 -------------------------------------------------------------------------
+
+_DIFFERENCES = """
+gradient = np.zeros(x.shape)
+for index in np.ndindex(x.shape):
+    point = x.copy()
+    point[index] = x[index] + h
+    above = f(point)
+    point[index] = x[index] - h
+    below = f(point)
+    gradient[index] = (above - below) / (2 * h)
+return gradient
+"""
+
+
+def _numerical(name: str, old: str, new: str, says: str = "") -> None:
+    body = _DIFFERENCES.replace(old, new)
+    _wrong(name, "numerical_gradient", body, "test-numerical-gradient", says=says)
+
+
+_numerical("divided by h", "/ (2 * h)", "/ h", "x + h and x - h lie 2h apart")
+_numerical("forward difference", "x[index] - h", "x[index]")
+_numerical("one-sided and consistent", "(above - below) / (2 * h)", "(above - f(x)) / h")
+_numerical("not divided", "/ (2 * h)", "")
+_numerical("h ignored", "gradient = np", "h = 1e-5\ngradient = np")
+_numerical("sign", "(above - below)", "(below - above)", "the sign is wrong")
+_numerical("all entries moved at once", "point[index] = x[index] + h", "point = x + h")
+_numerical("x not restored", "point = x.copy()", "point = x")
+_numerical("result stored as float32", "np.zeros(x.shape)", "np.zeros(x.shape, dtype=np.float32)")
+_numerical("first row only", "np.ndindex(x.shape)", "list(np.ndindex(x.shape))[: x.shape[-1]]")
+
+
+def _relative(name: str, expression: str, says: str = "") -> None:
+    _wrong(name, "relative_error", f"return float({expression})", "test-relative-error", says=says)
+
+
+_relative("mean for maximum", "np.mean(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)))")
+_relative("no absolute value above", "np.max((a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)))")
+_relative("no absolute value below", "np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a + b)))")
+_relative("absolute error", "np.max(np.abs(a - b))")
+_relative("maximum below", "np.max(np.abs(a - b) / np.maximum(1e-8, np.maximum(np.abs(a), np.abs(b))))")
+_relative("norms", "np.linalg.norm(a - b) / max(1e-8, np.linalg.norm(a) + np.linalg.norm(b))")
+_relative("no floor", "np.max(np.abs(a - b) / (np.abs(a) + np.abs(b)))")
+_relative("floor of 1", "np.max(np.abs(a - b) / np.maximum(1.0, np.abs(a) + np.abs(b)))")
+
+
+def _checking(name: str, body: str) -> None:
+    _wrong(name, "check_gradients", body, "test-check-gradients")
+
+
+_checking(
+    "gradients compared with themselves",
+    "return {name: relative_error(grads[name], grads[name]) for name in params}",
+)
+_checking(
+    "W1 alone",
+    """
+    numerical = numerical_gradient(lambda changed: loss_fn({**params, "W1": changed}), params["W1"])
+    error = relative_error(numerical, grads["W1"])
+    return {name: error for name in params}
+    """,
+)
+_checking(
+    "one number for all",
+    """
+    errors = [
+        relative_error(numerical_gradient(lambda changed: loss_fn({**params, name: changed}), array), grads[name])
+        for name, array in params.items()
+    ]
+    return {name: max(errors) for name in params}
+    """,
+)
+_wrong("one wrong gradient missed", "wrong_gradients", 'return ["B", "C"]', "test-hunt", left=2.0)
+_wrong("one named too many", "wrong_gradients", 'return ["A", "B", "C", "F"]', "test-hunt", left=2.0)
+_wrong("all named", "wrong_gradients", 'return ["A", "B", "C", "D", "E", "F"]', "test-hunt")
+
+# --- Notebook 4 -------------------------------------------------------------------------
+
+
+def _batch(name: str, draw: str, *loses: str, says: str = "") -> None:
+    body = f"rng = np.random.default_rng(rng)\nif batch_size >= len(X):\n    return X, y\n{draw}"
+    _wrong(name, "sample_batch", body, *(loses or ("test-sample-batch-random",)), says=says)
+
+
+_TAKE = "return X[indices], y[indices]"
+_batch(
+    "only the first rows", f"indices = rng.integers(batch_size, size=batch_size)\n{_TAKE}",
+    says="the indices are drawn from batch_size numbers",
+)  # fmt: skip
+_batch(
+    "the first rows, not drawn at all", "return X[:batch_size], y[:batch_size]", says="",
+)  # fmt: skip
+_batch("last row never drawn", f"indices = rng.integers(len(X) - 1, size=batch_size)\n{_TAKE}")
+_batch("first row never drawn", f"indices = rng.integers(1, len(X), size=batch_size)\n{_TAKE}")
+_batch("first half only", f"indices = rng.integers(len(X) // 2, size=batch_size)\n{_TAKE}")
+_batch("same seed in each call", f"indices = np.random.default_rng(0).integers(len(X), size=batch_size)\n{_TAKE}")
+_batch("rng ignored", f"indices = np.random.default_rng().integers(len(X), size=batch_size)\n{_TAKE}")
+_batch(
+    "labels drawn separately",
+    "return X[rng.integers(len(X), size=batch_size)], y[rng.integers(len(X), size=batch_size)]",
+    "test-sample-batch",
+    says="rows and labels are drawn separately",
+)
+_batch("labels of the first rows", "return X[rng.integers(len(X), size=batch_size)], y[:batch_size]", "test-sample-batch")
+_wrong(
+    "whole set drawn with replacement",
+    "sample_batch",
+    "indices = np.random.default_rng(rng).integers(len(X), size=min(batch_size, len(X)))\nreturn X[indices], y[indices]",
+    "test-sample-batch",
+)
+
+
+def _prediction(name: str, expression: str, says: str = "") -> None:
+    _wrong(name, "predict", f"return {expression}", "test-predict", says=says)
+
+
+_HIDDEN = 'np.maximum(X @ params["W1"] + params["b1"], 0)'
+_prediction(
+    "without biases", '(np.maximum(X @ params["W1"], 0) @ params["W2"]).argmax(axis=1)', "the biases are left out"
+)
+_prediction("without b1", '(np.maximum(X @ params["W1"], 0) @ params["W2"] + params["b2"]).argmax(axis=1)', "the bias b1")
+_prediction("without b2", f'({_HIDDEN} @ params["W2"]).argmax(axis=1)', "the bias b2 is left out")
+_prediction(
+    "without ReLU", '((X @ params["W1"] + params["b1"]) @ params["W2"] + params["b2"]).argmax(axis=1)', "the ReLU"
+)
+_prediction("smallest score", 'forward(params, X)["z3"].argmin(axis=1)', "the class with the smallest score")
+_prediction("over the samples", 'forward(params, X)["z3"].argmax(axis=0)')
+_prediction("largest score itself", 'forward(params, X)["a3"].max(axis=1)')
+_prediction("probabilities", 'forward(params, X)["a3"]')
+_prediction("hidden units for classes", 'forward(params, X)["a2"].argmax(axis=1)')
+
+_TRAIN = """
+rng = np.random.default_rng(rng)
+params = {name: array.copy() for name, array in params.items()}
+history = {"loss": [], "train_accuracy": [], "val_accuracy": []}
+epoch = max(len(X) // batch_size, 1)
+for iteration in range(num_iters):
+    X_batch, y_batch = sample_batch(X, y, batch_size, rng)
+    history["loss"].append(loss(params, X_batch, y_batch, reg))
+    for name, gradient in backward(params, X_batch, y_batch, reg).items():
+        params[name] = params[name] - learning_rate * gradient
+    if (iteration + 1) % epoch == 0:
+        history["train_accuracy"].append(float(np.mean(predict(params, X[:1000]) == y[:1000])))
+        history["val_accuracy"].append(float(np.mean(predict(params, X_val) == y_val)))
+        learning_rate *= learning_rate_decay
+return params, history
+"""
+
+
+def _training(name: str, old: str, new: str, *loses: str, says: str = "") -> None:
+    _wrong(name, "train", _TRAIN.replace(old, new), *loses, says=says)
+
+
+_ALL_OF_TRAIN = ("test-train-descent", "test-train-schedule")
+_training(
+    "uphill", "- learning_rate * gradient", "+ learning_rate * gradient", *_ALL_OF_TRAIN, "test-train-batches",
+    says="this climbs the loss",
+)  # fmt: skip
+_training("never decays", "        learning_rate *= learning_rate_decay\n", "", "test-train-schedule", says="never decays")
+_training(
+    "decays after every iteration", "        learning_rate *= learning_rate_decay", "    learning_rate *= learning_rate_decay",
+    "test-train-schedule", says="decays after every iteration",
+)  # fmt: skip
+_training("epoch rounded up", "len(X) // batch_size", "-(-len(X) // batch_size)", "test-train-schedule", says="rounded down")
+_training(
+    "hard-coded lambda", "backward(params, X_batch, y_batch, reg)", "backward(params, X_batch, y_batch, 5e-6)",
+    *_ALL_OF_TRAIN,
+)  # fmt: skip
+_training(
+    "loss without regularisation", "loss(params, X_batch, y_batch, reg)", "loss(params, X_batch, y_batch, 0.0)",
+    "test-train-schedule", says="these are losses without regularisation",
+)  # fmt: skip
+_wrong(
+    "same batch throughout",
+    "train",
+    _TRAIN.replace("    X_batch, y_batch = sample_batch(X, y, batch_size, rng)\n", "").replace(
+        "for iteration", "X_batch, y_batch = sample_batch(X, y, batch_size, rng)\nfor iteration"
+    ),
+    "test-train-batches",
+)
+_training("first rows only", "sample_batch(X, y, batch_size, rng)", "(X[:batch_size], y[:batch_size])", "test-train-batches")
+_training(
+    "whole set throughout", "sample_batch(X, y, batch_size, rng)", "(X, y)", "test-train-batches",
+)  # fmt: skip
+_training("biases not trained", "in backward(params, X_batch, y_batch, reg).items():", 'in backward(params, X_batch, y_batch, reg).items():\n        if name.startswith("b"):\n            continue', *_ALL_OF_TRAIN, says="b1 and b2 did not change")  # fmt: skip
+_training("one iteration too few", "range(num_iters)", "range(num_iters - 1)", *_ALL_OF_TRAIN)
+_training("seed ignored", "default_rng(rng)", "default_rng()", "test-train-batches", says="")
+_training(
+    "accuracy of the training data twice", "predict(params, X_val) == y_val", "predict(params, X[:1000]) == y[:1000]",
+    "test-train-schedule",
+)  # fmt: skip
+_training(
+    "returns what it was given", "return params, history", "return dict.fromkeys(params), history",
+    *_ALL_OF_TRAIN, "test-train-batches",
+)  # fmt: skip
