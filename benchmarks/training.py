@@ -1,7 +1,8 @@
 """How fast the solution trains: its step against PyTorch's, and its search against the full grid.
 
-``python -m benchmarks.training``: the training step, in half a minute.
-``python -m benchmarks.training --search``: also the search, which takes an hour on two cores.
+``python -m benchmarks.training step``: the training step, in half a minute.
+``python -m benchmarks.training search``: the search, which takes an hour or more on two cores.
+``python -m benchmarks.training``: both.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from course_utils.data import cifar10_splits
+from course_utils.data import Splits, cifar10_splits
 from course_utils.handover import definitions
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "two_layer_net" / "4_cifar10_tuning.ipynb"
@@ -91,9 +92,8 @@ def compare_steps(solution: dict[str, Any], X: np.ndarray, y: np.ndarray) -> Tab
     return table
 
 
-def compare_searches(solution: dict[str, Any]) -> Table:
+def compare_searches(solution: dict[str, Any], data: Splits) -> Table:
     """Successive halving and the full grid: their times, and how good their winners are."""
-    data = cifar10_splits()
     values = solution["GRID_VALUES"]
     grid = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
     table = Table(title="Search of the 144 settings")
@@ -127,15 +127,16 @@ def compare_searches(solution: dict[str, Any]) -> Table:
 def main() -> None:
     """Print the tables that the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.splitlines()[0])
-    parser.add_argument("--search", action="store_true", help="also compare the searches; takes an hour")
-    arguments = parser.parse_args()
+    parser.add_argument("what", nargs="?", choices=["step", "search"], help="default: both")
+    what = parser.parse_args().what
     solution = definitions(NOTEBOOK)
     console = Console()
     data = cifar10_splits()
-    with threadpool_limits(limits=1):
-        console.print(compare_steps(solution, data.X_train, data.y_train))
-    if arguments.search:
-        console.print(compare_searches(solution))
+    if what != "search":
+        with threadpool_limits(limits=1):
+            console.print(compare_steps(solution, data.X_train, data.y_train))
+    if what != "step":
+        console.print(compare_searches(solution, data))
 
 
 if __name__ == "__main__":

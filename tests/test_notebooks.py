@@ -37,7 +37,9 @@ def test_source_is_valid_and_clean(name):
     assert without_noise(nbformat.reads(raw, as_version=4)) == notebook, "run make notebooks"
     counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1)), "run make notebooks"
-    assert not [output for cell in notebook.cells for output in cell.get("outputs", ()) if output.output_type == "error"]
+    assert not [
+        output for cell in notebook.cells for output in cell.get("outputs", ()) if output.output_type == "error"
+    ]
     assert not re.search(r"/root/|/home/|/tmp/|/Users/", raw)
     assert len(raw) < 3_000_000
 

@@ -68,9 +68,7 @@ def exact_loss(params: dict, X: np.ndarray, y: np.ndarray, reg: float) -> mpmath
             max(mpmath.fdot(row, params["W1"][:, unit]) + params["b1"][unit], mpmath.mpf(0))
             for unit in range(params["b1"].size)
         ]
-        logits = [
-            mpmath.fdot(hidden, params["W2"][:, unit]) + params["b2"][unit] for unit in range(params["b2"].size)
-        ]
+        logits = [mpmath.fdot(hidden, params["W2"][:, unit]) + params["b2"][unit] for unit in range(params["b2"].size)]
         rows.append(mpmath.log(mpmath.fsum(map(mpmath.exp, logits))) - logits[label])
     squares = mpmath.fsum(mpmath.mpf(w) ** 2 for key in ("W1", "W2") for w in params[key].flat)
     return mpmath.fsum(rows) / len(rows) + mpmath.mpf(reg) * squares
