@@ -43,17 +43,8 @@ def solve(params: Mapping[str, Any], X: Any, y: Any, reg: float = 0.0, name: str
     """
     import torch
 
-    def tensor(array: Any) -> torch.Tensor:
-        return torch.tensor(np.asarray(array, dtype=np.float64), requires_grad=True)
-
-    leaves = {key: tensor(params[key]) for key in ("W1", "b1", "W2", "b2")}
-    rows = torch.tensor(np.asarray(X, dtype=np.float64))
-    labels = torch.tensor(np.asarray(y, dtype=np.int64))
-    z2 = torch.addmm(leaves["b1"], rows, leaves["W1"])
-    a2 = torch.nn.functional.relu(z2)
-    z3 = torch.addmm(leaves["b2"], a2, leaves["W2"])
-    data_loss = torch.nn.functional.cross_entropy(z3, labels)
-    loss = data_loss + reg * (leaves["W1"].square().sum() + leaves["W2"].square().sum())
+    leaves = {key: tensor.requires_grad_() for key, tensor in _tensors(params).items()}
+    z2, a2, z3, data_loss, loss = _forward_pass(leaves, X, y, reg)
     wanted = {"dz2": z2, "da2": a2, "dz3": z3, **{f"d{key}": leaf for key, leaf in leaves.items()}}
     gradients = torch.autograd.grad(data_loss, list(wanted.values()))
     values = {key: gradient.numpy() for key, gradient in zip(wanted, gradients, strict=True)}
@@ -62,6 +53,25 @@ def solve(params: Mapping[str, Any], X: Any, y: Any, reg: float = 0.0, name: str
     values |= {"data_loss": data_loss.item(), "loss": loss.item()}
     arrays = {key: np.asarray(params[key], dtype=np.float64) for key in leaves}
     return Problem(name, np.asarray(X), np.asarray(y), arrays, float(reg), values)
+
+
+def _tensors(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights and biases, copied, in float64."""
+    import torch
+
+    return {key: torch.tensor(np.asarray(params[key], dtype=np.float64)) for key in ("W1", "b1", "W2", "b2")}
+
+
+def _forward_pass(params: Mapping[str, Any], X: Any, y: Any, reg: float) -> tuple[Any, ...]:
+    """z2, a2, z3, the loss without and with regularisation, as tensors; ``params`` are tensors."""
+    import torch
+
+    z2 = torch.addmm(params["b1"], torch.tensor(np.asarray(X, dtype=np.float64)), params["W1"])
+    a2 = torch.nn.functional.relu(z2)
+    z3 = torch.addmm(params["b2"], a2, params["W2"])
+    data_loss = torch.nn.functional.cross_entropy(z3, torch.tensor(np.asarray(y, dtype=np.int64)))
+    loss = data_loss + reg * (params["W1"].square().sum() + params["W2"].square().sum())
+    return z2, a2, z3, data_loss, loss
 
 
 def random_problem(
@@ -124,8 +134,10 @@ def softmax(z: np.ndarray) -> np.ndarray:
 
 def forward(params: Mapping[str, np.ndarray], X: np.ndarray) -> dict[str, np.ndarray]:
     """Stand-in for notebook 1's ``forward``: -> dict ``z2``, ``a2``, ``z3``, ``a3``."""
-    solved = solve(params, X, np.zeros(len(X), dtype=int))
-    return {key: solved.values[key] for key in ("z2", "a2", "z3", "a3")}
+    import torch
+
+    z2, a2, z3, _, _ = _forward_pass(_tensors(params), X, np.zeros(len(X)), 0.0)
+    return {"z2": z2.numpy(), "a2": a2.numpy(), "z3": z3.numpy(), "a3": torch.softmax(z3, dim=1).numpy()}
 
 
 def softmax_cross_entropy(z3: np.ndarray, y: np.ndarray) -> float:
@@ -138,7 +150,7 @@ def softmax_cross_entropy(z3: np.ndarray, y: np.ndarray) -> float:
 
 def loss(params: Mapping[str, np.ndarray], X: np.ndarray, y: np.ndarray, reg: float) -> float:
     """Stand-in for notebook 1's ``loss``: mean cross-entropy plus reg (||W1||^2 + ||W2||^2)."""
-    return solve(params, X, y, reg).values["loss"]
+    return _forward_pass(_tensors(params), X, y, reg)[-1].item()
 
 
 def backward(params: Mapping[str, np.ndarray], X: np.ndarray, y: np.ndarray, reg: float) -> dict[str, np.ndarray]:
