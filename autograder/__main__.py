@@ -44,10 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--jobs must be at least 1")
 
     # Late, since nbgrader takes seconds to import.
+    from sqlalchemy.exc import SQLAlchemyError
+
     from autograder import run
     from autograder.cage import CageUnavailable
     from autograder.plugins import CagedExecute
     from autograder.source import UnknownAssignment
+    from autograder.workers import ClusterUnusable
 
     course = run.Course.here()
     settings = CagedExecute(parent=course.app).settings()
@@ -62,8 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"Nothing was graded. {error}", style="red", markup=False)
         console.print("To grade without a cage all the same, with your own rights: --isolation none", markup=False)
         return 2
-    except (UnknownAssignment, run.AlreadyRunning) as error:
+    except (UnknownAssignment, run.NoSubmissions, run.AlreadyRunning, ClusterUnusable) as error:
         console.print(str(error), style="red", markup=False)
+        return 2
+    except SQLAlchemyError as error:
+        console.print(f"The gradebook {course.coursedir.db_url} can't be used: {error}", style="red", markup=False)
         return 2
     except KeyboardInterrupt:
         console.print("Stopped. Start the same command again to go on.")

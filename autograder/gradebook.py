@@ -7,6 +7,7 @@ name only after that, so that a run that was killed leaves nothing half-written.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -91,6 +92,14 @@ class Writer:
     def folder(self, student: str) -> Path:
         """Where a student's graded submission lies."""
         return Path(self.coursedir.format_path(self.coursedir.autograded_directory, student, self.assignment.name))
+
+    def graded_digest(self, student: str) -> str:
+        """Which submission was graded (:func:`autograder.submission.digest`); empty if none was, or not by us."""
+        path = self.folder(student) / f"{min(self.assignment.notebooks)}.ipynb"
+        try:
+            return json.loads(path.read_text())["metadata"]["autograder"]["submission"]
+        except (OSError, ValueError, KeyError):
+            return ""
 
     def write(self, graded: Graded, files: dict[str, bytes]) -> tuple[float, float]:
         """Commit a graded submission.
@@ -210,16 +219,3 @@ def _remove(folder: Path) -> None:
             if path.is_dir() and not path.is_symlink():
                 path.chmod(path.stat().st_mode | stat.S_IRWXU)
         shutil.rmtree(folder)
-
-
-def is_current(coursedir: CourseDirectory, source: str, graded: Path) -> bool:
-    """Whether a submission is graded already and hasn't been handed in anew since."""
-    if not graded.is_dir():
-        return False
-    times = []
-    for folder in (source, str(graded)):
-        try:
-            times.append(coursedir.get_existing_timestamp(folder))
-        except (ValueError, OSError):
-            times.append(None)
-    return not (times[0] is not None and times[1] is not None and times[0] > times[1])

@@ -13,6 +13,7 @@ from autograder import submission
 from autograder.assignment import Assignment
 from autograder.cage import Limits
 from autograder.session import Cell, Grader, Ran
+from autograder.zygote import trial
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,12 @@ def grader_for(settings: Settings) -> Grader:
     return kept[1]
 
 
+def check_cage(settings: Settings) -> None:
+    """Raise CageUnavailable where a cage is asked for and this machine can't build one."""
+    if settings.isolation == "cage":
+        trial()
+
+
 def warm(settings: Settings) -> str:
     """Start this thread's grader; returns the layers of its cage."""
     grader = grader_for(settings)
@@ -143,7 +150,7 @@ def grade(handed_in: Submission, assignment: Assignment, settings: Settings) -> 
             limit_output(notebook, settings.max_lines)
         if found:
             result.trouble[name] = found
-        sign(notebook, found, grader.layers)
+        sign(notebook, found, grader.layers, handed_in.files)
         result.notebooks[name] = nbformat.writes(notebook)
     result.seconds = time.monotonic() - start
     return result
@@ -183,9 +190,10 @@ def limit_output(notebook: NotebookNode, max_lines: int) -> None:
         limiter.preprocess_cell(cell, {}, index)
 
 
-def sign(notebook: NotebookNode, trouble: list[str], isolation: str) -> None:
-    """Write into a graded notebook how it was graded and what went wrong."""
-    notebook.metadata.autograder = {"isolation": isolation, "trouble": trouble}
+def sign(notebook: NotebookNode, trouble: list[str], isolation: str, files: dict[str, bytes]) -> None:
+    """Write into a graded notebook which submission it is from, how it was graded and what went wrong."""
+    digest = submission.digest(files)
+    notebook.metadata.autograder = {"isolation": isolation, "submission": digest, "trouble": trouble}
     if trouble:
         text = "**While this notebook was graded:**\n\n" + "\n".join(f"- {markdown(line)}" for line in trouble)
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(text, id="while-graded"))

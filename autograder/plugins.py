@@ -1,23 +1,22 @@
-"""nbgrader preprocessors: the same cage for ``nbgrader autograde`` and formgrader's button.
+"""nbgrader plug-ins: the same cage for ``nbgrader autograde`` and formgrader's button.
 
-``nbgrader_config.py`` puts them into nbgrader's lists::
-
-    c.Autograde.sanitize_preprocessors = [RestoreCells]
-    c.Autograde.autograde_preprocessors = [
-        CagedExecute, IgnorePattern, LimitOutput, SaveAutoGrades, NameTrouble, AssignLatePenalties, CheckCellMetadata
-    ]
+``nbgrader_config.py`` puts them into nbgrader's lists, by name, so that other commands needn't import them.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
+import nbformat
+from nbconvert.exporters import NotebookExporter
 from nbformat.notebooknode import NotebookNode
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde
 from nbgrader.preprocessors.base import NbGraderPreprocessor
 from traitlets import Dict, Enum, Float, Integer, List, Unicode
+from traitlets.config import Configurable
 
 from autograder import submission
 from autograder.assignment import Assignment
@@ -27,13 +26,13 @@ from autograder.grading import Settings, execute, grader_for, sign
 from autograder.source import load
 
 
-def _converter(preprocessor: NbGraderPreprocessor) -> Autograde:
-    """The converter that runs a preprocessor; nbconvert's exporter stands between them."""
-    parent = preprocessor.parent
+def _converter(plugin: Configurable) -> Autograde:
+    """The converter that a plug-in works for; between it and a preprocessor stands the exporter."""
+    parent = plugin.parent
     while parent is not None and not isinstance(parent, Autograde):
         parent = parent.parent
     if parent is None:
-        raise RuntimeError(f"{type(preprocessor).__name__} runs in nbgrader autograde only.")
+        raise RuntimeError(f"{type(plugin).__name__} runs in nbgrader autograde only.")
     return parent
 
 
@@ -46,21 +45,52 @@ def _assignment(preprocessor: NbGraderPreprocessor, name: str) -> Assignment:
     return kept
 
 
+def _submission(preprocessor: NbGraderPreprocessor, names: dict) -> tuple[dict[str, bytes], list[str]]:
+    coursedir = _converter(preprocessor).coursedir
+    folder = coursedir.format_path(coursedir.submitted_directory, names["student"], names["assignment"])
+    return submission.collect(folder, coursedir.ignore)
+
+
+class SubmissionReader(NotebookExporter):
+    """Takes the place of nbconvert's reader: what is no notebook becomes an empty one, which earns nothing."""
+
+    def from_filename(self, filename: str, resources: dict | None = None, **kw: Any) -> tuple[str, dict]:
+        """Read a notebook of the submission, or the restored one, and pass it to the preprocessors."""
+        converter = _converter(self)
+        if not converter._sanitizing:
+            return super().from_filename(filename, resources, **kw)
+        files, _ = submission.collect(os.path.dirname(filename), converter.coursedir.ignore)
+        notebook = submission.read_notebook(files.get(os.path.basename(filename), b""))
+        if notebook is None:
+            notebook = nbformat.v4.new_notebook()
+            notebook.metadata.autograder = {"trouble": ["the file is not a notebook"]}
+        return self.from_notebook_node(notebook, resources, **kw)
+
+
 class RestoreCells(NbGraderPreprocessor):
     """Takes the place of nbgrader's sanitizing preprocessors: puts the instructor's cells back."""
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Restore the notebook; what had to be put right is noted in its metadata."""
-        import nbformat
-
         names = resources["nbgrader"]
-        clean = submission.read_notebook(nbformat.writes(nb).encode())
-        source = _assignment(self, names["assignment"]).notebooks[names["notebook"]]
-        trouble = submission.restore(clean, source)
-        for sentence in trouble:
-            self.log.warning("%s, %s: %s", names["student"], names["notebook"], sentence)
-        clean.metadata.autograder = {"trouble": trouble}
-        return clean, resources
+        assignment = _assignment(self, names["assignment"])
+        restored = submission.restore(nb, assignment.notebooks[names["notebook"]])
+        # Of a file that is no notebook, SubmissionReader has said so, and that is enough.
+        trouble = nb.metadata.pop("autograder", {"trouble": restored})["trouble"]
+        coursedir = _converter(self).coursedir
+        files, left_out = _submission(self, names)
+        notebooks = sorted(name for name in assignment.notebooks if f"{name}.ipynb" in files)
+        if names["notebook"] in notebooks[:1]:  # what concerns the whole submission, once
+            missing = [f"{name}.ipynb is missing" for name in assignment.notebooks if name not in notebooks]
+            trouble = [*left_out, *missing, *trouble]
+        nb.metadata.autograder = {"trouble": trouble}
+        # nbgrader copies what a link leads to, which may be the gradebook, and feedback would pass it on.
+        graded = Path(coursedir.format_path(coursedir.autograded_directory, names["student"], names["assignment"]))
+        for path in graded.rglob("*"):
+            name = str(path.relative_to(graded))
+            if path.is_file() and path.suffix != ".ipynb" and name not in files and name not in assignment.files:
+                path.unlink()
+        return nb, resources
 
 
 class CagedExecute(NbGraderPreprocessor):
@@ -101,18 +131,16 @@ class CagedExecute(NbGraderPreprocessor):
         """Run the notebook."""
         names = resources["nbgrader"]
         settings = self.settings()
-        coursedir = _converter(self).coursedir
-        folder = coursedir.format_path(coursedir.submitted_directory, names["student"], names["assignment"])
-        files, trouble = submission.collect(folder, coursedir.ignore)
-        files |= _assignment(self, names["assignment"]).files
-        trouble += nb.metadata.pop("autograder", {}).get("trouble", [])
+        files, _ = _submission(self, names)
+        trouble = list(nb.metadata.get("autograder", {}).get("trouble", []))
         grader = grader_for(settings)
-        trouble += execute(nb, grader, files, settings).trouble
+        everything = files | _assignment(self, names["assignment"]).files
+        trouble += execute(nb, grader, everything, settings).trouble
         if settings.isolation == "none":
             trouble.append("graded without isolation")
         for sentence in trouble:
             self.log.warning("%s, %s: %s", names["student"], names["notebook"], sentence)
-        sign(nb, trouble, grader.layers)
+        sign(nb, trouble, grader.layers, files)
         return nb, resources
 
 

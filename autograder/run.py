@@ -9,6 +9,7 @@ import glob
 import os
 import re
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,19 +22,24 @@ from nbgrader.plugins import LateSubmissionPlugin  # noqa: F401 - registers its 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
 
 from autograder import source
 from autograder.assignment import Assignment
-from autograder.gradebook import Writer, is_current
-from autograder.grading import Graded, Settings, Submission, grade, warm
+from autograder.cage import CageUnavailable
+from autograder.gradebook import Writer
+from autograder.grading import Settings, Submission, check_cage, grade, warm
 from autograder.plugins import CagedExecute
-from autograder.submission import collect
-from autograder.workers import LocalWorkers, WorkerLost, dask_workers
-from autograder.zygote import trial
+from autograder.submission import collect, digest
+from autograder.workers import WorkerLost, dask_workers, local_workers
 
 
 class AlreadyRunning(Exception):
     """Another run grades this course."""
+
+
+class NoSubmissions(Exception):
+    """There is nothing to grade; the text says where submissions are looked for."""
 
 
 @dataclass
@@ -135,44 +141,40 @@ def grade_class(
     ------
     AlreadyRunning
         If another run is grading this course.
-    UnknownAssignment, CageUnavailable
+    NoSubmissions, UnknownAssignment, CageUnavailable, ClusterUnusable
     """
     start = time.monotonic()
     console = console or Console(quiet=True)
     settings = settings or CagedExecute(parent=course.app).settings()
     assignment = course.load(name)
-    if settings.isolation == "cage" and scheduler is None:
-        trial()  # so that nothing is begun where there is no cage
+    if scheduler is None:
+        check_cage(settings)  # so that nothing is begun where there is no cage
+    waiting = course.students(name, students)
+    if not waiting:
+        place = course.coursedir.format_path(course.coursedir.submitted_directory, students, name)
+        raise NoSubmissions(
+            f"There is no submission at {place}. Collect submissions with nbgrader collect {name}, or put them there."
+        )
     graded_folder = Path(course.coursedir.format_path(course.coursedir.autograded_directory, "", ""))
     graded_folder.mkdir(parents=True, exist_ok=True)
     summary = Summary()
     with _only_one(graded_folder), contextlib.closing(Writer(course.coursedir, assignment, course.app)) as writer:
-        waiting = course.students(name, students)
-        known = writer.known()
-        for student, folder in list(waiting.items()):
-            if not force and student in known and is_current(course.coursedir, folder, writer.folder(student)):
+        known = set() if force else writer.known()
+        for student in [student for student in waiting if student in known]:
+            files, _ = collect(waiting[student], course.coursedir.ignore)
+            if writer.graded_digest(student) == digest(files):
                 summary.skipped.append(student)
                 del waiting[student]
         if waiting:
-            prepare = functools.partial(warm, settings)
-            count = min(jobs or len(os.sched_getaffinity(0)), len(waiting))
-            with _workers(scheduler, count, prepare) as executor:
-                _grade_all(executor, waiting, assignment, settings, writer, course, summary, console)
+            if scheduler:
+                workers = dask_workers(scheduler, functools.partial(check_cage, settings))
+            else:
+                jobs = min(jobs or len(os.sched_getaffinity(0)), len(waiting))
+                workers = local_workers(jobs, functools.partial(warm, settings))
+            with workers as (executor, count):
+                _grade_all(executor, count, waiting, assignment, settings, writer, course, summary, console)
     summary.seconds = time.monotonic() - start
     return summary
-
-
-@contextlib.contextmanager
-def _workers(scheduler: str | None, jobs: int, prepare: functools.partial) -> Iterator[concurrent.futures.Executor]:
-    if scheduler:
-        with dask_workers(scheduler, prepare) as executor:
-            yield executor
-        return
-    executor = LocalWorkers(jobs, prepare)
-    try:
-        yield executor
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager
@@ -186,7 +188,7 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 
 def _grade_all(
-    executor: concurrent.futures.Executor, waiting: dict[str, str], assignment: Assignment,
+    executor: concurrent.futures.Executor, workers: int, waiting: dict[str, str], assignment: Assignment,
     settings: Settings, writer: Writer, course: Course, summary: Summary, console: Console,
 ) -> None:  # fmt: skip
     """Keep a few submissions in the workers' hands, and write what comes back."""
@@ -194,7 +196,7 @@ def _grade_all(
         TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
         TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
     )  # fmt: skip
-    ahead = 2 * (len(os.sched_getaffinity(0)) if not isinstance(executor, LocalWorkers) else len(executor._threads)) + 2
+    ahead = 2 * workers + 2
     left = iter(waiting.items())
     in_hand: dict[concurrent.futures.Future, Submission] = {}
     start = time.monotonic()
@@ -227,15 +229,25 @@ def _take_in(
 ) -> None:
     student = handed_in.student
     try:
-        graded: Graded = future.result()
+        points, most = writer.write(graded := future.result(), handed_in.files)
+    except (CageUnavailable, KeyboardInterrupt):
+        raise
     except Exception as error:
-        if not isinstance(error, WorkerLost) and type(error).__name__ != "KilledWorker":
-            raise
-        summary.failed[student] = str(error) or "its worker was killed again and again"
+        # Not the student's doing: the others are graded, and the next run tries this one again.
+        summary.failed[student] = _why_not(error)
         console.print(Text(f"{student}: no grade, {summary.failed[student]}"))
         return
-    points, most = writer.write(graded, handed_in.files)
     sentences = graded.sentences()
     summary.graded[student] = (points, most, graded.seconds, sentences)
     trouble = f"  {'; '.join(sentences)}" if sentences else ""
     console.print(Text(f"{student}: {points:g} of {most:g} points, {graded.seconds:.1f} s{trouble}"))
+
+
+def _why_not(error: Exception) -> str:
+    if isinstance(error, WorkerLost):
+        return str(error)
+    if type(error).__name__ == "KilledWorker":  # Dask's, which is imported only where it is used
+        return "its worker was killed again and again"
+    if isinstance(error, SQLAlchemyError):
+        return f"the gradebook could not be written ({str(error).splitlines()[0]})"
+    return f"the grader itself failed ({''.join(traceback.format_exception_only(error)).strip()})"

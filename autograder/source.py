@@ -11,6 +11,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import ClearHiddenTests
 from nbgrader.utils import find_all_files
+from sqlalchemy.engine import make_url
 
 from autograder.assignment import SETUP_TAG, Assignment, SourceCell, SourceNotebook
 
@@ -36,6 +37,12 @@ def load(coursedir: CourseDirectory, name: str, leave_out: Iterable[str] = ()) -
         If the gradebook doesn't hold it, or its notebooks can't be found.
     """
     folder = Path(coursedir.format_path(coursedir.source_directory, ".", name))
+    url = make_url(coursedir.db_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database).exists():  # opening it would make an empty one
+        raise UnknownAssignment(
+            f"There is no gradebook {url.database}. In the course's folder, make one and the assignment with:"
+            f" nbgrader generate_assignment {name}"
+        )
     with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
         try:
             found = gradebook.find_assignment(name)

@@ -8,19 +8,61 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import fcntl
 import multiprocessing
+import os
 import queue
+import shutil
+import signal
+import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any
+
+from autograder import linux
 
 #: How often a submission is begun again after the process that graded it was killed.
 ATTEMPTS = 5
+_FOLDER_PREFIX = "autograder-run-"
 
 
 class WorkerLost(Exception):
     """The process that graded a submission was killed, each time that it was tried."""
+
+
+class ClusterUnusable(Exception):
+    """The Dask cluster can't be reached or lacks something; the text says what to do."""
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """A folder for the workers' temporary files, which a killed worker leaves behind; its lock says who uses it."""
+    for old in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
+        status = old.lstat()
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+            with contextlib.suppress(OSError), open(old / "lock") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # else a run uses it
+                shutil.rmtree(old, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=_FOLDER_PREFIX)
+    os.chmod(folder, 0o711)  # where the grader is root, the caged processes aren't
+    with open(os.path.join(folder, "lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _initialise(parent: int, folder: str) -> None:
+    """In a new process: end with the one that started it, even if that is killed."""
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
+    tempfile.tempdir = folder
 
 
 class LocalWorkers(concurrent.futures.Executor):
@@ -36,9 +78,12 @@ class LocalWorkers(concurrent.futures.Executor):
     count : int
     prepare : callable
         Called without arguments in each new process, in the background.
+    folder : str
+        For temporary files.
     """
 
-    def __init__(self, count: int, prepare: Callable[[], Any]) -> None:
+    def __init__(self, count: int, prepare: Callable[[], Any], folder: str) -> None:
+        self._folder = folder
         self._prepare = prepare
         self._tasks: queue.SimpleQueue = queue.SimpleQueue()
         self._stopped = threading.Event()
@@ -55,7 +100,9 @@ class LocalWorkers(concurrent.futures.Executor):
         return future
 
     def _start(self, number: int) -> concurrent.futures.ProcessPoolExecutor:
-        pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=self._context)
+        pool = concurrent.futures.ProcessPoolExecutor(
+            1, mp_context=self._context, initializer=_initialise, initargs=(os.getpid(), self._folder)
+        )
         self._pools[number] = pool
         pool.submit(self._prepare)
         return pool
@@ -111,7 +158,24 @@ class LocalWorkers(concurrent.futures.Executor):
 
 
 @contextlib.contextmanager
-def dask_workers(address: str, prepare: Callable[[], Any]) -> Iterator[concurrent.futures.Executor]:
+def local_workers(count: int, prepare: Callable[[], Any]) -> Iterator[tuple[LocalWorkers, int]]:
+    """Processes of this machine, ended afterwards.
+
+    Yields
+    ------
+    executor : LocalWorkers
+    count : int
+    """
+    with _temporary_folder() as folder:
+        executor = LocalWorkers(count, prepare, folder)
+        try:
+            yield executor, count
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def dask_workers(address: str, check: Callable[[], Any]) -> Iterator[tuple[concurrent.futures.Executor, int]]:
     """The workers of a running Dask cluster.
 
     They must have this package, the course's, and the same versions of the libraries.
@@ -120,11 +184,35 @@ def dask_workers(address: str, prepare: Callable[[], Any]) -> Iterator[concurren
     ----------
     address : str
         Of the scheduler, like ``tcp://host:8786``.
-    prepare : callable
+    check : callable
         Called in each worker first; what it raises is raised here.
+
+    Yields
+    ------
+    executor : concurrent.futures.Executor
+    count : int
+        The threads of all the workers there are now.
+
+    Raises
+    ------
+    ClusterUnusable
     """
     from distributed import Client
 
-    with Client(address, set_as_default=False) as client:
-        client.run(prepare)
-        yield client.get_executor(retries=ATTEMPTS, pure=False)
+    try:
+        client = Client(address, set_as_default=False, timeout=30)
+    except (OSError, ValueError) as error:
+        raise ClusterUnusable(f"No Dask scheduler answers at {address} ({error}); start one first.") from None
+    with client:
+        count = sum(client.nthreads().values())
+        if not count:
+            raise ClusterUnusable(f"The Dask cluster at {address} has no workers. Start some: dask worker {address}")
+        try:
+            client.run(check)
+        except ModuleNotFoundError as error:
+            raise ClusterUnusable(
+                f"A worker of the Dask cluster can't import {error.name}."
+                " Start the workers in the course's folder and environment."
+            ) from None
+        # A worker is lost when its machine is; Dask itself then tries a submission elsewhere.
+        yield client.get_executor(pure=False), count
