@@ -132,6 +132,36 @@ def _description(problem: Problem) -> str:
     return f'{problem.name} ({sizes}), which is course_utils.reference.problem("{key}")'
 
 
+def conforming(given: Problem, own_steps: Callable[[Problem], Any]) -> Problem:
+    """``given``, or the square problem cut from it if the student's own steps fit together on that alone.
+
+    A transposed result in one function makes the next one raise, and nothing more could be
+    said about that one; on a square problem both can be judged.
+
+    Parameters
+    ----------
+    given : Problem
+    own_steps : callable
+        Puts the student's earlier functions together on a problem; raises where they don't conform.
+    """
+    if _fits(own_steps, given):
+        return given
+    from course_utils.oracle import square_problem
+
+    square = square_problem(given)
+    return square if _fits(own_steps, square) else given
+
+
+def _fits(own_steps: Callable[[Problem], Any], given: Problem) -> bool:
+    try:
+        own_steps(given)
+    except NotImplementedError:  # nothing to fit; the check says so
+        return True
+    except Exception:
+        return False
+    return True
+
+
 def passed(text: str, on: Any = None) -> None:
     """Print the one line that a passing check shows; ``on`` is the problem of a hidden test, if it is one."""
     print(f"passed: {text}" if on is None else f"passed on {on.name} too.")

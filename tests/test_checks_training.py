@@ -184,7 +184,7 @@ def test_right_trainings(sample):
         (check_train_batches, training(sample=draw_first), "only the first batch_size rows are ever drawn"),
         (check_train_batches, training(sample=draw_always_the_same), "the same batch is used in every iteration"),
         (check_train_batches, training(sample=draw_separately), "rows and labels of a batch don't belong together"),
-        (check_train_batches, training(sample=lambda X, y, size, rng: (X, y)), "one iteration with batch_size"),
+        (check_train_batches, training(sample=lambda X, y, size, rng: (X, y)), "an iteration with batch_size"),
     ],
 )
 def test_wrong_trainings(check, train, sentence):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,16 @@ import numpy as np
 
 from course_utils import symbolic
 from course_utils.causes import probable_cause
-from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, expect_keys, on_problem, passed
+from course_utils.comparison import (
+    CheckFailed,
+    as_numbers,
+    call,
+    conforming,
+    expect_close,
+    expect_keys,
+    on_problem,
+    passed,
+)
 from course_utils.reference import Problem, problems
 from course_utils.source import is_unwritten, source_of
 
@@ -40,15 +50,28 @@ def check_symbolic(symbolic_answer: Callable, dJ_dz3_symbolic: Callable) -> None
     """
     if is_unwritten(dJ_dz3_symbolic):
         raise NotImplementedError("dJ_dz3_symbolic is not written yet")
-    for node in ast.walk(ast.parse(source_of(dJ_dz3_symbolic))):
-        name = getattr(node, "attr", getattr(node, "id", None))
-        if name in _DIFFERENTIATE:
-            raise CheckFailed(
-                "dJ_dz3_symbolic", f"it uses {name}: SymPy does the derivation. Write down what you derived by hand."
-            )
+    name = _differentiation(ast.parse(source_of(dJ_dz3_symbolic)))
+    if name is not None:
+        raise CheckFailed(
+            "dJ_dz3_symbolic", f"it uses {name}: SymPy does the derivation. Write down what you derived by hand."
+        )
     for label in range(len(symbolic.LOGITS)):
         _check_expressions(call(symbolic_answer, label), label)
     passed("all nine expressions equal SymPy's derivatives, for every z.")
+
+
+def _differentiation(tree: ast.Module) -> str | None:
+    """The name of a function that differentiates, if one is called; a variable may be called ``gradient``."""
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+        if isinstance(node, ast.Attribute):
+            names.append(node.attr)
+        elif isinstance(node, ast.Call):
+            names.append(getattr(node.func, "id", ""))
+        for name in names:
+            if name in _DIFFERENTIATE:
+                return name
+    return None
 
 
 def _check_expressions(texts: Any, label: int) -> None:
@@ -196,6 +219,8 @@ def check_backward(backward: Callable, steps: Sequence[Callable] | None = None, 
     (``steps``, in the order of :data:`STEPS`), a mistake in these isn't counted again.
     """
     for given in [on] if on else problems():
+        if steps is not None:
+            given = conforming(given, lambda candidate: _own_gradients(steps, candidate))
         for reg in (given.reg, 0.0, 0.3 + given.reg):
             regularised = given._replace(reg=reg)
             with on_problem(regularised):
@@ -204,24 +229,45 @@ def check_backward(backward: Callable, steps: Sequence[Callable] | None = None, 
     passed("backward gives the reference gradients, for every strength of regularisation.", on)
 
 
+def _own_gradients(steps: Sequence[Callable], given: Problem) -> dict[str, np.ndarray]:
+    """The four gradients of the regularised loss as they follow from the student's own formulas."""
+    gradients = backpropagate(steps, given)
+    own = {}
+    for name, array in given.params.items():
+        gradient = np.asarray(gradients[name])
+        if name.startswith("W"):
+            if gradient.shape != array.shape:
+                raise ValueError(f"the gradient of {name} has shape {gradient.shape}")
+            gradient = gradient + 2 * given.reg * array
+        own[name] = gradient.reshape(array.shape) if gradient.size == array.size else gradient
+    return own
+
+
 def _compare_gradients(got: dict, given: Problem, steps: Sequence[Callable] | None) -> None:
     params, values = given.params, given.values
     sizes = _error_scales(given)
     for name, expected in given.gradients().items():
         known = {"N": len(given.X), "reg": given.reg, "symbol": name}
         known |= {"weight" if name.startswith("W") else "bias": params[name]}
+        known |= _unmasked(name, given, steps)
         regularisation = expected - values[f"d{name}"]
         expect_close(
             f"dJ/d{name} of backward, with reg = {given.reg:.3g}", got[name], expected, known=known,
             row_vector=name.startswith("b"), terms=len(given.X) + sum(params["W1"].shape) + params["b2"].size,
             scale=sizes[name] + float(np.max(np.abs(regularisation))),
             input_dtype=np.result_type(given.X, params["W1"]),
-            follows=[
-                lambda name=name, regularisation=regularisation: (
-                    np.reshape(backpropagate(steps, given)[name], params[name].shape) + regularisation
-                )
-            ],
+            follows=[lambda name=name: _own_gradients(steps, given)[name]],
         )  # fmt: skip
+
+
+def _unmasked(name: str, given: Problem, steps: Sequence[Callable] | None) -> dict[str, np.ndarray]:
+    """What the student's own formula for a gradient of the first layer gives without the step through the ReLU."""
+    if steps is None or name not in ("W1", "b1"):
+        return {}
+    without = dict(zip(STEPS, steps, strict=True)) | {"z2": lambda da2, z2: da2}
+    with contextlib.suppress(Exception):  # the formula is missing or fails; its own check says so
+        return {"without_mask": _own_gradients(list(without.values()), given)[name]}
+    return {}
 
 
 def _error_scales(given: Problem) -> dict[str, float]:

@@ -22,6 +22,7 @@ DEFAULT_STEP = 1e-5
 LARGE_STEP = 0.05
 #: The largest relative error of a right gradient on the toy problem.
 RIGHT_GRADIENT = 1e-8
+_NAMES = ("W1", "b1", "W2", "b2")
 
 
 # --- Functions whose differences are known -------------------------------------------------
@@ -115,12 +116,17 @@ def apply_numerical_gradient(numerical_gradient: Callable, name: str, x: np.ndar
 
 
 def toy_loss(params: Mapping[str, np.ndarray]) -> float:
-    """The exponential toy function of all parameters laid end to end; params -> float."""
-    return TOY_FUNCTIONS["exponential"].value(_laid_out(params))
+    """The product of the exponential toy function of each of the four arrays; params -> float."""
+    return float(np.prod([TOY_FUNCTIONS["exponential"].value(np.asarray(params[name])) for name in _NAMES]))
 
 
-def _laid_out(params: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.ravel(params[name]) for name in sorted(params)])
+def _toy_gradient(params: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """The gradient of :func:`toy_loss` with respect to one array, in closed form."""
+    return _other_factors(params, name) * TOY_FUNCTIONS["exponential"].central(params[name], 0.0)
+
+
+def _other_factors(params: Mapping[str, np.ndarray], name: str) -> float:
+    return toy_loss(params) / TOY_FUNCTIONS["exponential"].value(params[name])
 
 
 # --- 3.a to 3.c ------------------------------------------------------------------------------
@@ -191,7 +197,8 @@ def check_relative_error(relative_error: Callable, on: Problem | None = None) ->
     """Check ``relative_error(a, b)``: arrays of equal shape -> max |a - b| / max(1e-8, |a| + |b|), a float."""
     given = on or problem("biased")
     rng = np.random.default_rng(0)
-    weights = np.array(given.params["W1"], dtype=np.float64)
+    # Sums of two entries above 1 and below it: a lower limit of 1 shows.
+    weights = 4 * np.array(given.params["W1"], dtype=np.float64)
     nearly = weights * (1 + 1e-4 * rng.standard_normal(weights.shape))
     zeros = np.zeros_like(weights)
     # The largest relative error isn't where the largest difference is.
@@ -199,6 +206,7 @@ def check_relative_error(relative_error: Callable, on: Problem | None = None) ->
     small[1, 1] = 1e-6 * np.abs(weights).max()
     unlike = small.copy()
     unlike[1, 1] *= -3.0
+    unlike.flat[np.argsort(np.abs(unlike), axis=None)[-2]] *= 0.9
     bias = np.array(given.params["b1"], dtype=np.float64)
     cases = {
         "of equal arrays": (weights, weights),
@@ -237,35 +245,30 @@ def check_check_gradients(
     """
     given = on or problem("biased")
     params = {name: np.array(array, dtype=np.float64) for name, array in given.params.items()}
-    point, toy = _laid_out(params), TOY_FUNCTIONS["exponential"]
-    right = _split(toy.central(point, 0.0), params)
-    names = sorted(params)
-    for wrong in (None, *names):
+    right = {name: _toy_gradient(params, name) for name in _NAMES}
+    for turn, wrong in enumerate((None, *_NAMES)):
         altered = {name: array.copy() for name, array in right.items()}
         if wrong is not None:
-            altered[wrong].flat[-1] *= 1.1 + 0.1 * names.index(wrong)
-        errors = expect_keys("check_gradients", call(check_gradients_of, params, altered), tuple(params))
+            altered[wrong].flat[-1] *= 1 + 0.1 * turn
+        errors = expect_keys("check_gradients", call(check_gradients_of, params, altered), _NAMES)
 
         def own(name: str, altered: dict = altered) -> Any:
-            answer = call(numerical_gradient_of, "exponential", point, None)
-            return call(relative_error, _split(np.asarray(answer["gradient"]), params)[name], altered[name])
+            # A difference quotient is linear in f: the other factors stay in front of it.
+            answer = call(numerical_gradient_of, "exponential", params[name], None)
+            numerical = _other_factors(params, name) * np.asarray(answer["gradient"])
+            return call(relative_error, numerical, altered[name])
 
-        for name in params:
+        for name in _NAMES:
             expected = np.max(np.abs(altered[name] - right[name]) / (np.abs(altered[name]) + np.abs(right[name])))
-            # Round-off of the loss, divided by the step and by the gradient's size.
-            tolerance = roundoff_tolerance(np.float64, point.size, 1.0) / DEFAULT_STEP * np.sqrt(point.size)
+            # The relative round-off of the loss, divided by the step and by the smallest relative derivative.
+            tolerance = roundoff_tolerance(np.float64, sum(array.size for array in params.values()), 1.0)
+            tolerance /= DEFAULT_STEP * np.min(_weights(params[name]))
             expect_close(
                 f"check_gradients: the error of {name}"
                 + (", all gradients being right" if wrong is None else f", one entry of {wrong} being wrong"),
                 errors[name], expected, tolerance=float(tolerance), follows=[lambda name=name, own=own: own(name)],
             )  # fmt: skip
     passed("check_gradients finds right gradients right and wrong ones wrong.", on)
-
-
-def _split(flat: np.ndarray, params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    ends = np.cumsum([params[name].size for name in sorted(params)])
-    parts = np.split(flat, ends[:-1])
-    return {name: part.reshape(params[name].shape) for name, part in zip(sorted(params), parts, strict=True)}
 
 
 # --- 3.d, the hunt ---------------------------------------------------------------------------

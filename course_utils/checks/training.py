@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, expect_keys, passed
+from course_utils.comparison import CheckFailed, as_numbers, call, conforming, expect_close, expect_keys, passed
 from course_utils.oracle import random_problem, solve
 from course_utils.reference import Problem, problem
 
@@ -206,10 +206,19 @@ class _Descent(NamedTuple):
     epochs: list[dict[str, np.ndarray]]
 
 
-def check_train_descent(train: Callable, on: Problem | None = None) -> None:
-    """Check the steps of ``train`` where every batch is the whole set: plain gradient descent."""
+def check_train_descent(
+    train: Callable,
+    sample_batch: Callable | None = None,
+    predict: Callable | None = None,
+    on: Problem | None = None,
+) -> None:
+    """Check the steps of ``train`` where every batch is the whole set: plain gradient descent.
+
+    With the student's ``sample_batch`` and ``predict``, a mistake in these isn't counted again.
+    """
     for given in [on] if on else [problem(name) for name in ("biased", "unregularised")]:
-        for num_iters in (1, 7):
+        given = _with_equal_rows(_fit_for(predict, given), sample_batch)
+        for num_iters in (7, 1):
             run = _Run(0.05, 1.0, given.reg, num_iters, batch_size=len(given.X) + 5, rng=3)
             got, _ = _trained(train, given, run)
             causes = {
@@ -226,61 +235,108 @@ def check_train_descent(train: Callable, on: Problem | None = None) -> None:
                 "this is one iteration too many.": {"num_iters": num_iters + 1},
                 "this is one iteration too few.": {"num_iters": num_iters - 1},
             }
-            _expect_params(got, given, run, causes, f"after {num_iters} steps on the whole set, ")
+            place = f"after {num_iters} steps on the whole set, "
+            _expect_params(got, _reference(given, run), given, run, causes, place)
     passed("with the whole set as a batch, train takes the steps of gradient descent.")
+
+
+def _fit_for(predict: Callable | None, given: Problem) -> Problem:
+    """``given``, or a square problem if the student's predictions can be compared with labels on that alone."""
+    if predict is None:
+        return given
+    return conforming(given, lambda own: np.broadcast_shapes(np.shape(call(predict, own.params, own.X)), own.y.shape))
+
+
+def _with_equal_rows(given: Problem, sample_batch: Callable | None) -> Problem:
+    """``given``, or only its first row, repeated, if the student's ``sample_batch`` doesn't give the whole set."""
+    if sample_batch is None:
+        return given
+    try:
+        whole = _pair(call(sample_batch, given.X, given.y, len(given.X) + 5, 3))
+        if np.array_equal(np.sort(_rows_of(whole[0], given.X)), np.arange(len(given.X))):
+            return given
+    except CheckFailed:
+        return given
+    rows = np.zeros(len(given.X), dtype=int)
+    return solve(given.params, given.X[rows], given.y[rows], given.reg, given.name)
 
 
 def check_train_schedule(train: Callable, predict: Callable | None = None, seed: int = 5) -> None:
     """Check the learning rate's decay and the history, on a set whose rows are all alike.
 
+    Steps that are no steps of gradient descent are a mistake of their own: if the training is
+    made of single steps of the student's with the right learning rates, its schedule is right.
     With the student's ``predict``, a mistake in it isn't counted again.
     """
     rng = np.random.default_rng(seed)
     origin = random_problem(seed, samples=1)
-    rows, batch_size = int(rng.integers(21, 24)), 5
+    rows = int(rng.integers(21, 24))
     given = origin._replace(X=np.repeat(origin.X, rows, axis=0), y=np.repeat(origin.y, rows))
-    epoch = rows // batch_size
+    given = _fit_for(predict, given)
+    batch_size = max(len(given.X) // 4, 1)
+    epoch = len(given.X) // batch_size
     run = _Run(0.02, 0.6, given.reg, 2 * epoch + 2, batch_size, rng=4)
     got, history = _trained(train, given, run)
+    reference = _reference(given, run)
+    if not _agree(got, reference.params):
+        own = _own_steps(train, given, run)
+        if _agree(got, own.params):
+            reference = own
     causes = {
         "the learning rate never decays.": {"learning_rate_decay": 1.0},
         "the learning rate decays after every iteration; it should after every epoch.": {"epoch": 1},
         "the learning rate decays after the very first iteration too.": {"early": True},
         "an epoch has len(X) // batch_size iterations, rounded down.": {"epoch": epoch + 1},
     }
-    place = f"after {run.num_iters} steps, {epoch} to an epoch, "
-    reference = _expect_params(got, given, run, causes, place)
+    _expect_params(got, reference, given, run, causes, f"after {run.num_iters} steps, {epoch} to an epoch, ")
     _expect_history(history, given, run, reference, predict)
     passed("the learning rate decays after each epoch, and the history holds losses and accuracies.")
 
 
-def check_train_batches(train: Callable, seed: int = 7) -> None:
+def _own_steps(train: Callable, given: Problem, run: _Run) -> _Descent:
+    """The descent that single steps of the student's training make, with the right learning rates."""
+
+    def step(here: Problem, rate: float) -> dict[str, np.ndarray]:
+        single = run._replace(learning_rate=rate, learning_rate_decay=1.0, num_iters=1)
+        return {name: np.asarray(array) for name, array in _trained(train, here, single)[0].items()}
+
+    return _reference(given, run, step=step)
+
+
+def check_train_batches(
+    train: Callable, sample_batch: Callable | None = None, predict: Callable | None = None, seed: int = 7
+) -> None:
     """Check that ``train`` draws a new batch from the whole set in each iteration.
 
-    Sample i is the only one with feature i, so that row i of W1 changes when it is drawn
-    and tells so afterwards; and each sample can be learned by itself, if it keeps its label.
+    W1 is zero in the beginning and sample i is the only one with feature i, so that row i of
+    W1 tells afterwards whether the sample was drawn, and by its direction with which label.
+    The learning rate is so small that the direction doesn't change on the way.
+
+    With the student's ``sample_batch`` and ``predict``, a mistake in these isn't counted again.
     """
-    rng = np.random.default_rng(seed)
-    rows, hidden, classes, batch_size = int(rng.integers(36, 48)), 11, 3, 4
-    params = {
-        "W1": 0.1 * rng.standard_normal((rows, hidden)),
-        "b1": np.ones(hidden),  # every hidden unit is on, so every sample has a gradient
-        "W2": rng.standard_normal((hidden, classes)),
-        "b2": np.zeros(classes),
-    }
-    given = solve(params, 3 * np.eye(rows), rng.integers(0, classes, size=rows))
-    once = _Run(0.1, 1.0, 0.0, 1, batch_size, rng=8)
-    drawn = _drawn(_trained(train, given, once)[0], params)
-    if not drawn.any():
-        raise CheckFailed("train", "one iteration leaves W1 unchanged.")
-    if drawn.sum() > batch_size:
-        raise CheckFailed(
-            "train", f"one iteration with batch_size {batch_size} has used {drawn.sum()} of {rows} samples."
-        )
-    long = once._replace(num_iters=12 * rows)
-    got, _ = _trained(train, given, long)
-    drawn = _drawn(got, params)
-    if not drawn.all():
+    given = _separate_rows(seed, classes=3)
+    if _fit_for(predict, given) is not given:
+        given = _separate_rows(seed, classes=len(given.X))
+    rows, batch_size = len(given.X), 4
+    run = _Run(1e-6, 1.0, 0.0, 3, batch_size, rng=8)
+    own = _OwnBatches(sample_batch, given, batch_size)
+
+    def weights(**changes: int) -> np.ndarray:
+        return np.asarray(_trained(train, given, run._replace(**changes))[0]["W1"])
+
+    once = weights()
+    if not np.array_equal(once, weights()) and own.deterministic():
+        raise CheckFailed("train", "the same seed gave two different networks. Draw the batches with rng.")
+    change = np.abs(once - weights(num_iters=run.num_iters - 1)).max(axis=1)
+    last = np.count_nonzero(change > 1e-3 * change.max())  # a wrong regularisation changes all rows, by far less
+    if not last:
+        raise CheckFailed("train", "an iteration leaves W1 unchanged.")
+    if last > batch_size and own.deterministic() and not own.too_large():
+        raise CheckFailed("train", f"an iteration with batch_size {batch_size} has used {last} of {rows} samples.")
+    iterations = 12 * rows
+    trained = weights(num_iters=iterations)
+    drawn = trained.any(axis=1)
+    if (own.drawn() & ~drawn).any():
         cause = None
         if not drawn[batch_size:].any():
             cause = "only the first batch_size rows are ever drawn."
@@ -288,30 +344,80 @@ def check_train_batches(train: Callable, seed: int = 7) -> None:
             cause = "the same batch is used in every iteration: draw it inside the loop."
         raise CheckFailed(
             "train",
-            f"after {long.num_iters} iterations with batch_size {batch_size},"
+            f"after {iterations} iterations with batch_size {batch_size},"
             f" {rows - drawn.sum()} of {rows} samples have never been used.",
             cause=cause,
         )
-    reached = float(np.mean(solve(got, given.X, given.y).values["z3"].argmax(axis=1) == given.y))
-    if reached < 0.9:
+    mislabelled = drawn & (_labels_learned(trained, given) != given.y)
+    if mislabelled.any() and own.labelled():
         raise CheckFailed(
             "train",
-            f"samples that a network learns by heart are classified with accuracy {reached:.2f}, expected 1.",
+            f"{mislabelled.sum()} of {drawn.sum()} samples were learned with the labels of others.",
             cause="rows and labels of a batch don't belong together.",
         )
-    again, _ = _trained(train, given, long._replace(num_iters=10))
-    same, _ = _trained(train, given, long._replace(num_iters=10))
-    other, _ = _trained(train, given, long._replace(num_iters=10, rng=9))
-    if any(not np.array_equal(again[name], same[name]) for name in _NAMES):
-        raise CheckFailed("train", "the same seed gave two different networks. Draw the batches with rng.")
-    if all(np.array_equal(again[name], other[name]) for name in _NAMES):
-        raise CheckFailed("train", "two seeds gave the same network. Draw the batches with rng.")
+    if all(np.array_equal(once, weights(rng=other)) for other in (9, 10)) and own.differ():
+        raise CheckFailed("train", "several seeds gave the same network. Draw the batches with rng.")
     passed("train draws a new batch from all rows in each iteration, and the same seed gives the same network.")
 
 
-def _drawn(got: dict[str, np.ndarray], params: dict[str, np.ndarray]) -> np.ndarray:
-    """Which rows of W1 have changed."""
-    return np.any(np.asarray(got["W1"]) != params["W1"], axis=1)
+def _separate_rows(seed: int, classes: int) -> Problem:
+    rng = np.random.default_rng(seed)
+    rows, hidden = int(rng.integers(36, 48)), 11
+    params = {
+        "W1": np.zeros((rows, hidden)),
+        "b1": np.ones(hidden),  # every hidden unit is on, so every sample has a gradient
+        "W2": rng.standard_normal((hidden, classes)),
+        "b2": np.zeros(classes),
+    }
+    return solve(params, 3 * np.eye(rows), rng.integers(0, classes, size=rows))
+
+
+def _labels_learned(W1: np.ndarray, given: Problem) -> np.ndarray:
+    """The label in whose direction, up to the sign, each row of W1 has moved."""
+    alignment = []
+    for label in range(given.params["b2"].size):
+        direction = solve(given.params, given.X, np.full_like(given.y, label)).values["dz2"]
+        alignment.append(np.abs(np.sum(W1 * direction, axis=1)) / np.linalg.norm(direction, axis=1))
+    return np.argmax(alignment, axis=0)
+
+
+class _OwnBatches:
+    """What the student's ``sample_batch`` does itself, asked only when a training looks wrong; right without one."""
+
+    def __init__(self, sample_batch: Callable | None, given: Problem, batch_size: int) -> None:
+        self._sample_batch = sample_batch
+        self._given = given
+        self._batch_size = batch_size
+
+    def _draw(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers and labels of one batch."""
+        X_batch, y_batch = _pair(call(self._sample_batch, self._given.X, self._given.y, self._batch_size, seed))
+        return _rows_of(X_batch, self._given.X), y_batch
+
+    def deterministic(self) -> bool:
+        return self._sample_batch is None or np.array_equal(self._draw(0)[0], self._draw(0)[0])
+
+    def differ(self) -> bool:
+        return self._sample_batch is None or any(
+            not np.array_equal(self._draw(0)[0], self._draw(seed)[0]) for seed in range(1, 5)
+        )
+
+    def too_large(self) -> bool:
+        return self._sample_batch is not None and len(self._draw(0)[0]) > self._batch_size
+
+    def drawn(self) -> np.ndarray:
+        """Which rows it ever draws."""
+        drawn = np.ones(len(self._given.X), dtype=bool)
+        if self._sample_batch is not None:
+            rows = np.concatenate([self._draw(seed)[0] for seed in range(300)])
+            drawn[:] = np.isin(np.arange(len(drawn)), rows)
+        return drawn
+
+    def labelled(self) -> bool:
+        if self._sample_batch is None:
+            return True
+        rows, labels = self._draw(0)
+        return len(rows) == len(labels) and np.array_equal(self._given.y[rows], labels)
 
 
 def _trained(train: Callable, given: Problem, run: _Run) -> tuple[dict, dict]:
@@ -327,14 +433,22 @@ def _trained(train: Callable, given: Problem, run: _Run) -> tuple[dict, dict]:
 
 
 def _validation(given: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """More rows of the same kind; the labels don't matter."""
+    """More rows of the same kind; the labels don't matter. On a square problem, as many again."""
     rng = np.random.default_rng(len(given.X))
-    X = 2 * rng.standard_normal((50, given.X.shape[1]))
-    return X, rng.integers(0, given.params["b2"].size, size=len(X))
+    classes = given.params["b2"].size
+    rows = len(given.X) if len(given.X) == classes else 50
+    return 2 * rng.standard_normal((rows, given.X.shape[1])), rng.integers(0, classes, size=rows)
 
 
-def _reference(given: Problem, run: _Run, epoch: int | None = None, early: bool = False, **changes: Any) -> _Descent:
-    """Gradient descent with the oracle's gradients, on data whose batches are all equivalent."""
+def _reference(
+    given: Problem,
+    run: _Run,
+    epoch: int | None = None,
+    early: bool = False,
+    step: Callable[[Problem, float], dict[str, np.ndarray]] | None = None,
+    **changes: Any,
+) -> _Descent:
+    """Gradient descent with the oracle's gradients, or with other steps, on data whose batches are all equivalent."""
     run = run._replace(**changes)
     epoch = epoch or max(len(given.X) // run.batch_size, 1)
     params, losses, epochs = given.params, [], []
@@ -342,16 +456,20 @@ def _reference(given: Problem, run: _Run, epoch: int | None = None, early: bool 
         here = solve(params, given.X, given.y, run.reg)
         losses.append(here.values["loss"])
         decays = (iteration + epoch - 1) // epoch if early else iteration // epoch
-        rate = run.learning_rate * run.learning_rate_decay**decays
-        params = {name: params[name] - rate * gradient for name, gradient in here.gradients().items()}
+        params = (step or _descended)(here, run.learning_rate * run.learning_rate_decay**decays)
         if (iteration + 1) % epoch == 0:
             epochs.append(params)
     return _Descent(params, losses, epochs)
 
 
-def _expect_params(got: dict, given: Problem, run: _Run, causes: dict[str, dict[str, Any]], place: str) -> _Descent:
+def _descended(here: Problem, rate: float) -> dict[str, np.ndarray]:
+    return {name: here.params[name] - rate * gradient for name, gradient in here.gradients().items()}
+
+
+def _expect_params(
+    got: dict, reference: _Descent, given: Problem, run: _Run, causes: dict[str, dict[str, Any]], place: str
+) -> None:
     """Compare all parameters; a deviation is explained by the first of ``causes`` that reproduces it."""
-    reference = _reference(given, run)
     for name in _NAMES:
         tolerance = _TOLERANCE * max(1.0, float(np.abs(reference.params[name]).max()))
         try:
@@ -367,7 +485,6 @@ def _expect_params(got: dict, given: Problem, run: _Run, causes: dict[str, dict[
             raise CheckFailed(
                 name, place + error.problem, place=error.place, tolerance=error.tolerance, cause=cause
             ) from None
-    return reference
 
 
 def _agree(got: dict, params: dict[str, np.ndarray]) -> bool:

@@ -34,16 +34,14 @@ SIGNATURES = {
 
 
 class Answer(NamedTuple):
-    """A student's answer to one question, the rest of the notebook being right.
+    """A student's answer to some questions of one notebook, the rest of the notebook being right.
 
     Attributes
     ----------
     name : str
         What is particular about it, in words.
-    function : str
-        The function that is replaced, a key of :data:`SIGNATURES`.
-    code : str
-        The text that stands in the solution cell in its place.
+    codes : dict of str
+        Function, a key of :data:`SIGNATURES` -> the text that stands in the solution cell in its place.
     loses : tuple of str
         ``grade_id`` of every question that must lose points; none for a right answer.
     says : str
@@ -54,11 +52,15 @@ class Answer(NamedTuple):
     """
 
     name: str
-    function: str
-    code: str
+    codes: dict[str, str]
     loses: tuple[str, ...] = ()
     says: str = ""
     left: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """Functions and name, by which a table or a test names the answer."""
+        return f"{', '.join(self.codes)}: {self.name}"
 
 
 def function(name: str, body: str, *, before: str = "") -> str:

@@ -27,6 +27,8 @@ from nbgrader.utils import is_grade, is_solution
 
 from tests.fairness.answers import Answer
 
+#: How the line that names the cause begins.
+CAUSE = "Probable cause: "
 SOURCE = Path(__file__).resolve().parents[2] / "notebooks" / "two_layer_net"
 
 
@@ -92,25 +94,66 @@ def place_of(function_name: str) -> tuple[str, str]:
     raise LookupError(f"no notebook asks for a function {function_name}")
 
 
-def earned(*answers: Answer) -> dict[str, Outcome]:
-    """What a submission earns whose solutions are right but for these answers, all in one notebook.
+def earned(answer: Answer) -> dict[str, Outcome]:
+    """What a submission earns whose solutions are right but for this answer.
 
     Returns
     -------
     dict
-        ``grade_id`` of each autograded question -> :class:`Outcome`.
+        ``grade_id`` of each autograded question of the notebook -> :class:`Outcome`.
     """
-    notebooks = {place_of(answer.function)[0] for answer in answers}
+    file_name, replaced = _place(answer)
+    return _run(file_name, replaced)
+
+
+class Verdict(NamedTuple):
+    """How an answer was judged.
+
+    Attributes
+    ----------
+    fair : bool
+        Whether each question earned exactly what it should.
+    named : bool
+        Whether the student reads the sentence that the answer's ``says`` is part of.
+    message : str
+        What stands below the first question that lost points: the cause if there is one.
+    """
+
+    fair: bool
+    named: bool
+    message: str
+
+
+def judged(answer: Answer) -> Verdict:
+    """Try an answer and compare what it earns with what it should."""
+    outcomes = earned(answer)
+    fair = all(
+        outcome.points == (answer.left if name in answer.loses else outcome.possible)
+        for name, outcome in outcomes.items()
+    )
+    lost = [outcome.message for outcome in outcomes.values() if outcome.lost]
+    return Verdict(fair, answer.says in "\n".join(lost), _told(lost))
+
+
+def _told(messages: list[str]) -> str:
+    lines = [line for message in messages for line in message.splitlines()]
+    causes = [line.removeprefix(CAUSE) for line in lines if line.startswith(CAUSE)]
+    return next(iter(causes + lines), "")
+
+
+def _place(answer: Answer) -> tuple[str, dict[str, str]]:
+    """File name, and ``grade_id`` -> text of the solution cells that the answer replaces."""
+    places = {name: place_of(name) for name in answer.codes}
+    notebooks = {file_name for file_name, _ in places.values()}
     if len(notebooks) != 1:
-        raise ValueError(f"the answers belong to {len(notebooks)} notebooks, not to one")
-    replaced = {place_of(answer.function)[1]: answer.code for answer in answers}
-    return _run(notebooks.pop(), replaced)
+        raise ValueError(f"the answer {answer.title!r} belongs to {len(notebooks)} notebooks, not to one")
+    return notebooks.pop(), {places[name][1]: code for name, code in answer.codes.items()}
 
 
 def submissions(answers: list[Answer]) -> Iterator[Submission]:
     """Each answer as a submission of its own, to be graded by other means."""
     for answer in answers:
-        file_name, grade_id = place_of(answer.function)
+        file_name, replaced = _place(answer)
         node = nbformat.from_dict(source(file_name))
         points = {}
         for cell in node.cells:
@@ -118,12 +161,12 @@ def submissions(answers: list[Answer]) -> Iterator[Submission]:
             if cell.cell_type != "code":
                 continue
             if is_solution(cell):
-                cell.source = answer.code if name == grade_id else _without_delimiters(cell.source)
+                cell.source = replaced.get(name) or _without_delimiters(cell.source)
             elif is_grade(cell):
                 cell.source = _without_hidden_tests(cell.source)
                 points[name] = answer.left if name in answer.loses else float(cell.metadata.nbgrader["points"])
             cell.outputs, cell.execution_count = [], None
-        yield Submission(answer.name, file_name, node, points)
+        yield Submission(answer.title, file_name, node, points)
 
 
 def _without_delimiters(text: str) -> str:
@@ -170,12 +213,15 @@ def _as_in_grading() -> Iterator[None]:
 
 
 def _only_defines(text: str) -> bool:
-    definitions = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Expr)
-    return all(
-        isinstance(statement, definitions)
-        and not (isinstance(statement, ast.Expr) and not isinstance(statement.value, ast.Constant))
-        for statement in ast.parse(text).body
-    )
+    return all(map(_defines, ast.parse(text).body))
+
+
+def _defines(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.Expr):  # a docstring, no call
+        return isinstance(statement.value, ast.Constant)
+    if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
+        return getattr(statement.value.func, "id", "") == "from_notebook"
+    return isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom))
 
 
 def _execute(name: str, text: str, namespace: dict[str, Any]) -> Any:
