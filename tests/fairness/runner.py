@@ -25,7 +25,7 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
 from nbgrader.utils import is_grade, is_solution
 
-from tests.fairness.answers import Answer
+from tests.fairness.answers import SIGNATURES, Answer
 
 #: How the line that names the cause begins.
 CAUSE = "Probable cause: "
@@ -192,11 +192,22 @@ def _run(file_name: str, replaced: dict[str, str]) -> dict[str, Outcome]:
             name = cell.metadata.nbgrader["grade_id"]
             text = replaced.get(name, cell.source)
             if is_grade(cell):
-                outcomes[name] = _graded(name, text, float(cell.metadata.nbgrader["points"]), namespace)
+                points = float(cell.metadata.nbgrader["points"])
+                asks = any(function in text for function in SIGNATURES)
+                outcomes[name] = _graded(name, text, points, namespace) if asks else _of_a_file(file_name, name)
             elif name in replaced or "setup" in cell.metadata.get("tags", []) or _only_defines(text):
                 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
                     _execute(name, text, namespace)
     return outcomes
+
+
+@cache
+def _of_a_file(file_name: str, name: str) -> Outcome:
+    """What a question earns that asks no function of the student's but reads a file; run once."""
+    namespace: dict[str, Any] = {}
+    cells = {cell.metadata.nbgrader["grade_id"]: cell for cell in source(file_name).cells}
+    _execute("setup", cells["setup"].source, namespace)
+    return _graded(name, cells[name].source, float(cells[name].metadata.nbgrader["points"]), namespace)
 
 
 @contextlib.contextmanager

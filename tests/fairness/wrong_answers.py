@@ -881,36 +881,6 @@ def _batch(name: str, draw: str, *loses: str, says: str = "") -> None:
 
 
 _TAKE = "return X[indices], y[indices]"
-_batch(
-    "only the first rows", f"indices = rng.integers(batch_size, size=batch_size)\n{_TAKE}",
-    says="the indices are drawn from batch_size numbers",
-)  # fmt: skip
-_batch(
-    "the first rows, not drawn at all", "return X[:batch_size], y[:batch_size]", says="",
-)  # fmt: skip
-_batch("last row never drawn", f"indices = rng.integers(len(X) - 1, size=batch_size)\n{_TAKE}")
-_batch("first row never drawn", f"indices = rng.integers(1, len(X), size=batch_size)\n{_TAKE}")
-_batch("first half only", f"indices = rng.integers(len(X) // 2, size=batch_size)\n{_TAKE}")
-_batch("same seed in each call", f"indices = np.random.default_rng(0).integers(len(X), size=batch_size)\n{_TAKE}")
-_batch("rng ignored", f"indices = np.random.default_rng().integers(len(X), size=batch_size)\n{_TAKE}")
-_batch(
-    "labels drawn separately",
-    "return X[rng.integers(len(X), size=batch_size)], y[rng.integers(len(X), size=batch_size)]",
-    "test-sample-batch",
-    says="rows and labels are drawn separately",
-)
-_batch(
-    "labels of the first rows", "return X[rng.integers(len(X), size=batch_size)], y[:batch_size]", "test-sample-batch"
-)
-_wrong(
-    "whole set drawn with replacement",
-    "sample_batch",
-    """
-    indices = np.random.default_rng(rng).integers(len(X), size=min(batch_size, len(X)))
-    return X[indices], y[indices]
-    """,
-    "test-sample-batch",
-)
 
 
 def _prediction(name: str, expression: str, says: str = "") -> None:
@@ -929,9 +899,7 @@ _prediction(
     "without ReLU", '((X @ params["W1"] + params["b1"]) @ params["W2"] + params["b2"]).argmax(axis=1)', "the ReLU"
 )
 _prediction("smallest score", 'forward(params, X)["z3"].argmin(axis=1)', "the class with the smallest score")
-_prediction("over the samples", 'forward(params, X)["z3"].argmax(axis=0)')
 _prediction("largest score itself", 'forward(params, X)["a3"].max(axis=1)')
-_prediction("probabilities", 'forward(params, X)["a3"]')
 _prediction("hidden units for classes", 'forward(params, X)["a2"].argmax(axis=1)')
 
 _TRAIN = """

@@ -1,0 +1,55 @@
+"""Both banks: a wrong answer loses the points of its question and no others, a right one loses none."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fairness import RIGHT, WRONG, earned, judged
+from tests.fairness.runner import CAUSE, SOURCE, submissions
+
+
+def test_the_banks_are_large_and_their_titles_differ():
+    titles = [answer.title for answer in (*WRONG, *RIGHT)]
+    assert len(set(titles)) == len(titles)
+    assert all(answer.loses for answer in WRONG) and not any(answer.loses for answer in RIGHT)
+    assert len(WRONG) >= 50 and len(RIGHT) >= 25
+    assert sum(bool(answer.says) for answer in WRONG) >= 50
+
+
+@pytest.mark.parametrize("answer", WRONG, ids=lambda answer: answer.title)
+def test_a_wrong_answer_loses_the_points_of_its_question_alone(answer):
+    outcomes = earned(answer)
+    should = {name: answer.left if name in answer.loses else outcome.possible for name, outcome in outcomes.items()}
+    messages = "\n".join(outcome.message for outcome in outcomes.values() if outcome.lost)
+    assert set(answer.loses) <= set(outcomes)
+    assert {name: outcome.points for name, outcome in outcomes.items()} == should, messages
+    if answer.says:
+        lines = [line for line in messages.splitlines() if line.startswith(CAUSE)]
+        assert any(answer.says in line for line in lines), messages
+
+
+@pytest.mark.parametrize("answer", RIGHT, ids=lambda answer: answer.title)
+def test_a_right_answer_keeps_all_points_and_no_rule_fires(answer, monkeypatch):
+    asked = []
+    monkeypatch.setattr("course_utils.comparison.probable_cause", lambda *given: asked.append(given))
+    outcomes = earned(answer)
+    assert {name: outcome.message for name, outcome in outcomes.items() if outcome.lost} == {}
+    assert outcomes
+    assert asked == []
+
+
+def test_a_verdict_sees_points_lost_elsewhere_and_a_missing_sentence():
+    wrong = next(answer for answer in WRONG if answer.says)
+    assert judged(wrong).fair and judged(wrong).named
+    assert not judged(wrong._replace(loses=())).fair
+    assert not judged(wrong._replace(says="a sentence that no rule has")).named
+
+
+def test_an_answer_becomes_a_submission():
+    answer = WRONG[0]
+    (submission,) = submissions([answer])
+    assert (SOURCE / submission.notebook).exists()
+    texts = [cell.source for cell in submission.node.cells]
+    assert answer.codes["relu"] in texts
+    assert not any("### BEGIN" in text or "### END" in text for text in texts)
+    assert {name for name, points in submission.points.items() if points == 0} == set(answer.loses)
