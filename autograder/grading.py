@@ -12,8 +12,11 @@ from nbformat.notebooknode import NotebookNode
 from autograder import submission
 from autograder.assignment import Assignment
 from autograder.cage import Limits
+from autograder.outputs import DROPPED
 from autograder.session import Cell, Grader, Ran
 from autograder.zygote import trial
+
+_EXCESSES = {"MemoryError": "ran out of memory", "RecursionError": "called itself too deeply"}
 
 
 @dataclass(frozen=True)
@@ -170,9 +173,18 @@ def execute(notebook: NotebookNode, grader: Grader, files: dict[str, bytes], set
     for number, (cell, outputs) in enumerate(zip(code, ran.outputs, strict=True), 1):
         cell.execution_count = number
         cell.outputs = [_as_node(output, number) for output in outputs]
+        ran.trouble += [f"cell {cells[number - 1].name} {excess}" for excess in _excesses(outputs)]
     for cell in notebook.cells:
         cell.metadata.pop("autograder", None)
     return ran
+
+
+def _excesses(outputs: list[dict]) -> list[str]:
+    """What a cell took too much of, as ends of sentences."""
+    found = [_EXCESSES[output["ename"]] for output in outputs if output.get("ename") in _EXCESSES]
+    if any(DROPPED in output.get("text", "") for output in outputs):
+        found.append("put out more than is kept")
+    return found
 
 
 def _as_node(output: dict, count: int) -> NotebookNode:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+#: The line that takes the place of output beyond the bounds.
+DROPPED = "[The rest of this cell's output was dropped.]"
 _MIME_TYPE = re.compile(r"[a-z]+/[a-zA-Z0-9.+_-]{1,100}")
 
 

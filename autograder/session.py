@@ -98,16 +98,33 @@ class _Student:
 
     def memory(self) -> int:
         """Bytes that the process and all its children have taken since the start."""
-        total, waiting, seen = 0, [self.pid], 0
+        total, waiting, seen = 0, _children(self.keeper), 0  # the process, and those whose parent has ended
         while waiting and seen < 1000:
             pid = waiting.pop()
             seen += 1
             total += max(0, self._own_memory(pid) - self.base)
-            with contextlib.suppress(OSError):
-                for task in os.listdir(f"/proc/{pid}/task"):
-                    with open(f"/proc/{pid}/task/{task}/children") as file:
-                        waiting += [int(number) for number in file.read().split()]
+            waiting += _children(pid)
         return total
+
+    def has_processes(self) -> bool:
+        """Whether it has started processes that still run; those whose parent has ended are the keeper's."""
+        return any(pid != self.pid and _runs(pid) for pid in [*_children(self.pid), *_children(self.keeper)])
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                found += [int(number) for number in file.read().split()]
+    return found
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has waited for is a zombie."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    return False
 
 
 class Grader:
@@ -277,6 +294,8 @@ class _Run:
             self.examiner.send({"cause": self._students_end(event.get("violation"))})
         elif "need_student" in event:
             self._give_student()
+        elif "done" in event and self.student is not None and self.student.has_processes():
+            self.trouble.append("processes that had been left running were ended")
         return "done" in event
 
     def _interruption(self) -> str:

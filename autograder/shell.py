@@ -25,6 +25,8 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from autograder.outputs import DROPPED
+
 #: Bytes of figures, tables and other displays of one cell that are kept.
 MAX_DISPLAY_BYTES = 8 * 2**20
 _MAX_OUTPUTS = 1000
@@ -65,7 +67,7 @@ class Recorder:
             self._name = name
         self._characters += len(text)
         if self._characters > self.text_bytes:
-            text = text[: self.text_bytes - self._characters] + "\n[The rest of this cell's output was dropped.]\n"
+            text = text[: self.text_bytes - self._characters] + f"\n{DROPPED}\n"
         self._text += text
         if len(self._text) > 8192 or time.monotonic() - self._flushed > 0.2:
             self.flush()
@@ -85,7 +87,7 @@ class Recorder:
         if self._outputs > _MAX_OUTPUTS or self._displayed > MAX_DISPLAY_BYTES:
             if self._outputs <= _MAX_OUTPUTS + 1:
                 self._outputs = _MAX_OUTPUTS + 1
-                self.write("stdout", "[The rest of what this cell displays was dropped.]\n")
+                self.write("stdout", f"{DROPPED}\n")
             return
         self.emit(output)
 

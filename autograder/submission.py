@@ -121,9 +121,7 @@ def assign_notebooks(files: dict[str, bytes], assignment: Assignment) -> tuple[d
             score = _likeness(files[path], source) + 0.01 * difflib.SequenceMatcher(None, path, f"{name}.ipynb").ratio()
             if score > best_score:
                 best, best_score = path, score
-        if best is None:
-            trouble.append(f"{name}.ipynb is missing")
-        else:
+        if best is not None:
             extra.remove(best)
             paths[name] = best
             trouble.append(f"{name}.ipynb is missing; {shown(best)} was graded in its place")

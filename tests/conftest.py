@@ -52,3 +52,15 @@ def demo(tmp_path_factory):
         return run(work), work
     finally:
         os.environ.pop("COURSE_ROOT") if before is None else os.environ.update(COURSE_ROOT=before)
+
+
+@pytest.fixture(scope="session")
+def cage() -> None:
+    """Skips a test where this machine can't build the cage."""
+    from autograder.cage import CageUnavailable
+    from autograder.zygote import trial
+
+    try:
+        trial()
+    except CageUnavailable as error:
+        pytest.skip(str(error))
