@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from dataclasses import replace
 
 from rich.console import Console
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--jobs must be at least 1")
 
     # Late, since nbgrader takes seconds to import.
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import SAWarning, SQLAlchemyError
 
     from autograder import run
     from autograder.cage import CageUnavailable
@@ -52,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     from autograder.source import UnknownAssignment
     from autograder.workers import ClusterUnusable
 
+    warnings.filterwarnings("ignore", category=SAWarning)  # nbgrader's own models cause them
     course = run.Course.here()
     settings = CagedExecute(parent=course.app).settings()
     if given.isolation:

@@ -133,10 +133,6 @@ class LocalWorkers(concurrent.futures.Executor):
                 break
         pool.shutdown(wait=False)
 
-    def processes(self) -> list[int]:
-        """The processes' ids."""
-        return [pid for pool in list(self._pools.values()) for pid in list(pool._processes or ())]
-
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes, once they have nothing left to do, or at once."""
         if cancel_futures:
