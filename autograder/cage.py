@@ -61,7 +61,7 @@ class Limits:
         Bytes, over what the warmed process has: of the process by rlimit, of it and all its
         children together by the watching grader.
     scratch : int
-        Bytes in the scratch folder, which is in memory; and the largest file.
+        Bytes in the scratch folder, which is in memory where there are namespaces; and the largest file.
     processes, open_files : int
     output : int
         Bytes of text of one cell that are kept.

@@ -31,6 +31,8 @@ _PREFIX = struct.Struct("!4sII")
 _MAGIC = b"TLN1"
 _DTYPE_KINDS = frozenset("biufcSUmM")
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+#: Where a generator reads its buffer next, and the buffer's size: NumPy doesn't check it, and reads beyond.
+_POSITIONS = {"MT19937": (lambda state: state["state"]["pos"], 624), "Philox": (lambda state: state["buffer_pos"], 4)}
 _TENSOR_DTYPES = (
     "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool", "complex64", "complex128",
 )  # fmt: skip
@@ -263,17 +265,24 @@ class Decoder:
         return self._array(depth, *array)[()]
 
     def _generator(self, depth: int, state: list) -> np.random.Generator:
-        state = self.decode(state, depth)
-        if state["bit_generator"] not in _BIT_GENERATORS:
-            raise CodecError("a frame holds an unknown random generator")
+        state = self._generator_state(depth, state)
         bit_generator = getattr(np.random, state["bit_generator"])()
         bit_generator.state = state
         return np.random.Generator(bit_generator)
 
     def _randomstate(self, depth: int, state: list) -> np.random.RandomState:
         generator = np.random.RandomState()
-        generator.set_state(self.decode(state, depth))
+        generator.set_state(self._generator_state(depth, state))
         return generator
+
+    def _generator_state(self, depth: int, state: list) -> dict:
+        state = self.decode(state, depth)
+        if state["bit_generator"] not in _BIT_GENERATORS:
+            raise CodecError("a frame holds an unknown random generator")
+        position, size = _POSITIONS.get(state["bit_generator"], (lambda state: 0, 0))
+        if not 0 <= position(state) <= size:
+            raise CodecError("a frame holds a random generator in an impossible state")
+        return state
 
     def _tensor(self, depth: int, dtype: str, array: list) -> Any:
         import torch

@@ -14,6 +14,7 @@ import builtins
 import contextlib
 import inspect
 import itertools
+import json
 import linecache
 import os
 import socket
@@ -28,6 +29,7 @@ from autograder.shell import MAX_DISPLAY_BYTES, NotebookShell
 
 _serial = itertools.count(1)
 _MAX_OUTPUTS = 1200
+_MAX_SOURCE = 500_000  # characters; may grow twelvefold on the wire
 
 
 class StudentError(Exception):
@@ -86,12 +88,16 @@ class StudentFunction(Opaque):
         self.__doc__ = clean_text(about.get("doc", "")) or None
         self.__student_source__ = clean_text(about.get("source", ""))
         with contextlib.suppress(Exception):
-            self.__signature__ = inspect.Signature([
-                inspect.Parameter(
-                    str(parameter), inspect._ParameterKind(kind), default=... if default else inspect.Parameter.empty
-                )
-                for parameter, kind, default in about["parameters"]
-            ])
+            self.__signature__ = inspect.Signature(
+                [
+                    inspect.Parameter(
+                        str(parameter),
+                        inspect._ParameterKind(kind),
+                        default=... if default else inspect.Parameter.empty,
+                    )
+                    for parameter, kind, default in about["parameters"]
+                ]
+            )
 
     def __repr__(self) -> str:
         return f"<function {self.__name__} of the student>"
@@ -149,7 +155,8 @@ class Examiner:
                     self._run_in_cage(index, cell)
             except StudentProcessEnded as error:
                 self._keep(error_output("StudentProcessEnded", str(error)))
-            self._tell(end=index, outputs=self.outputs)
+            # As a buffer, since they may be larger than a header may be.
+            self.worker.send({"end": index}, [memoryview(json.dumps(self.outputs).encode())])
         self._tell(done=True)
 
     def _tell(self, **event: Any) -> None:
@@ -323,8 +330,8 @@ class Examiner:
             name, text, frames, ancestors = error
             name, text = clean_text(name)[:200], clean_text(text)[:20_000]
             ancestors = [str(ancestor) for ancestor in ancestors]
-            frames = [[clean_text(label), int(line), clean_text(function), clean_text(code)]
-                      for label, line, function, code in frames][-20:]  # fmt: skip
+            frames = [(clean_text(label)[:200], int(line), clean_text(function)[:200], clean_text(code)[:500])
+                      for label, line, function, code in frames[-20:]]  # fmt: skip
         except (TypeError, ValueError) as malformed:
             raise CodecError("a malformed error") from malformed
         if name in ("KeyboardInterrupt", "SystemExit", "GeneratorExit"):
@@ -334,7 +341,8 @@ class Examiner:
         for ancestor in [name, *ancestors]:
             found = getattr(builtins, ancestor, None)
             if isinstance(found, type) and issubclass(found, Exception):
-                if found not in (Exception, BaseException):
+                # In a test's map() or next(), StopIteration would pass for the end of the data.
+                if found not in (Exception, StopIteration, StopAsyncIteration):
                     kind = found
                 break
         try:
@@ -353,6 +361,9 @@ class Examiner:
     # ---- the student's cells
 
     def _run_in_cage(self, index: int, cell: dict) -> None:
+        if len(cell["source"]) > _MAX_SOURCE:
+            self._keep(error_output("TooLong", f"not run: the cell has more than {_MAX_SOURCE} characters"))
+            return
         channel = self._student()
         self._remember_sources(cell["source"])
         self.ran.append(index)
@@ -525,7 +536,8 @@ def main(connection: socket.socket, shell: NotebookShell) -> None:
     """Run the notebook that the worker sends."""
     worker = Channel(connection)
     try:
-        job, _ = worker.receive()
+        _, (packed,) = worker.receive()
+        job = json.loads(packed)
         os.chdir(job["folder"])
         os.environ.update(job["environment"])
         sys.path[:] = [entry for entry in sys.path if entry not in ("", job["folder"])]

@@ -100,7 +100,8 @@ def has_admin_capability() -> bool:
 
 
 # System calls that a student's code has no use for and an attacker has: looking into other
-# processes, changing mounts and namespaces, the kernel's less trodden interfaces.
+# processes, changing mounts and namespaces, memory that no limit counts, the kernel's less
+# trodden interfaces.
 _DENIED = {
     "x86_64": {
         "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "pidfd_getfd": 438,
@@ -113,6 +114,7 @@ _DENIED = {
         "swapon": 167, "swapoff": 168, "acct": 163, "quotactl": 179, "personality": 135, "iopl": 172, "ioperm": 173,
         "sethostname": 170, "setdomainname": 171, "settimeofday": 164, "clock_settime": 227, "adjtimex": 159,
         "syslog": 103, "vhangup": 153, "lookup_dcookie": 212, "fanotify_init": 300, "modify_ldt": 154,
+        "memfd_create": 319, "memfd_secret": 447,
         "move_pages": 279, "migrate_pages": 256, "mbind": 237, "set_mempolicy": 238,
         "setpriority": 141, "sched_setparam": 142, "sched_setscheduler": 144, "sched_setattr": 314, "ioprio_set": 251,
     },
@@ -127,6 +129,7 @@ _DENIED = {
         "swapon": 224, "swapoff": 225, "acct": 89, "quotactl": 60, "personality": 92,
         "sethostname": 161, "setdomainname": 162, "settimeofday": 170, "clock_settime": 112, "adjtimex": 171,
         "syslog": 116, "vhangup": 58, "lookup_dcookie": 18, "fanotify_init": 262,
+        "memfd_create": 279, "memfd_secret": 447,
         "move_pages": 239, "migrate_pages": 238, "mbind": 235, "set_mempolicy": 237,
         "setpriority": 140, "sched_setparam": 118, "sched_setscheduler": 119, "sched_setattr": 274, "ioprio_set": 30,
     },
@@ -136,7 +139,7 @@ _CLONE = {"x86_64": 56, "aarch64": 220}
 _CLONE3 = 435
 _SOCKET = {"x86_64": 41, "aarch64": 198}
 _PRLIMIT = {"x86_64": 302, "aarch64": 261}
-# System V and POSIX message queues, shared memory, semaphores: closed where no IPC namespace does it.
+# System V and POSIX message queues, shared memory, semaphores: they outlive a process and its limits.
 _IPC = {
     "x86_64": (29, 30, 31, 64, 65, 66, 67, 68, 69, 70, 71, 220, 240, 241, 242, 243),
     "aarch64": (180, 181, 182, 183, 186, 187, 188, 189, 190, 191, 192, 193, 194, 195, 196, 197),
@@ -162,9 +165,9 @@ def _filter(*, sockets: bool) -> bytes:
         (equal, 0, 1, _CLONE3),  # its flags lie in memory; libc falls back to clone
         (give, 0, 0, _ERRNO | _ENOSYS),
     ]
-    denied = list(_DENIED[machine].values())
+    denied = [*_DENIED[machine].values(), *_IPC[machine]]
     if not sockets:
-        denied += [_SOCKET[machine], *_IPC[machine]]
+        denied.append(_SOCKET[machine])
     for number in denied:
         program += [(equal, 0, 1, number), (give, 0, 0, _ERRNO | _EPERM)]
     program += [

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
 #: The line that takes the place of output beyond the bounds.
 DROPPED = "[The rest of this cell's output was dropped.]"
-_MIME_TYPE = re.compile(r"[a-z]+/[a-zA-Z0-9.+_-]{1,100}")
+_IMAGE = re.compile(r"[A-Za-z0-9+/=\s]*")
+_TEXTS = ("text/plain", "text/latex")
+_IMAGES = ("image/png", "image/jpeg", "image/gif")
+
+
+@functools.cache
+def html_cleaner() -> Any:
+    """What leaves tables, such as pandas', and text, and nothing that a browser runs or loads."""
+    from nbconvert.preprocessors.sanitize import SanitizeHTML  # late: only an examiner needs it
+
+    return SanitizeHTML(
+        tags=[
+            "b", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "li", "ol",
+            "p", "pre", "small", "span", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul",
+        ],
+        attributes={"*": ["title", "style"], "td": ["colspan", "rowspan"], "th": ["colspan", "rowspan"]},
+        styles=["background-color", "color", "font-weight", "text-align", "width"],
+        strip=True,
+    )  # fmt: skip
 
 
 def as_output(raw: Any) -> dict | None:
     """An output that came from a student's process, made a valid notebook output, or None.
 
-    Only what the notebook format knows is taken over, and only as text. JavaScript isn't:
-    it would run in the browser of whoever grades the notebook.
+    Only what the notebook format knows is taken over, as text and pictures. A script, also one
+    in HTML or SVG, isn't: it would run in the browser of whoever grades the notebook.
     """
     if not isinstance(raw, dict):
         return None
@@ -34,11 +53,14 @@ def as_output(raw: Any) -> dict | None:
     if kind in ("display_data", "execute_result") and isinstance(raw.get("data"), dict):
         data = {}
         for mime_type, item in raw["data"].items():
-            if isinstance(mime_type, str) and _MIME_TYPE.fullmatch(mime_type) and "javascript" not in mime_type:
-                if isinstance(item, str):
-                    data[mime_type] = clean_text(item)
-                elif mime_type.endswith("json") and isinstance(item, (dict, list)):
-                    data[mime_type] = item
+            if not isinstance(item, str):
+                continue
+            if mime_type in _TEXTS:
+                data[mime_type] = clean_text(item)
+            elif mime_type == "text/html":
+                data[mime_type] = html_cleaner().sanitize_html_tags(clean_text(item))
+            elif mime_type in _IMAGES and _IMAGE.fullmatch(item):
+                data[mime_type] = item
         if data:
             return {"output_type": kind, "data": data, "metadata": {}}
     return None

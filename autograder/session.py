@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -248,14 +249,16 @@ class _Run:
                 "cells": cells, "output": self.limits.output, "environment": self.environment,
                 "folder": os.path.join(self.walls.folder, "files"),
             }  # fmt: skip
-            self.examiner.send(job)
+            self.examiner.send({}, [memoryview(json.dumps(job).encode())])
+            watched = time.monotonic()
             while True:
-                try:
-                    event, _ = self.examiner.receive(timeout=_TICK)
-                except TimeoutError:
+                event = None
+                with contextlib.suppress(TimeoutError):
+                    event, buffers = self.examiner.receive(timeout=_TICK)
+                if time.monotonic() - watched >= _TICK:
                     self._watch(handle)
-                    continue
-                if self._answer(event):
+                    watched = time.monotonic()
+                if event is not None and self._answer(event, buffers):
                     return
         except (PeerGone, CodecError):
             # The examiner is gone: ended for the time a test took, or for memory.
@@ -272,7 +275,7 @@ class _Run:
             self.examiner.close()
             self._drop_student()
 
-    def _answer(self, event: dict) -> bool:
+    def _answer(self, event: dict, buffers: list[bytearray]) -> bool:
         """Do what the examiner's event asks for; True if it was the last."""
         if "begin" in event:
             self.current, self.replaying = event["begin"], False
@@ -287,7 +290,7 @@ class _Run:
         elif "setup_failed" in event:
             self.trouble.append(f"the setup {self._label(event['setup_failed'])} failed in the grader's process")
         elif "end" in event:
-            self.outputs[event["end"]] = event["outputs"]
+            self.outputs[event["end"]] = json.loads(buffers[0])
         elif "why" in event:
             self.examiner.send({"cause": self._interruption() if self.warned else ""})
         elif "gone" in event:
@@ -345,12 +348,26 @@ class _Run:
             self.student.close()
             self.student = None
 
+    def _scratch(self) -> int:
+        """Bytes in the scratch folder; a file takes a block at least."""
+        total = 0
+        for folder, _, names in os.walk(os.path.join(self.walls.folder, "scratch")):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += max(os.lstat(os.path.join(folder, name)).st_blocks * 512, 4096)
+            if total > self.limits.scratch:
+                break
+        return total
+
     def _watch(self, examiner: int) -> None:
-        """Called every tenth of a second while nothing is heard."""
+        """Called every tenth of a second."""
         now = time.monotonic()
         student = self.student
         if student is not None and student.memory() > self.limits.memory:
             student.end(f"took more than {self.limits.memory // 2**20} MiB of memory and was ended")
+        # With namespaces the scratch folder is a file system of its own, with a size.
+        if student is not None and self.grader.mode == "landlock" and self._scratch() > self.limits.scratch:
+            student.end(f"wrote more than {self.limits.scratch // 2**20} MiB of files and was ended")
         limit = min(self.limits.cell_seconds, self.limits.notebook_seconds - (self.begun - self.start))
         late = now - self.begun - max(limit, 0)
         if late <= 0:

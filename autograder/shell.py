@@ -30,6 +30,8 @@ from autograder.outputs import DROPPED
 #: Bytes of figures, tables and other displays of one cell that are kept.
 MAX_DISPLAY_BYTES = 8 * 2**20
 _MAX_OUTPUTS = 1000
+_CHUNK = 100_000
+_ERROR_LINES, _ERROR_CHARACTERS = 300, 20_000
 _OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -74,9 +76,9 @@ class Recorder:
 
     def flush(self) -> None:
         """Pass on what has gathered."""
-        if self._text:
-            text, self._text = self._text, ""
-            self.emit({"output_type": "stream", "name": self._name, "text": text})
+        text, self._text = self._text, ""
+        for start in range(0, len(text), _CHUNK):
+            self.emit({"output_type": "stream", "name": self._name, "text": text[start : start + _CHUNK]})
         self._flushed = time.monotonic()
 
     def show(self, output: dict) -> None:
@@ -220,7 +222,9 @@ class NotebookShell(InteractiveShell):
             text = str(evalue)
         except Exception:
             text = f"({etype.__name__} whose text can't be made)"
-        self.recorder.show({"output_type": "error", "ename": etype.__name__, "evalue": text, "traceback": list(stb)})
+        lines = [line[:_ERROR_CHARACTERS] for line in stb[:_ERROR_LINES]]
+        name, text = etype.__name__[:200], text[:_ERROR_CHARACTERS]
+        self.recorder.show({"output_type": "error", "ename": name, "evalue": text, "traceback": lines})
 
     def system(self, command: str) -> None:
         """``!command``: run it and show what it prints."""

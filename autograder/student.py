@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import re
 import signal
 import socket
@@ -52,8 +53,21 @@ class Server:
         self.objects: list[Any] = []
         self.depth = 0
         self.busy = False
-        shell.record(lambda output: channel.send({"output": output}), text_bytes)
+        shell.record(self._pass_on, text_bytes)
         signal.signal(signal.SIGINT, self._interrupted)
+        # Two processes on one wire would garble it.
+        os.register_at_fork(after_in_child=self._fall_silent)
+
+    def _pass_on(self, output: dict) -> None:
+        try:
+            self.channel.send({"output": output})
+        except CodecError:
+            text = "[Something too large to be kept was displayed here.]\n"
+            self.channel.send({"output": {"output_type": "stream", "name": "stdout", "text": text}})
+
+    def _fall_silent(self) -> None:
+        self.channel.close()
+        self.shell.recorder.emit = lambda output: None
 
     def _interrupted(self, *_: Any) -> None:
         if self.busy:

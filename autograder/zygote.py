@@ -15,6 +15,7 @@ import os
 import pkgutil
 import resource
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -80,6 +81,7 @@ def _student(connection: socket.socket, request: dict, shell: object) -> None:
     def run() -> None:
         inner_channel = Channel(inner)
         inner_channel.send({"ready": True})
+        connection.close()
         # As in a kernel, a module in the submission's folder can be imported.
         sys.path[:] = ["", *[entry for entry in sys.path if entry]]
         student.main(inner, shell, limits.output)
@@ -96,11 +98,12 @@ def main(descriptor: int) -> None:
     connection = socket.socket(fileno=descriptor)
     channel = Channel(connection)
     _warm_up()
-    from autograder import codec, examiner, student  # noqa: F401 - so that the forked processes have them
+    from autograder import codec, examiner, outputs, student  # noqa: F401 - so that the forked processes have them
     from autograder.shell import new_shell, warm_up
 
     shell = new_shell()
     warm_up(shell)
+    outputs.html_cleaner()
     # Finds the C library, for which it would start programs in the cage.
     with contextlib.suppress(OSError):
         cage.landlockpy.abi_version()
@@ -135,6 +138,10 @@ def _become(request: dict, given: int, connection: socket.socket, shell: object)
         os._exit(0)
 
 
+def _within(path: str, folder: str) -> bool:
+    return Path(os.path.abspath(path)).is_relative_to(folder)
+
+
 class Zygote:
     """Starts the warmed process and asks it for forks.
 
@@ -147,7 +154,9 @@ class Zygote:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).resolve().parent.parent)
-        paths = [root, *(entry for entry in sys.path if entry and entry != os.getcwd())]
+        # The packages, and not whatever else this process imports from: the student sees these folders.
+        packages = [*site.getsitepackages(), site.getusersitepackages(), sys.prefix, sys.base_prefix, sys.exec_prefix]
+        paths = [root, *(entry for entry in sys.path if any(_within(entry, folder) for folder in packages))]
         code = (
             f"import sys; sys.path[:] = {list(dict.fromkeys(paths))!r};"
             f" from autograder.zygote import main; main({theirs.fileno()})"
