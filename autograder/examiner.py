@@ -17,6 +17,7 @@ import itertools
 import json
 import linecache
 import os
+import secrets
 import socket
 import sys
 from typing import Any
@@ -241,8 +242,8 @@ class Examiner:
             return
         channel = self._student()
         try:
-            channel.send({"describe": wanted})
-            reply, buffers = self._await_reply(channel, "names", in_test=True)
+            asked = self._ask(channel, {"describe": wanted})
+            reply, buffers = self._await_reply(channel, asked, "names")
             found = reply["names"]
             if not isinstance(found, dict):
                 raise CodecError("the names are no dict")
@@ -273,9 +274,9 @@ class Examiner:
         except CodecError as error:
             raise TypeError(f"a student's function can't be called with this: {error}") from None
         try:
-            channel.send(request, encoder.buffers)
+            asked = self._ask(channel, request, encoder.buffers)
             while True:
-                reply, buffers = self._await_reply(channel, "result", "error", "callback", in_test=True)
+                reply, buffers = self._await_reply(channel, asked, "result", "error", "callback")
                 decoder = Decoder(self._resolve, buffers)
                 if "callback" in reply:
                     self._answer_callback(channel, reply, decoder)
@@ -369,12 +370,13 @@ class Examiner:
         self.ran.append(index)
         setup = cell["runs"] == "both"
         try:
-            channel.send({"run": cell["source"], "count": index + 1})
+            asked = self._ask(channel, {"run": cell["source"], "count": index + 1})
             while True:
                 reply, _ = channel.receive()
-                if "did" in reply:
+                if "output" not in reply:
+                    _check_answer(reply, asked, "did")
                     return
-                if "output" in reply and not (setup and not _is_error(reply["output"])):
+                if not setup or _is_error(reply["output"]):
                     self._keep_students(reply["output"], in_test=False)
         except PeerGone:
             self.deadly.add(index)
@@ -395,18 +397,22 @@ class Examiner:
                         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                             self.source_of.pop(node.id, None)
 
-    def _await_reply(self, channel: Channel, *kinds: str, in_test: bool) -> tuple[dict, list[bytearray]]:
+    def _ask(self, channel: Channel, request: dict, buffers: list[memoryview] = ()) -> int:
+        """Send a request; returns its number, which nobody could know before."""
+        number = secrets.randbits(50)
+        channel.send({**request, "number": number}, buffers)
+        return number
+
+    def _await_reply(self, channel: Channel, asked: int, *kinds: str) -> tuple[dict, list[bytearray]]:
         while True:
             try:
                 reply, buffers = channel.receive()
             except PeerGone:
                 self._gone()
-            if any(kind in reply for kind in kinds):
+            if "output" not in reply:
+                _check_answer(reply, asked, *kinds)
                 return reply, buffers
-            if "output" in reply:
-                self._keep_students(reply["output"], in_test=in_test)
-            else:
-                raise CodecError("an answer to a question that wasn't asked")
+            self._keep_students(reply["output"], in_test=True)
 
     # ---- the student's process
 
@@ -431,9 +437,10 @@ class Examiner:
                 continue
             self._tell(replay=index)
             try:
-                self.student.send({"run": self.cells[index]["source"], "count": index + 1})
-                while "did" not in self.student.receive()[0]:
+                asked = self._ask(self.student, {"run": self.cells[index]["source"], "count": index + 1})
+                while "output" in (reply := self.student.receive()[0]):
                     pass
+                _check_answer(reply, asked, "did")
             except (PeerGone, CodecError):
                 self.deadly.add(index)
                 self._tell(gone=True)
@@ -456,6 +463,13 @@ class Examiner:
         self.student = None
         self._tell(gone=True, violation=str(error))
         raise StudentProcessEnded(str(self.worker.receive()[0]["cause"])) from None
+
+
+def _check_answer(reply: dict, asked: int, *kinds: str) -> None:
+    """Answers that were sent before the question would be taken for those of later ones."""
+    number = asked if "callback" in reply else reply.get("answers")
+    if number != asked or not any(kind in reply for kind in kinds):
+        raise CodecError("an answer to a question that wasn't asked")
 
 
 def _is_error(raw: Any) -> bool:

@@ -226,6 +226,10 @@ class NotebookShell(InteractiveShell):
         name, text = etype.__name__[:200], text[:_ERROR_CHARACTERS]
         self.recorder.show({"output_type": "error", "ename": name, "evalue": text, "traceback": lines})
 
+    def _tee(self, channel: str) -> contextlib.AbstractContextManager:
+        """IPython 9 keeps what a cell prints, however much, for its history; here it is recorded already."""
+        return contextlib.nullcontext()
+
     def system(self, command: str) -> None:
         """``!command``: run it and show what it prints."""
         done = subprocess.run(

@@ -83,7 +83,8 @@ class Server:
                     continue
 
     def answer(self, request: dict, buffers: list[bytearray]) -> None:
-        """Answer one request."""
+        """Answer one request; the answer names it."""
+        asked = {"answers": request["number"]}
         if "run" in request:
             self.busy = True
             try:
@@ -92,11 +93,12 @@ class Server:
                 self.shell.showtraceback()
             finally:
                 self.busy = False
-            self.channel.send({"did": True})
+            self.channel.send({"did": True, **asked})
         elif "describe" in request:
-            self.channel.send(*self._describe(request["describe"]))
+            names, described = self._describe(request["describe"])
+            self.channel.send({"names": names, **asked}, described)
         elif "call" in request:
-            self._call(request, buffers)
+            self._call(request, buffers, asked)
 
     def _refer(self, value: Any) -> Reference:
         if isinstance(value, GraderCallback):
@@ -110,7 +112,7 @@ class Server:
             return self.objects[reference.number]
         return GraderCallback(self, reference.number)
 
-    def _describe(self, names: list[str]) -> tuple[dict, list]:
+    def _describe(self, names: list[str]) -> tuple[dict, list[memoryview]]:
         encoder = Encoder(self._refer)
         found = {}
         for name in names:
@@ -122,9 +124,9 @@ class Server:
                         found[name]["about"] = _about(value)
                 except Exception:  # too large to cross; the student's functions can still be given it
                     found[name] = {"value": Encoder(self._refer).encode(self._refer(value))}
-        return {"names": found}, encoder.buffers
+        return found, encoder.buffers
 
-    def _call(self, request: dict, buffers: list[bytearray]) -> None:
+    def _call(self, request: dict, buffers: list[bytearray], asked: dict) -> None:
         encoder = Encoder(self._refer)
         was_busy, self.busy = self.busy, True
         try:
@@ -149,9 +151,10 @@ class Server:
             self.busy = was_busy
         self.shell.recorder.flush()
         try:
-            self.channel.send(reply, encoder.buffers)
+            self.channel.send({**reply, **asked}, encoder.buffers)
         except CodecError as error:
-            self.channel.send({"error": ["ValueError", f"the returned value can't be passed on: {error}", [], ""]})
+            refused = ["ValueError", f"the returned value can't be passed on: {error}", [], ""]
+            self.channel.send({"error": refused, **asked})
 
     def call_back(self, number: int, args: tuple, kwargs: dict) -> Any:
         """Call a function of the grader's from a student's function."""

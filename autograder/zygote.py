@@ -27,7 +27,8 @@ from autograder.codec import Channel, PeerGone
 
 #: What the notebooks import; one that is missing here is imported by the cell that needs it.
 WARM = (
-    "numpy", "matplotlib.pyplot", "torch", "sympy", "IPython", "ipywidgets", "tqdm.auto", "PIL.Image",
+    "numpy", "numpy.random", "numpy.linalg", "numpy.fft", "numpy.testing", "matplotlib.pyplot",
+    "torch", "sympy", "IPython", "ipywidgets", "tqdm.auto", "PIL.Image",
     "matplotlib_inline.backend_inline", "json", "inspect", "asyncio", "pathlib", "time", "random", "math",
 )  # fmt: skip
 #: The whole environment of the zygote and of every process forked from it.
