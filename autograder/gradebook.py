@@ -101,7 +101,7 @@ class Writer:
         except (OSError, ValueError, KeyError):
             return ""
 
-    def write(self, graded: Graded, files: dict[str, bytes]) -> tuple[float, float]:
+    def write(self, graded: Graded, files: dict[str, bytes]) -> tuple[float, float, float]:
         """Commit a graded submission.
 
         Parameters
@@ -113,7 +113,7 @@ class Writer:
         Returns
         -------
         tuple of float
-            Points, and the most that could be had.
+            Points, the most that could be had, and how much of that is to be graded by hand.
         """
         final = self.folder(graded.student)
         partial = final.with_name(f".{final.name}.partial")
@@ -146,7 +146,7 @@ class Writer:
             path.write_bytes(content)
             path.chmod(0o664 if self.coursedir.groupshared else 0o444)
 
-    def _write_grades(self, graded: Graded, timestamp: bytes | None) -> tuple[float, float]:
+    def _write_grades(self, graded: Graded, timestamp: bytes | None) -> tuple[float, float, float]:
         gradebook, name = self.gradebook, self.assignment.name
         gradebook.update_or_create_student(graded.student)
         details = {}
@@ -172,7 +172,8 @@ class Writer:
         self._penalise(one, graded.student)
         one.db.flush()
         grades = one.grades.values()
-        return sum(map(_score, grades)), sum(grade.max_score or 0.0 for grade in grades)
+        by_hand = sum(grade.max_score or 0.0 for grade in grades if grade.needs_manual_grade)
+        return sum(map(_score, grades)), sum(grade.max_score or 0.0 for grade in grades), by_hand
 
     def _name_trouble(self, notebook: SubmittedNotebook, graded: Graded) -> None:
         sentences = list(graded.trouble.get(notebook.name, []))

@@ -14,7 +14,7 @@ from autograder.assignment import Assignment
 from autograder.cage import Limits
 from autograder.outputs import DROPPED
 from autograder.session import Cell, Grader, Ran
-from autograder.zygote import trial
+from autograder.zygote import WARM, trial
 
 _EXCESSES = {"MemoryError": "ran out of memory", "RecursionError": "called itself too deeply"}
 
@@ -34,6 +34,8 @@ class Settings:
         Environment variables of the tests' process.
     max_lines : int
         As nbgrader's ``LimitOutput.max_lines``.
+    warm : tuple of str
+        Modules that are imported once for all submissions, as :data:`autograder.zygote.WARM`.
     """
 
     isolation: str = "cage"
@@ -41,6 +43,7 @@ class Settings:
     readable: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     max_lines: int = 1000
+    warm: tuple[str, ...] = WARM
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def grader_for(settings: Settings) -> Grader:
     if kept is None or kept[0] != settings:
         if kept is not None:
             kept[1].close()
-        _local.kept = kept = (settings, Grader(settings.isolation, settings.limits))
+        _local.kept = kept = (settings, Grader(settings.isolation, settings.limits, settings.warm))
     return kept[1]
 
 

@@ -24,6 +24,7 @@ from autograder.cage import Limits
 from autograder.gradebook import name_trouble
 from autograder.grading import Settings, execute, grader_for, sign
 from autograder.source import load
+from autograder.zygote import WARM
 
 
 def _converter(plugin: Configurable) -> Autograde:
@@ -110,6 +111,9 @@ class CagedExecute(NbGraderPreprocessor):
     processes = Integer(Limits.processes, help="Processes and threads of a student's code.").tag(config=True)
     output = Integer(Limits.output, help="Characters that are kept of a cell's text.").tag(config=True)
     max_lines = Integer(1000, help="Lines that are kept of a cell's text.").tag(config=True)
+    warm = List(
+        Unicode(), list(WARM), help="Modules that are imported once for all submissions; 'package.*' with all in it."
+    ).tag(config=True)  # fmt: skip
     readable = List(
         Unicode(), help="Files and folders that students' code may read besides Python's own: data."
     ).tag(config=True)  # fmt: skip
@@ -125,7 +129,7 @@ class CagedExecute(NbGraderPreprocessor):
         )  # fmt: skip
         readable = tuple(os.path.abspath(path) for path in self.readable)
         environment = tuple(sorted(self.environment.items()))
-        return Settings(self.isolation, limits, readable, environment, self.max_lines)
+        return Settings(self.isolation, limits, readable, environment, self.max_lines, tuple(self.warm))
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Run the notebook."""

@@ -229,7 +229,7 @@ def _take_in(
 ) -> None:
     student = handed_in.student
     try:
-        points, most = writer.write(graded := future.result(), handed_in.files)
+        points, most, by_hand = writer.write(graded := future.result(), handed_in.files)
     except (CageUnavailable, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -240,7 +240,8 @@ def _take_in(
     sentences = graded.sentences()
     summary.graded[student] = (points, most, graded.seconds, sentences)
     trouble = f"  {'; '.join(sentences)}" if sentences else ""
-    console.print(Text(f"{student}: {points:g} of {most:g} points, {graded.seconds:.1f} s{trouble}"))
+    rest = f", {by_hand:g} of them to be graded by hand" if by_hand else ""
+    console.print(Text(f"{student}: {points:g} of {most:g} points{rest}, {graded.seconds:.1f} s{trouble}"))
 
 
 def _why_not(error: Exception) -> str:

@@ -8,13 +8,14 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from autograder import cage
 from autograder.cage import CageUnavailable, Limits, Walls
 from autograder.codec import Channel, CodecError, PeerGone
 from autograder.outputs import error_output
-from autograder.zygote import Zygote, trial
+from autograder.zygote import WARM, Zygote, trial
 
 _TICK = 0.1
 _EXAMINER_MEMORY = 4 * 2**30
@@ -136,6 +137,8 @@ class Grader:
     isolation : str
         ``"cage"`` or ``"none"``.
     limits : Limits, optional
+    warm : sequence of str
+        Modules that are imported once, as :data:`autograder.zygote.WARM`.
 
     Raises
     ------
@@ -143,9 +146,10 @@ class Grader:
         If ``isolation`` is ``"cage"`` and this machine can't build it.
     """
 
-    def __init__(self, isolation: str = "cage", limits: Limits | None = None) -> None:
+    def __init__(self, isolation: str = "cage", limits: Limits | None = None, warm: Sequence[str] = WARM) -> None:
         self.limits = limits or Limits()
-        self.zygote = Zygote()  # warms up while the cage is tried
+        self.warm = warm
+        self.zygote = Zygote(warm)  # warms up while the cage is tried
         try:
             found = trial() if isolation == "cage" else {"mode": "none", "layers": "none"}
         except CageUnavailable:
@@ -180,7 +184,7 @@ class Grader:
             needn't know.
         """
         if not self.zygote.alive():
-            self.zygote = Zygote()
+            self.zygote = Zygote(self.warm)
         folder = cage.new_folder(files)
         try:
             walls = Walls(folder, [*self.zygote.readable, *map(os.path.abspath, readable)])

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder import linux
+from autograder.cage import CageUnavailable
 
 #: How often a submission is begun again after the process that graded it was killed.
 ATTEMPTS = 5
@@ -181,7 +182,7 @@ def dask_workers(address: str, check: Callable[[], Any]) -> Iterator[tuple[concu
     address : str
         Of the scheduler, like ``tcp://host:8786``.
     check : callable
-        Called in each worker first; what it raises is raised here.
+        Called in each worker first, to find out whether it can grade.
 
     Yields
     ------
@@ -191,7 +192,7 @@ def dask_workers(address: str, check: Callable[[], Any]) -> Iterator[tuple[concu
 
     Raises
     ------
-    ClusterUnusable
+    ClusterUnusable, CageUnavailable
     """
     from distributed import Client
 
@@ -203,12 +204,13 @@ def dask_workers(address: str, check: Callable[[], Any]) -> Iterator[tuple[concu
         count = sum(client.nthreads().values())
         if not count:
             raise ClusterUnusable(f"The Dask cluster at {address} has no workers. Start some: dask worker {address}")
-        try:
-            client.run(check)
-        except ModuleNotFoundError as error:
-            raise ClusterUnusable(
-                f"A worker of the Dask cluster can't import {error.name}."
-                " Start the workers in the course's folder and environment."
-            ) from None
+        for error in client.run(check, on_error="return").values():
+            if isinstance(error, ModuleNotFoundError):
+                raise ClusterUnusable(
+                    f"A worker of the Dask cluster can't import {error.name}."
+                    " Start the workers in the course's folder and environment."
+                )
+            if isinstance(error, CageUnavailable):
+                raise error
         # A worker is lost when its machine is; Dask itself then tries a submission elsewhere.
         yield client.get_executor(pure=False), count

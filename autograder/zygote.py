@@ -20,16 +20,19 @@ import socket
 import subprocess
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from autograder import cage, linux
 from autograder.codec import Channel, PeerGone
 
 #: What the notebooks import; one that is missing here is imported by the cell that needs it.
+#: ``package.*`` is a package with all its modules.
 WARM = (
     "numpy", "numpy.random", "numpy.linalg", "numpy.fft", "numpy.testing", "matplotlib.pyplot",
     "torch", "sympy", "IPython", "ipywidgets", "tqdm.auto", "PIL.Image",
     "matplotlib_inline.backend_inline", "json", "inspect", "asyncio", "pathlib", "time", "random", "math",
+    "course_utils.*",
 )  # fmt: skip
 #: The whole environment of the zygote and of every process forked from it.
 ENVIRONMENT = {
@@ -44,16 +47,15 @@ ENVIRONMENT = {
 }
 
 
-def _warm_up() -> None:
-    for name in WARM:
+def _warm_up(names: list[str]) -> None:
+    for name in names:
         with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    with contextlib.suppress(ImportError):
-        import course_utils
-
-        for module in pkgutil.walk_packages(course_utils.__path__, "course_utils."):
-            with contextlib.suppress(Exception):
-                importlib.import_module(module.name)
+            package = importlib.import_module(name.removesuffix(".*"))
+            for module in (
+                pkgutil.walk_packages(package.__path__, f"{package.__name__}.") if name.endswith(".*") else ()
+            ):
+                with contextlib.suppress(Exception):
+                    importlib.import_module(module.name)
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)
@@ -93,12 +95,12 @@ def _student(connection: socket.socket, request: dict, shell: object) -> None:
     )  # fmt: skip
 
 
-def main(descriptor: int) -> None:
-    """Fork a process for each request until the connection is closed."""
+def main(descriptor: int, warm: list[str]) -> None:
+    """Import the modules ``warm``, then fork a process for each request until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started the grading
     connection = socket.socket(fileno=descriptor)
     channel = Channel(connection)
-    _warm_up()
+    _warm_up(warm)
     from autograder import codec, examiner, outputs, student  # noqa: F401 - so that the forked processes have them
     from autograder.shell import new_shell, warm_up
 
@@ -146,13 +148,18 @@ def _within(path: str, folder: str) -> bool:
 class Zygote:
     """Starts the warmed process and asks it for forks.
 
+    Parameters
+    ----------
+    warm : sequence of str
+        Modules to import, as :data:`WARM`.
+
     Attributes
     ----------
     readable : list of str
         The installation, for :class:`autograder.cage.Walls`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, warm: Sequence[str] = WARM) -> None:
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).resolve().parent.parent)
         # The packages, and not whatever else this process imports from: the student sees these folders.
@@ -160,7 +167,7 @@ class Zygote:
         paths = [root, *(entry for entry in sys.path if any(_within(entry, folder) for folder in packages))]
         code = (
             f"import sys; sys.path[:] = {list(dict.fromkeys(paths))!r};"
-            f" from autograder.zygote import main; main({theirs.fileno()})"
+            f" from autograder.zygote import main; main({theirs.fileno()}, {list(warm)!r})"
         )
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-c", code], env=dict(ENVIRONMENT, HOME=os.path.expanduser("~")),

@@ -22,7 +22,7 @@ from tests.attacks.sample import ASSIGNMENT, FULL
 _ENDLESS = "while True:\n    pass"
 _STUBBORN = "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass"
 _SLEEP_SECONDS = "31337"
-_LIMITS = {"timeout": 6.0, "memory": 700 * 2**20, "output": 20_000}
+_SETTINGS = {"warm": ["numpy"], "timeout": 6.0, "memory": 700 * 2**20, "output": 20_000}
 
 
 class Case(NamedTuple):
@@ -155,7 +155,7 @@ class Graded(NamedTuple):
 
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory, cage) -> Graded:
-    course = sample.new_course(tmp_path_factory.mktemp("trouble"), CagedExecute=_LIMITS)
+    course = sample.new_course(tmp_path_factory.mktemp("trouble"), CagedExecute=_SETTINGS)
     for name in ("aa-clean", "zz-clean"):
         sample.hand_in(course, name)
     for case in CASES:

@@ -112,12 +112,18 @@ def _built() -> Path:
         path = root / "source" / ASSIGNMENT / f"{name}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, path)
-    course = open_course(root)
-    with Gradebook(course.coursedir.db_url, course.coursedir.course_id) as gradebook:
-        gradebook.add_assignment(ASSIGNMENT)
-    course.coursedir.assignment_id = ASSIGNMENT
-    GenerateAssignment(coursedir=course.coursedir, parent=course.app).start()
+    generate(open_course(root))
     return root
+
+
+def generate(course: Course) -> None:
+    """``nbgrader generate_assignment --force``."""
+    with Gradebook(course.coursedir.db_url, course.coursedir.course_id) as gradebook:
+        gradebook.update_or_create_assignment(ASSIGNMENT)
+    course.coursedir.assignment_id = ASSIGNMENT
+    converter = GenerateAssignment(coursedir=course.coursedir, parent=course.app)
+    converter.force = True
+    converter.start()
 
 
 def open_course(root: Path, **settings: dict) -> Course:
