@@ -1,0 +1,29 @@
+"""Ours gives each cell the points that stock nbgrader gives; ``python -m tests.equality`` tries the whole banks."""
+
+from __future__ import annotations
+
+from autograder.demo import CLASS
+from tests.equality import compare
+from tests.fairness import RIGHT, WRONG
+from tests.fairness.runner import place_of
+
+#: A deleted test earns nothing with stock nbgrader; ours puts it back.
+DELETED = ("deleted-test", "1_forward_check", "test-relu")
+
+
+def _one_of_each_notebook(bank):
+    """The middle answer of each notebook."""
+    notebooks = {}
+    for answer in bank:
+        notebooks.setdefault(place_of(next(iter(answer.codes)))[0], []).append(answer)
+    return [answers[len(answers) // 2] for answers in notebooks.values()]
+
+
+def test_points_are_those_of_stock_nbgrader(cage, tmp_path):
+    answers = [*_one_of_each_notebook(WRONG), *_one_of_each_notebook(RIGHT)]
+    compared = compare(tmp_path / "work", answers)
+    assert {one.place for one in compared if one.stock != one.ours} <= {DELETED}
+    names = {one.place[0] for one in compared}
+    assert {student.name for student in CLASS} <= names
+    assert {answer.title for answer in answers} <= names
+    assert any(one.ours == 0 for one in compared) and any(one.ours for one in compared)
