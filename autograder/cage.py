@@ -370,9 +370,9 @@ def lock_up(
             os._exit(code)
     os.close(gate_out)
     announce(child)
+    close_descriptors({gate_in})  # now: soon the child's root folder, in which we have no /proc, is ours too
     os.write(gate_in, b"1")
     os.close(gate_in)
-    close_descriptors(set())
     os.waitpid(child, 0)
     _end_children()
     os._exit(0)
