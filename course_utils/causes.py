@@ -861,7 +861,7 @@ def rows_in_another_order(got, expected, known):
     return expected[order]
 
 
-@_rule("every value is zero, as in an array that was created and never filled.", exact=True)
+@_rule("every value is zero.", exact=True)
 def all_zero(got, expected, known):
     return np.zeros_like(expected) if expected.size > 1 else None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.fairness import RIGHT, WRONG, earned, judged
-from tests.fairness.runner import CAUSE, SOURCE, submissions
+from tests.fairness.answers import SIGNATURES
+from tests.fairness.runner import CAUSE, SOURCE, place_of, submissions
 
 
 def test_the_banks_are_large_and_their_titles_differ():
@@ -36,6 +37,20 @@ def test_a_right_answer_keeps_all_points_and_no_rule_fires(answer, monkeypatch):
     assert {name: outcome.message for name, outcome in outcomes.items() if outcome.lost} == {}
     assert outcomes
     assert asked == []
+
+
+def test_every_question_and_every_function_has_wrong_answers(sources):
+    assert {name for answer in WRONG for name in answer.codes} == set(SIGNATURES)
+    assert {name for answer in RIGHT for name in answer.codes} == set(SIGNATURES)
+    notebooks = {place_of(name)[0] for name in SIGNATURES}
+    graded = {
+        cell.metadata.nbgrader["grade_id"]
+        for name in notebooks
+        for cell in sources[name].cells
+        if cell.cell_type == "code" and cell.metadata.nbgrader["grade"]
+    }
+    # What best_net.npz earns doesn't depend on what a student wrote.
+    assert {name for name in graded if "best-net" not in name} == {name for answer in WRONG for name in answer.loses}
 
 
 def test_a_verdict_sees_points_lost_elsewhere_and_a_missing_sentence():

@@ -92,10 +92,10 @@ def _pair(got: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rows_of(batch: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """For each row of the batch its index in X; -1 where it is none."""
+    """For each row of the batch the index of the row of X that it is, but for rounding; -1 where it is none."""
     if batch.ndim != 2 or batch.shape[1] != X.shape[1]:
         return np.array([-1])
-    same = np.all(batch[:, np.newaxis] == X[np.newaxis], axis=2)
+    same = np.all(np.isclose(batch[:, np.newaxis], X[np.newaxis], rtol=1e-2, atol=1e-4), axis=2)
     return np.where(same.any(axis=1), same.argmax(axis=1), -1)
 
 
@@ -113,8 +113,9 @@ def _expect_batch(got: Any, X: np.ndarray, y: np.ndarray, size: int, asked: int 
             )
     if X_batch.dtype != X.dtype:
         raise CheckFailed("X_batch", f"its dtype is {X_batch.dtype}, expected that of X, {X.dtype}.")
-    if -1 in rows:
-        raise CheckFailed("X_batch", f"row {int(np.argmin(rows))} of the batch isn't a row of X.")
+    altered = (rows < 0) | np.any(X_batch != X[rows], axis=1)
+    if altered.any():
+        raise CheckFailed("X_batch", f"row {int(np.argmax(altered))} of the batch isn't a row of X.")
     wrong = np.flatnonzero(y_batch != y[rows])
     if wrong.size:
         raise CheckFailed(
@@ -130,7 +131,7 @@ def _expect_batch(got: Any, X: np.ndarray, y: np.ndarray, size: int, asked: int 
 
 def check_predict(predict: Callable, on: Problem | None = None) -> None:
     """Check ``predict(params, X)``: (N, D) -> (N,) int, the class with the largest score."""
-    for given in [on] if on else [problem(name) for name in ("toy", "biased", "unregularised", "large")]:
+    for given in [on] if on else [problem(name) for name in ("biased", "toy", "unregularised", "large")]:
         for rows in (slice(None), slice(0, 1)):
             _expect_classes(call(predict, given.params, given.X[rows]), given, rows)
     passed("predict gives the class with the largest score.")
@@ -173,7 +174,7 @@ def _cause_of_classes(got: np.ndarray, given: Problem, rows: slice, clear: np.nd
         "this is the class with the smallest score.": -values["z3"][rows],
     }
     # A few samples could agree by chance.
-    if len(got) < 4:
+    if len(got) < 10:
         return None
     return next(
         (cause for cause, scores in hypotheses.items() if np.array_equal(got[clear], scores.argmax(axis=1)[clear])),
@@ -271,7 +272,8 @@ def check_train_schedule(train: Callable, predict: Callable | None = None, seed:
     rng = np.random.default_rng(seed)
     origin = random_problem(seed, samples=1)
     rows = int(rng.integers(21, 24))
-    given = origin._replace(X=np.repeat(origin.X, rows, axis=0), y=np.repeat(origin.y, rows))
+    row = np.round(8 * origin.X) / 8  # exact in every precision
+    given = origin._replace(X=np.repeat(row, rows, axis=0), y=np.repeat(origin.y, rows))
     given = _fit_for(predict, given)
     batch_size = max(len(given.X) // 4, 1)
     epoch = len(given.X) // batch_size

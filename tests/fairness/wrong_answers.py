@@ -881,6 +881,36 @@ def _batch(name: str, draw: str, *loses: str, says: str = "") -> None:
 
 
 _TAKE = "return X[indices], y[indices]"
+_batch(
+    "only the first rows", f"indices = rng.integers(batch_size, size=batch_size)\n{_TAKE}",
+    says="the indices are drawn from batch_size numbers",
+)  # fmt: skip
+_batch(
+    "the first rows, not drawn at all", "return X[:batch_size], y[:batch_size]", says="",
+)  # fmt: skip
+_batch("last row never drawn", f"indices = rng.integers(len(X) - 1, size=batch_size)\n{_TAKE}")
+_batch("first row never drawn", f"indices = rng.integers(1, len(X), size=batch_size)\n{_TAKE}")
+_batch("first half only", f"indices = rng.integers(len(X) // 2, size=batch_size)\n{_TAKE}")
+_batch("same seed in each call", f"indices = np.random.default_rng(0).integers(len(X), size=batch_size)\n{_TAKE}")
+_batch("rng ignored", f"indices = np.random.default_rng().integers(len(X), size=batch_size)\n{_TAKE}")
+_batch(
+    "labels drawn separately",
+    "return X[rng.integers(len(X), size=batch_size)], y[rng.integers(len(X), size=batch_size)]",
+    "test-sample-batch",
+    says="rows and labels are drawn separately",
+)
+_batch(
+    "labels of the first rows", "return X[rng.integers(len(X), size=batch_size)], y[:batch_size]", "test-sample-batch"
+)
+_wrong(
+    "whole set drawn with replacement",
+    "sample_batch",
+    """
+    indices = np.random.default_rng(rng).integers(len(X), size=min(batch_size, len(X)))
+    return X[indices], y[indices]
+    """,
+    "test-sample-batch",
+)
 
 
 def _prediction(name: str, expression: str, says: str = "") -> None:
@@ -899,7 +929,9 @@ _prediction(
     "without ReLU", '((X @ params["W1"] + params["b1"]) @ params["W2"] + params["b2"]).argmax(axis=1)', "the ReLU"
 )
 _prediction("smallest score", 'forward(params, X)["z3"].argmin(axis=1)', "the class with the smallest score")
+_prediction("over the samples", 'forward(params, X)["z3"].argmax(axis=0)')
 _prediction("largest score itself", 'forward(params, X)["a3"].max(axis=1)')
+_prediction("probabilities, no classes", 'forward(params, X)["a3"]')
 _prediction("hidden units for classes", 'forward(params, X)["a2"].argmax(axis=1)')
 
 _TRAIN = """
@@ -994,3 +1026,399 @@ _training(
     "returns what it was given", "return params, history", "return dict.fromkeys(params), history",
     "test-train-descent", "test-train-schedule", "test-train-batches",
 )  # fmt: skip
+
+# --- More of each kind ------------------------------------------------------------------
+
+_wrong("single precision", "relu", "return np.maximum(z, 0).astype(np.float32)", "test-relu", says="(float32)")
+_wrong("shifted by its minimum", "relu", "return z - z.min()", "test-relu")
+_wrong("maximum with a small number", "relu", "return np.maximum(z, 1e-3)", "test-relu")
+_wrong("hyperbolic tangent", "relu", "return np.maximum(np.tanh(z), 0)", "test-relu")
+_wrong(
+    "single precision inside",
+    "relu",
+    "return np.maximum(np.float32(z), 0).astype(z.dtype)",
+    "test-relu",
+    says="float32",
+)
+
+_EXPONENTIALS = "exponentials = np.exp({shifted})\nreturn exponentials / exponentials.sum(axis=1, keepdims=True)"
+_UNSTABLE = {
+    "smallest logit of each row subtracted": "z - z.min(axis=1, keepdims=True)",
+    "mean of each row subtracted": "z - z.mean(axis=1, keepdims=True)",
+    "first logit of each row subtracted": "z - z[:, :1]",
+    "logits limited from above": "np.minimum(z, 700)",
+}
+for _name, _shifted in _UNSTABLE.items():
+    _wrong(_name, "softmax", _EXPONENTIALS.format(shifted=_shifted), "test-stability")
+_wrong(
+    "nan replaced by 0",
+    "softmax",
+    "e = np.exp(z)\nreturn np.nan_to_num(e / e.sum(axis=1, keepdims=True))",
+    "test-stability",
+)
+_wrong(
+    "temperature 2", "softmax", _EXPONENTIALS.format(shifted="(z - z.max(axis=1, keepdims=True)) / 2"), "test-softmax"
+)
+_wrong(
+    "tiny constant in the denominator",
+    "softmax",
+    "e = np.exp(z - z.max(axis=1, keepdims=True))\nreturn e / (e.sum(axis=1, keepdims=True) + 1e-8)",
+    "test-softmax",
+)
+_wrong(
+    "probabilities limited from below",
+    "softmax",
+    "e = np.exp(z - z.max(axis=1, keepdims=True))\nreturn np.clip(e / e.sum(axis=1, keepdims=True), 1e-4, 1)",
+    "test-softmax",
+)
+_wrong(
+    "first row's sum for every row",
+    "softmax",
+    "e = np.exp(z - z.max(axis=1, keepdims=True))\nreturn e / e[0].sum()",
+    "test-softmax",
+)
+
+_forward("float32 weights", z2='X @ params["W1"].astype(np.float32) + params["b1"]')
+_forward("input limited to 1", z2='np.clip(X, -1, 1) @ params["W1"] + params["b1"]')
+_forward("bias on the activations", z2='X @ params["W1"]', a2='relu(z2) + params["b1"]', says="the bias is missing")
+_forward("dropout", a2="relu(z2) * (np.arange(z2.shape[1]) % 2)")
+_forward("probabilities of the hidden layer's sum", a3="softmax(z3 - z3.mean(axis=0))")
+_forward("logits scaled", z3='(a2 @ params["W2"] + params["b2"]) / np.sqrt(a2.shape[1])')
+
+_entropy(
+    "constant of 1e-3 in the logarithm",
+    "float(np.mean(-np.log(probabilities[np.arange(len(y)), y] + 1e-3)))",
+    "test-cross-entropy",
+    "test-stability",
+    before=_PROBABILITIES,
+)
+_entropy(
+    "limited to 1e-7",
+    "float(np.mean(-np.log(np.maximum(probabilities[np.arange(len(y)), y], 1e-7))))",
+    "test-stability",
+    before=_PROBABILITIES,
+)
+_entropy(
+    "label smoothing",
+    "float(np.mean(log_sums - 0.9 * shifted[np.arange(len(y)), y] - 0.1 * shifted.mean(axis=1)))",
+)
+_entropy("divided by N - 1", "float(np.sum(losses)) / max(len(y) - 1, 1)")
+_entropy("divided by the number of classes", "float(np.sum(losses)) / z3.shape[1]")
+_entropy("divided by the batch size of the default settings", "float(np.sum(losses)) / 200")
+_entropy("largest for mean", "float(np.max(losses))")
+_entropy("limited to 10", "float(np.mean(np.minimum(losses, 10)))", "test-stability")
+_entropy("rounded", "round(float(np.mean(losses)), 3)", says="rounded to a few decimals")
+_entropy("float32", "np.float32(np.mean(losses))", says="(float32)")
+_entropy(
+    "binary cross-entropy",
+    "float(-np.mean(np.log(np.where(Y, probabilities, 1 - probabilities)).sum(axis=1)))",
+    "test-cross-entropy",
+    "test-stability",
+    before=_PROBABILITIES + "Y = np.eye(z3.shape[1], dtype=bool)[y]\n",
+)
+
+_loss("default where reg is 0", f"(reg or 0.05) * ({_SQUARES})", says="a fixed strength")
+_loss("reg rounded to an integer", f"int(reg) * ({_SQUARES})", says="the regularisation is missing")
+_loss("at least 0.2", f"max(reg, 0.2) * ({_SQUARES})", says="a fixed strength")
+_loss("reg added", f"reg + {_SQUARES}")
+_loss("b2 regularised", f'reg * ({_SQUARES} + np.sum(params["b2"] ** 2))')
+_loss("W2 counted twice", f'reg * ({_SQUARES} + np.sum(params["W2"] ** 2))')
+_loss("product of the norms", 'reg * np.sum(params["W1"] ** 2) * np.sum(params["W2"] ** 2)')
+_loss("squares of the product of the weights", 'reg * np.sum((params["W1"] @ params["W2"]) ** 2)')
+_loss("divided by the number of features", f"reg * ({_SQUARES})", data=f"{_DATA} * len(X) / X.shape[1]")
+_loss(
+    "cross-entropy of the first five rows",
+    f"reg * ({_SQUARES})",
+    data='softmax_cross_entropy(forward(params, X[:5])["z3"], y[:5])',
+)
+_loss(
+    "cross-entropy of z2",
+    f"reg * ({_SQUARES})",
+    data='softmax_cross_entropy(forward(params, X)["a2"] @ params["W2"], y)',
+)
+_loss("cross-entropy doubled", f"reg * ({_SQUARES})", data=f"2 * {_DATA}")
+
+_symbolic("probability of the true class throughout", "sp.exp(z[y]) / total - (1 if k == y else 0)")
+_symbolic("a number in place of the exponential", "sp.Float(2.718) ** logit / total - (1 if k == y else 0)")
+_symbolic("one class forgotten in the sum", "sp.exp(logit) / (total - sp.exp(z[2])) - (1 if k == y else 0)")
+
+_step("divided by the number of classes", "grad_z3", _DELTA + "return (a3 - delta) / a3.shape[1]")
+_step("divided by N - 1", "grad_z3", _DELTA + "return (a3 - delta) / max(len(y) - 1, 1)")
+_step(
+    "Delta of the first label", "grad_z3", "delta = np.zeros_like(a3)\ndelta[:, y[0]] = 1\nreturn (a3 - delta) / len(y)"
+)
+_step("single precision", "grad_z3", _DELTA + "return ((a3 - delta) / len(y)).astype(np.float32)", "(float32)")
+_step("absolute difference", "grad_z3", _DELTA + "return np.abs(a3 - delta) / len(y)")
+_step(
+    "labels from the end",
+    "grad_z3",
+    "delta = np.zeros_like(a3)\ndelta[np.arange(len(y)), -y] = 1\nreturn (a3 - delta) / len(y)",
+)
+_step("half", "grad_W2", "return 0.5 * a2.T @ dz3", "exactly half")
+_step("product of the sums", "grad_W2", "return np.outer(a2.sum(axis=0), dz3.sum(axis=0))")
+_step("first sample only", "grad_W2", "return np.outer(a2[0], dz3[0])")
+_step("single precision", "grad_W2", "return (a2.T @ dz3).astype(np.float32)", "(float32)")
+_step("samples counted from the end", "grad_W2", "return a2[::-1].T @ dz3")
+_step("absolute values", "grad_b2", "return np.abs(dz3).sum(axis=0)")
+_step("sign", "grad_b2", "return -dz3.sum(axis=0)", "the sign is wrong")
+_step("single precision", "grad_b2", "return dz3.astype(np.float32).sum(axis=0)", "(float32)")
+_step("hidden units from the end", "grad_a2", "return dz3 @ W2[::-1].T")
+_step("ReLU of the gradient", "grad_a2", "return np.maximum(dz3 @ W2.T, 0)")
+_step("absolute weights", "grad_a2", "return dz3 @ np.abs(W2).T")
+_step("doubled", "grad_a2", "return 2 * dz3 @ W2.T", "exactly twice")
+_step("leaky", "grad_z2", "return np.where(z2 > 0, da2, 0.01 * da2)")
+_step("all that isn't zero", "grad_z2", "return da2 * (z2 != 0)", "the ReLU's derivative is missing")
+_step("derivative of the sigmoid", "grad_z2", "s = 1 / (1 + np.exp(-np.clip(z2, -30, 30)))\nreturn da2 * s * (1 - s)")
+_step("twice as much at 0", "grad_z2", "return da2 * (1.0 * (z2 > 0) + 2 * (z2 == 0))")
+_step("not a number at 0", "grad_z2", "return da2 * (z2 + np.abs(z2)) / (2 * z2)")
+_step("averaged again", "grad_z2", "return da2 * (z2 > 0) / len(z2)", "happens twice")
+_step("data cast to integers", "grad_W1", "return X.astype(int).T @ dz2")
+_step("centred data", "grad_W1", "return (X - X.mean(axis=0)).T @ dz2")
+_step("sign", "grad_W1", "return -X.T @ dz2", "the sign is wrong")
+_step("half", "grad_W1", "return X.T @ dz2 / 2", "exactly half")
+_step("sign", "grad_b1", "return -dz2.sum(axis=0)", "the sign is wrong")
+_step("positive part", "grad_b1", "return np.maximum(dz2, 0).sum(axis=0)")
+_step("single number", "grad_b1", "return float(dz2.sum())", "over all entries")
+
+_backward("reg squared", "", "not with the value of reg", old="2 * reg", new="2 * reg ** 2")
+_backward(
+    "default where reg is 0",
+    "",
+    "not with the value of reg",
+    old="values = forward",
+    new="reg = reg or 0.05\nvalues = forward",
+)
+_backward(
+    "squares of the weights", 'grads["W1"] = grads["W1"] + reg * (params["W1"] ** 2 - 2 * params["W1"])', "the squares"
+)
+_backward(
+    "bias gradients not averaged",
+    'grads["b1"], grads["b2"] = len(X) * grads["b1"], len(X) * grads["b2"]',
+    "the division by N is missing",
+)
+_backward(
+    "bias gradients averaged twice",
+    'grads["b1"], grads["b2"] = grads["b1"] / len(X), grads["b2"] / len(X)',
+    "the division by N happens twice",
+)
+_backward("gradient of W1 transposed", 'grads["W1"] = grads["W1"].T', "this is the transpose")
+_backward("weights changed by the gradient", "grads = {name: params[name] - value for name, value in grads.items()}")
+_backward("first sample only", "", old="values = forward", new="X, y = X[:1], y[:1]\nvalues = forward")
+_backward("labels shifted by one", "", old='grad_z3(values["a3"], y)', new='grad_z3(values["a3"], y - 1)')
+_backward("gradients clipped", "grads = {name: np.clip(value, -1, 1) for name, value in grads.items()}")
+_backward("single precision", "grads = {name: value.astype(np.float32) for name, value in grads.items()}", "(float32)")
+
+_numerical("relative step", "gradient = np", "h = h * max(1.0, float(np.abs(x).max()))\ngradient = np")
+_numerical("fixed step in the denominator", "/ (2 * h)", "/ 2e-5")
+_numerical("rounded", "return gradient", "return gradient.round(6)", "rounded to a few decimals")
+_wrong(
+    "moved back by addition",
+    "numerical_gradient",
+    """
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        x[index] += h
+        above = f(x)
+        x[index] -= 2 * h
+        below = f(x)
+        x[index] += h
+        gradient[index] = (above - below) / (2 * h)
+    return gradient
+    """,
+    "test-numerical-gradient",
+    says="x + h - h isn't always x",
+)
+_wrong(
+    "flat result",
+    "numerical_gradient",
+    """
+    gradient = []
+    for index in np.ndindex(x.shape):
+        step = np.zeros(x.shape)
+        step[index] = h
+        gradient.append((f(x + step) - f(x - step)) / (2 * h))
+    return np.array(gradient)
+    """,
+    "test-numerical-gradient",
+)
+
+_relative("constant added below", "np.max(np.abs(a - b) / (np.abs(a) + np.abs(b) + 1e-8))")
+_relative("smallest for largest", "np.min(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)))")
+_relative("sum for maximum", "np.sum(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)))")
+_relative("smaller limit", "np.max(np.abs(a - b) / np.maximum(1e-12, np.abs(a) + np.abs(b)))")
+_relative("mean of both below", "np.max(2 * np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)))")
+_relative("relative to a", "np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a)))")
+_relative("squares", "np.max((a - b) ** 2 / np.maximum(1e-8, a**2 + b**2))")
+
+_checking(
+    "absolute values compared",
+    """
+    errors = {}
+    for name, array in params.items():
+        numerical = numerical_gradient(lambda changed, name=name: loss_fn({**params, name: changed}), array)
+        errors[name] = relative_error(np.abs(numerical), np.abs(grads[name]))
+    return errors
+    """,
+)
+_checking(
+    "absolute error",
+    """
+    errors = {}
+    for name, array in params.items():
+        numerical = numerical_gradient(lambda changed, name=name: loss_fn({**params, name: changed}), array)
+        errors[name] = float(np.max(np.abs(numerical - grads[name])))
+    return errors
+    """,
+)
+_checking(
+    "the late binding of a loop's variable",
+    """
+    losses = {name: (lambda changed: loss_fn({**params, name: changed})) for name in params}
+    name = "W1"
+    return {
+        key: relative_error(numerical_gradient(lambda _, key=key: losses["W1"](params["W1"]), params[key]), grads[key])
+        for key in params
+    }
+    """,
+)
+
+_batch("one row too many", f"indices = rng.permutation(len(X))[: batch_size + 1]\n{_TAKE}", "test-sample-batch")
+_batch("one row too few", f"indices = rng.permutation(len(X))[1:batch_size]\n{_TAKE}", "test-sample-batch")
+_batch("global generator, seeded", f"np.random.seed(0)\nindices = np.random.choice(len(X), batch_size)\n{_TAKE}")
+_batch("global generator", f"indices = np.random.choice(len(X), batch_size)\n{_TAKE}")
+_batch("every second row", f"indices = 2 * rng.integers(len(X) // 2, size=batch_size)\n{_TAKE}")
+_batch("labels sorted", "i = rng.permutation(len(X))[:batch_size]\nreturn X[i], np.sort(y[i])", "test-sample-batch")
+_batch(
+    "rows shuffled after the draw",
+    "i = rng.permutation(len(X))[:batch_size]\nreturn rng.permutation(X[i]), y[i]",
+    "test-sample-batch",
+    says="rows and labels are drawn separately",
+)
+_batch("float16", "i = rng.permutation(len(X))[:batch_size]\nreturn X[i].astype(np.float16), y[i]", "test-sample-batch")
+
+_prediction("classes counted from 1", 'forward(params, X)["z3"].argmax(axis=1) + 1')
+_prediction("as floats", 'forward(params, X)["z3"].argmax(axis=1).astype(float)')
+_prediction("one-hot", 'forward(params, X)["a3"].round()')
+_prediction("of the first row", 'np.full(len(X), forward(params, X)["z3"][0].argmax())')
+_prediction("second-largest score", 'np.argsort(forward(params, X)["z3"], axis=1)[:, -2]')
+_prediction("largest in absolute value", 'np.abs(forward(params, X)["z3"]).argmax(axis=1)')
+
+_training(
+    "gradient of the whole set",
+    "backward(params, X_batch, y_batch, reg)",
+    "backward(params, X, y, reg)",
+    "test-train-batches",
+)
+_training(
+    "decays in the first epoch already",
+    "history = {",
+    "learning_rate *= learning_rate_decay\nhistory = {",
+    "test-train-schedule",
+)
+_training(
+    "decays twice",
+    "learning_rate *= learning_rate_decay",
+    "learning_rate *= learning_rate_decay**2",
+    "test-train-schedule",
+)
+_training(
+    "accuracy in percent",
+    "float(np.mean(predict(params, X_val) == y_val))",
+    "100 * float(np.mean(predict(params, X_val) == y_val))",
+    "test-train-schedule",
+)
+_training("accuracy after every iteration", "if (iteration + 1) % epoch == 0", "if True", "test-train-schedule")
+_training(
+    "accuracy of the batch",
+    "predict(params, X_val) == y_val",
+    "predict(params, X_batch) == y_batch",
+    "test-train-schedule",
+)
+_training(
+    "number of errors",
+    "np.mean(predict(params, X_val) == y_val)",
+    "np.sum(predict(params, X_val) != y_val)",
+    "test-train-schedule",
+)
+_training(
+    "loss of the whole set, once an epoch",
+    'history["loss"].append(loss(params, X_batch, y_batch, reg))',
+    'history["loss"] = history["loss"] or [loss(params, X, y, reg)]',
+    "test-train-schedule",
+)
+_training(
+    "learning rate of the default settings",
+    "rng = np.random.default_rng(rng)",
+    "rng = np.random.default_rng(rng)\nlearning_rate = 1e-4",
+    "test-train-descent",
+    "test-train-schedule",
+)
+_training(
+    "gradient averaged again",
+    "- learning_rate * gradient",
+    "- learning_rate * gradient / len(X_batch)",
+    "test-train-descent",
+    says="divided by the number of samples once more",
+)
+_training(
+    "no regularisation in the gradient",
+    "backward(params, X_batch, y_batch, reg)",
+    "backward(params, X_batch, y_batch, 0.0)",
+    "test-train-descent",
+    says="the regularisation isn't passed on",
+)
+_training(
+    "W1 not trained",
+    "    for name, gradient in backward(params, X_batch, y_batch, reg).items():",
+    "    for name, gradient in list(backward(params, X_batch, y_batch, reg).items())[1:]:",
+    "test-train-descent",
+    "test-train-batches",
+    says="W1 did not change",
+)
+_training(
+    "one iteration too many",
+    "range(num_iters)",
+    "range(num_iters + 1)",
+    "test-train-descent",
+    "test-train-schedule",
+    says="one iteration too many",
+)
+_training(
+    "iterations counted as epochs",
+    "range(num_iters)",
+    "range(num_iters * epoch)",
+    "test-train-batches",
+    "test-train-schedule",
+)
+_training(
+    "labels of other rows",
+    "backward(params, X_batch, y_batch, reg)",
+    "backward(params, X_batch, y[: len(X_batch)], reg)",
+    "test-train-batches",
+    says="rows and labels of a batch don't belong together",
+)
+_training(
+    "half a batch",
+    "sample_batch(X, y, batch_size, rng)",
+    "sample_batch(X, y, batch_size // 2, rng)",
+    "test-train-descent",
+)
+_training(
+    "double batches",
+    "sample_batch(X, y, batch_size, rng)",
+    "sample_batch(X, y, 2 * batch_size, rng)",
+    "test-train-batches",
+)
+_training(
+    "training data for validation data",
+    "predict(params, X[:1000]) == y[:1000]",
+    "predict(params, X_val) == y_val",
+    "test-train-schedule",
+)
+_training(
+    "seed set anew in each iteration",
+    "sample_batch(X, y, batch_size, rng)",
+    "sample_batch(X, y, batch_size, np.random.default_rng(0))",
+    "test-train-batches",
+    says="the same batch is used in every iteration",
+)
