@@ -132,11 +132,11 @@ def logits() -> tuple[sympy.Symbol, ...]:
 
 @cache
 def derivatives(label: int) -> tuple[sympy.Expr, ...]:
-    """SymPy's derivatives of -log softmax(z) at the true class ``label``, one for each logit."""
+    """SymPy's derivatives of -log softmax(z)_label = log sum exp(z) - z_label, one for each logit."""
     import sympy
 
     z = logits()
-    loss = -sympy.log(sympy.exp(z[label]) / sum(map(sympy.exp, z)))
+    loss = sympy.log(sum(map(sympy.exp, z))) - z[label]
     return tuple(sympy.diff(loss, symbol) for symbol in z)
 
 
