@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.checks import NOTEBOOKS, measure
 from tests.fairness import RIGHT, WRONG, earned, judged
 from tests.fairness.answers import SIGNATURES
 from tests.fairness.runner import CAUSE, SOURCE, place_of, submissions
@@ -68,3 +69,10 @@ def test_an_answer_becomes_a_submission():
     assert answer.codes["relu"] in texts
     assert not any("### BEGIN" in text or "### END" in text for text in texts)
     assert {name for name, points in submission.points.items() if points == 0} == set(answer.loses)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_a_check_answers_within_50_milliseconds(notebook):
+    """Processor time, so that a busy machine doesn't count; the slowest check takes a third of it."""
+    for name, times in measure(notebook).items():
+        assert min(times) < 50, name

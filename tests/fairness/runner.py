@@ -163,7 +163,7 @@ def submissions(answers: list[Answer]) -> Iterator[Submission]:
             if is_solution(cell):
                 cell.source = replaced.get(name) or _without_delimiters(cell.source)
             elif is_grade(cell):
-                cell.source = _without_hidden_tests(cell.source)
+                cell.source = without_hidden_tests(cell.source)
                 points[name] = answer.left if name in answer.loses else float(cell.metadata.nbgrader["points"])
             cell.outputs, cell.execution_count = [], None
         yield Submission(answer.title, file_name, node, points)
@@ -175,7 +175,8 @@ def _without_delimiters(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not any(mark in line for mark in delimiters))
 
 
-def _without_hidden_tests(text: str) -> str:
+def without_hidden_tests(text: str) -> str:
+    """A test cell's text as a student gets it."""
     return text.split(ClearHiddenTests().begin_test_delimeter)[0].rstrip("# \n")
 
 
@@ -185,7 +186,7 @@ def _without_hidden_tests(text: str) -> str:
 def _run(file_name: str, replaced: dict[str, str]) -> dict[str, Outcome]:
     namespace: dict[str, Any] = {"__name__": "__main__"}
     outcomes = {}
-    with _as_in_grading():
+    with as_in_grading():
         for cell in source(file_name).cells:
             if cell.cell_type != "code":
                 continue
@@ -195,9 +196,9 @@ def _run(file_name: str, replaced: dict[str, str]) -> dict[str, Outcome]:
                 points = float(cell.metadata.nbgrader["points"])
                 asks = any(function in text for function in SIGNATURES)
                 outcomes[name] = _graded(name, text, points, namespace) if asks else _of_a_file(file_name, name)
-            elif name in replaced or "setup" in cell.metadata.get("tags", []) or _only_defines(text):
+            elif name in replaced or "setup" in cell.metadata.get("tags", []) or defines_only(text):
                 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
-                    _execute(name, text, namespace)
+                    execute(name, text, namespace)
     return outcomes
 
 
@@ -206,12 +207,12 @@ def _of_a_file(file_name: str, name: str) -> Outcome:
     """What a question earns that asks no function of the student's but reads a file; run once."""
     namespace: dict[str, Any] = {}
     cells = {cell.metadata.nbgrader["grade_id"]: cell for cell in source(file_name).cells}
-    _execute("setup", cells["setup"].source, namespace)
+    execute("setup", cells["setup"].source, namespace)
     return _graded(name, cells[name].source, float(cells[name].metadata.nbgrader["points"]), namespace)
 
 
 @contextlib.contextmanager
-def _as_in_grading() -> Iterator[None]:
+def as_in_grading() -> Iterator[None]:
     """nbgrader's environment variable, the notebook's folder, and no windows."""
     before = os.environ.get("NBGRADER_EXECUTION")
     os.environ["NBGRADER_EXECUTION"] = "autograde"
@@ -223,7 +224,8 @@ def _as_in_grading() -> Iterator[None]:
         os.environ.pop("NBGRADER_EXECUTION") if before is None else os.environ.update(NBGRADER_EXECUTION=before)
 
 
-def _only_defines(text: str) -> bool:
+def defines_only(text: str) -> bool:
+    """Whether a cell's text only imports, defines, and takes over functions of an earlier notebook."""
     return all(map(_defines, ast.parse(text).body))
 
 
@@ -235,8 +237,8 @@ def _defines(statement: ast.stmt) -> bool:
     return isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom))
 
 
-def _execute(name: str, text: str, namespace: dict[str, Any]) -> Any:
-    """Run the text like a cell; returns the value of its last statement if that is an expression."""
+def execute(name: str, text: str, namespace: dict[str, Any]) -> Any:
+    """Run the text like cell ``name``; returns the value of its last statement if that is an expression."""
     # Checks read the source of functions: inspect finds it in linecache.
     filename = f"<ipykernel {name} {hash(text)}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
@@ -250,7 +252,7 @@ def _graded(name: str, text: str, possible: float, namespace: dict[str, Any]) ->
     printed, complaints = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaints):
-            value = _execute(name, text, namespace)
+            value = execute(name, text, namespace)
     except NotImplementedError:
         return Outcome(0.0, possible, "not written yet")
     except Exception as error:

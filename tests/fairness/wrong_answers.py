@@ -1422,3 +1422,119 @@ _training(
     "test-train-batches",
     says="the same batch is used in every iteration",
 )
+
+# --- Several mistakes at once: each costs its own question ---------------------------------
+
+
+def _several(name: str, bodies: dict[str, str], *loses: str) -> None:
+    WRONG.append(Answer(name, {where: function(where, body) for where, body in bodies.items()}, loses))
+
+
+_several(
+    "leaky, and half the regularisation",
+    {
+        "relu": "return np.where(z > 0, z, 0.1 * z)",
+        "loss": f"return {_DATA} + 0.5 * reg * ({_SQUARES})",
+    },
+    "test-relu",
+    "test-loss",
+)
+_several(
+    "columns, no bias, a sum",
+    {
+        "softmax": "e = np.exp(z - z.max(axis=0))\nreturn e / e.sum(axis=0)",
+        "forward": """
+        z2 = X @ params["W1"]
+        a2 = relu(z2)
+        z3 = a2 @ params["W2"]
+        return {"z2": z2, "a2": a2, "z3": z3, "a3": softmax(z3)}
+        """,
+        "softmax_cross_entropy": f"{_SHIFTED.strip()}\nreturn float(np.sum(losses))",
+    },
+    "test-softmax",
+    "test-forward",
+    "test-cross-entropy",
+)
+_several(
+    "transposed, and biases regularised",
+    {
+        "forward": """
+        z2 = X @ params["W1"] + params["b1"]
+        a2 = relu(z2)
+        z3 = a2 @ params["W2"] + params["b2"]
+        return {"z2": z2.T, "a2": a2.T, "z3": z3.T, "a3": softmax(z3).T}
+        """,
+        "loss": f"return {_DATA} + reg * sum(np.sum(value ** 2) for value in params.values())",
+    },
+    "test-forward",
+    "test-loss",
+)
+_several(
+    "not averaged, no mask, no sum",
+    {
+        "grad_z3": _DELTA + "return a3 - delta",
+        "grad_z2": "return da2",
+        "grad_b1": "return dz2",
+    },
+    "test-grad-z3",
+    "test-grad-z2",
+    "test-grad-b1",
+)
+_several(
+    "transposed, sign, and lambda hard-coded",
+    {
+        "grad_W2": "return dz3.T @ a2",
+        "grad_a2": "return -dz3 @ W2.T",
+        "backward": _BACKWARD.replace("2 * reg", "2 * 0.05") + "return grads",
+    },
+    "test-grad-W2",
+    "test-grad-a2",
+    "test-backward",
+)
+_several(
+    "every formula transposed",
+    {
+        "grad_W2": "return dz3.T @ a2",
+        "grad_a2": "return W2 @ dz3.T",
+        "grad_W1": "return dz2.T @ X",
+    },
+    "test-grad-W2",
+    "test-grad-a2",
+    "test-grad-W1",
+)
+_several(
+    "one-sided, and a mean",
+    {
+        "numerical_gradient": _DIFFERENCES.replace("x[index] - h", "x[index]"),
+        "relative_error": "return float(np.mean(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b))))",
+    },
+    "test-numerical-gradient",
+    "test-relative-error",
+)
+_several(
+    "first rows, no bias, no decay",
+    {
+        "sample_batch": "return X[:batch_size], y[:batch_size]",
+        "predict": 'return (np.maximum(X @ params["W1"], 0) @ params["W2"]).argmax(axis=1)',
+        "train": _TRAIN.replace("        learning_rate *= learning_rate_decay\n", ""),
+    },
+    "test-sample-batch-random",
+    "test-predict",
+    "test-train-schedule",
+)
+_several(
+    "labels of other rows, classes along the samples, uphill",
+    {
+        "sample_batch": """
+        rng = np.random.default_rng(rng)
+        if batch_size >= len(X):
+            return X, y
+        return X[rng.permutation(len(X))[:batch_size]], y[rng.permutation(len(X))[:batch_size]]
+        """,
+        "predict": 'return forward(params, X)["z3"].argmax(axis=0)',
+        "train": _TRAIN.replace("- learning_rate * gradient", "+ learning_rate * gradient"),
+    },
+    "test-sample-batch",
+    "test-predict",
+    "test-train-descent",
+)

@@ -1,0 +1,87 @@
+"""What each public check costs a student: the time of its cell beyond that of the student's own functions.
+
+``python -m benchmarks.checks``. Processor time, one thread, the solution's functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import nbformat
+from nbgrader.utils import is_grade
+from rich.console import Console
+from rich.table import Table
+from threadpoolctl import threadpool_limits
+
+from course_utils import comparison
+from course_utils.checks import backprop, forward, gradient_check, training
+from tests.fairness.runner import SOURCE, as_in_grading, defines_only, execute, without_hidden_tests
+
+NOTEBOOKS = ("1_forward_check", "2_backprop_derivation", "3_gradient_check", "4_cifar10_tuning")
+
+
+class _Stopwatch:
+    """Adds up the time that the student's functions take when a check calls them."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self._call = comparison.call
+
+    def call(self, function: Callable, *args: Any, **kwargs: Any) -> Any:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.process_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.total += time.process_time() - start
+
+        timed.__name__ = getattr(function, "__name__", "the function")
+        return self._call(timed, *args, **kwargs)
+
+
+def measure(notebook: str, repetitions: int = 3) -> dict[str, list[float]]:
+    """Milliseconds of each public check of a notebook, the first call first.
+
+    Tests that name no function (they read a network's file) are left out: their time is the network's.
+    """
+    stopwatch, namespace, times = _Stopwatch(), {}, {}
+    with contextlib.ExitStack() as stack:
+        for module in (forward, backprop, gradient_check, training):
+            stack.enter_context(mock.patch.object(module, "call", stopwatch.call))
+        stack.enter_context(as_in_grading())
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        for cell in nbformat.read(SOURCE / f"{notebook}.ipynb", as_version=4).cells:
+            if cell.cell_type != "code":
+                continue
+            name = cell.metadata.nbgrader["grade_id"]
+            if not is_grade(cell):
+                if "setup" in cell.metadata.get("tags", []) or defines_only(cell.source):
+                    execute(name, cell.source, namespace)
+            elif "best-net" not in name:
+                times[name] = []
+                for _ in range(repetitions):
+                    stopwatch.total, start = 0.0, time.process_time()
+                    execute(name, without_hidden_tests(cell.source), namespace)
+                    times[name].append(1e3 * (time.process_time() - start - stopwatch.total))
+    return times
+
+
+def main() -> None:
+    """Print the table."""
+    table = Table("notebook", "check", title="Beyond the student's own code, in ms of processor time")
+    table.add_column("first call", justify="right")
+    table.add_column("later", justify="right")
+    with threadpool_limits(1):
+        for notebook in NOTEBOOKS:
+            for name, (first, *later) in measure(notebook).items():
+                table.add_row(notebook, name.removeprefix("test-"), f"{first:.1f}", f"{min(later):.1f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
