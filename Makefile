@@ -16,7 +16,7 @@ LAB := jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab formgrader demo release handout grade feedback data notebooks test nbval fairness lint \
-	reproduce bench bench-grading lock clean
+	reproduce bench bench-checks bench-grading lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ reproduce: data ## train with the reported settings and print the results beside
 
 bench: data ## compare the training step with PyTorch, and the halving search with the full grid
 	python -m benchmarks.training
+
+bench-checks: $(READY) ## print how long each check takes on a student's machine
+	python -m benchmarks.checks
 
 bench-grading: $(READY) ## compare the time of grading a class with stock nbgrader's
 	python -m benchmarks.grading
