@@ -23,11 +23,18 @@ ASSIGNMENT = "sample"
 # nbgrader calls alembic by its bare name.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
+#: In the source of a hidden test: where it can be read, the hidden test can.
+SENTINEL = "zanzibar-4711"
+
 #: (grade_id, kind, points, source); the sources hold solutions and hidden tests.
 NOTEBOOKS = {
     "first": [
         ("heading", "text", None, "# First notebook"),
-        ("setup", "setup", None, "import numpy as np\n\n\ndef close(got, expected):\n    return np.allclose(got, expected)"),
+        (
+            "setup", "setup", None,
+            "import numpy as np\n\n\ndef close(got, expected):\n"
+            "    return np.shape(got) == np.shape(expected) and np.allclose(got, expected)",
+        ),
         (
             "scale", "solution", None,
             "def scale(x, factor):\n    ### BEGIN SOLUTION\n    return x * factor\n    ### END SOLUTION",
@@ -35,7 +42,8 @@ NOTEBOOKS = {
         (
             "test-scale", "test", 2,
             "assert close(scale(np.arange(3.0), 2.0), [0.0, 2.0, 4.0])\n"
-            "### BEGIN HIDDEN TESTS\nassert close(scale(np.array([[1.5]]), -3.0), [[-4.5]])\n### END HIDDEN TESTS",
+            f"### BEGIN HIDDEN TESTS\nassert close(scale(np.array([[1.5]]), -3.0), [[-4.5]])  # {SENTINEL}\n"
+            "### END HIDDEN TESTS",
         ),
         (
             "mean-rows", "solution", None,
@@ -51,7 +59,8 @@ NOTEBOOKS = {
             "handles", "solution", None,
             "class Model:\n    def __init__(self, n):\n        self.n = n\n\n\n"
             "def build(n):\n    ### BEGIN SOLUTION\n    return Model(n)\n    ### END SOLUTION\n\n\n"
-            "def apply(model, f, x):\n    ### BEGIN SOLUTION\n    x[0] += 1.0\n    return model.n * f(x)\n    ### END SOLUTION",
+            "def apply(model, f, x):\n    ### BEGIN SOLUTION\n    x[0] += 1.0\n    return model.n * f(x)\n"
+            "    ### END SOLUTION",
         ),
         (
             "test-handles", "test", 2,
@@ -66,7 +75,8 @@ NOTEBOOKS = {
         (
             "test-total", "test", 1,
             "assert total(np.ones(3)) == 3.0\n"
-            "### BEGIN HIDDEN TESTS\nassert total(np.full(7, 31337.0)) == 219359.0\n### END HIDDEN TESTS",
+            "### BEGIN HIDDEN TESTS\n"
+            "assert all(map(lambda n: total(np.full(n, 31337.0)) == n * 31337.0, (2, 7)))\n### END HIDDEN TESTS",
         ),
     ],
 }  # fmt: skip
@@ -147,9 +157,7 @@ def released(course: Course, name: str = "first") -> nbformat.NotebookNode:
     return nbformat.read(root / "release" / ASSIGNMENT / f"{name}.ipynb", as_version=4)
 
 
-def answered(
-    course: Course, name: str = "first", answers: dict[str, str] | None = None
-) -> nbformat.NotebookNode:
+def answered(course: Course, name: str = "first", answers: dict[str, str] | None = None) -> nbformat.NotebookNode:
     """A notebook with a student's answers, correct ones where ``answers`` has none."""
     notebook = released(course, name)
     given = {**ANSWERS, **(answers or {})}
