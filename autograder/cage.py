@@ -220,6 +220,9 @@ def _build_root(walls: Walls, limits: Limits) -> None:
         if read_only:
             linux.make_read_only(target)
 
+    for folder in (HOME, "/tmp"):  # before what is bound, since that may lie below /tmp
+        os.makedirs(root + folder, exist_ok=True)
+        linux.mount("scratch", root + folder, "tmpfs", plain, f"mode=1777,size={limits.scratch},nr_inodes=20000")
     for path in walls.readable:
         if os.path.islink(path) and path.count("/") == 1:  # /lib -> usr/lib
             os.symlink(os.readlink(path), root + path)
@@ -228,9 +231,6 @@ def _build_root(walls: Walls, limits: Limits) -> None:
     bind(os.path.join(walls.folder, "files"), SUBMISSION)
     for name in ("null", "zero", "full", "random", "urandom"):
         bind(f"/dev/{name}", f"/dev/{name}", read_only=False)
-    for folder in (HOME, "/tmp"):
-        os.makedirs(root + folder, exist_ok=True)
-        linux.mount("scratch", root + folder, "tmpfs", plain, f"mode=1777,size={limits.scratch},nr_inodes=20000")
     os.symlink("/tmp", root + "/dev/shm")
     os.makedirs(root + "/etc", exist_ok=True)
     for name, text in (

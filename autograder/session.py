@@ -306,6 +306,9 @@ class _Run:
         return "done" in event
 
     def _interruption(self) -> str:
+        left = self.limits.notebook_seconds - (self.begun - self.start)
+        if left < self.limits.cell_seconds:
+            return f"was interrupted when the notebook's {self.limits.notebook_seconds:g} s were over"
         return f"took longer than {self.limits.cell_seconds:g} s and was interrupted"
 
     def _students_end(self, violation: str | None) -> str:
@@ -331,6 +334,10 @@ class _Run:
             return
         self._drop_student()
         self.students += 1
+        if self.grader.mode == "landlock":  # with namespaces each process has a scratch folder of its own
+            scratch = os.path.join(self.walls.folder, "scratch")
+            shutil.rmtree(scratch, ignore_errors=True)
+            os.mkdir(scratch, 0o755)
         channel, keeper = self.grader.zygote.fork(
             role="student", mode=self.grader.mode, limits=self.limits.as_json(),
             folder=self.walls.folder, readable=self.walls.readable,
