@@ -15,8 +15,10 @@ source or other processes; with bounds on memory, time, processes, files and out
 run outside it, so a student's code sees neither their source nor what they expect.
 
 The cage is made by the Linux kernel: an error in the kernel is an error in the cage. It does
-not keep a student's code from returning whatever it likes, and a copied answer is graded
-like any other. What a student's cells display is shown to whoever reads their notebook.
+not keep a student's code from returning whatever it likes: a copied answer, or one that a
+library has worked out, is graded like any other. A function may print what a test gives it,
+so the inputs of hidden tests can become known. What a student's cells display is shown to
+whoever reads their notebook, as text, tables and pictures, without scripts.
 autograder/README.md says more.
 """
 
