@@ -30,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     grade = commands.add_parser(
         "grade", help="grade a class in parallel", epilog=_PROTECTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Grade every submission of an assignment; what has been graded before is left as it is.",
+        description="Grade every submission of an assignment. What has been graded before and hasn't changed is"
+        " left as it is, so that the same command, started again after a kill, goes on where it was.",
     )  # fmt: skip
     grade.add_argument("assignment", help="name of the assignment, e.g. two_layer_net")
     grade.add_argument("--jobs", type=int, metavar="N", help="local processes (default: one for each processor)")

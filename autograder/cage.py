@@ -34,9 +34,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import landlockpy
-
 from autograder import linux
+
+if sys.platform == "linux":
+    import landlockpy
 
 #: Where the caged process finds things.
 HOME = "/home/student"

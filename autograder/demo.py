@@ -213,6 +213,8 @@ def run(work: Path, students: tuple[Student, ...] = CLASS) -> list[Result]:
     ------
     RuntimeError
         If an nbgrader step fails; the text holds nbgrader's log.
+    CageUnavailable
+        If this is not Linux.
     """
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -258,7 +260,11 @@ def _require(answer: dict) -> None:
 def main() -> int:
     """Run the demo and print its table; the exit status is 1 if a student's points aren't as intended."""
     work = Path(os.environ.get("COURSE_ROOT", REPOSITORY / "course" / "demo"))
-    results = run(work)
+    try:
+        results = run(work)
+    except CageUnavailable as error:
+        print(error)
+        return 2
     console = Console(width=max(Console().width, 120))
     console.print(table(results))
     console.print(f"Feedback pages: {work / 'feedback'}")

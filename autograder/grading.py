@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -100,8 +101,8 @@ def grader_for(settings: Settings) -> Grader:
 
 
 def check_cage(settings: Settings) -> None:
-    """Raise CageUnavailable where a cage is asked for and this machine can't build one."""
-    if settings.isolation == "cage":
+    """Raise CageUnavailable where a cage is asked for and this machine can't build one, or can't grade at all."""
+    if settings.isolation == "cage" or sys.platform != "linux":
         trial()
 
 
