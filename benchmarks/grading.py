@@ -28,9 +28,12 @@ from autograder.demo import ASSIGNMENT, CLASS, REPOSITORY
 
 SOURCE = REPOSITORY / "notebooks" / ASSIGNMENT
 _STOCK = f"""\
+import os
+
 load_subconfig("nbgrader_config.py", path={str(REPOSITORY)!r})
 for name in ("exporter_class", "sanitize_preprocessors", "autograde_preprocessors"):
     c.Autograde.pop(name)
+c.CourseDirectory.root = os.path.dirname(__file__)  # nbgrader would read the configuration there, with our plug-ins
 """
 
 
