@@ -101,8 +101,7 @@ class World:
 def hand_in(course: run.Course, student: str, attack: Attack, world: World) -> Path:
     """Put an attack into the course."""
     answers = {name: world.fill(source) for name, source in attack.answers.items()}
-    first, last = (source and world.fill(source) for source in (attack.first, attack.last))
-    folder = sample.hand_in(course, student, answers, first=first, last=last)
+    folder = sample.hand_in(course, student, answers, first=attack.first and world.fill(attack.first))
     for name, content in attack.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(world.fill(content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import shutil
@@ -116,6 +117,7 @@ def _cell(grade_id: str, kind: str, points: float | None, source: str) -> nbform
 def _built() -> Path:
     """The course with the assignment generated, made once."""
     root = Path(tempfile.mkdtemp(prefix="sample-course-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     for name, cells in NOTEBOOKS.items():
         notebook = nbformat.v4.new_notebook(cells=[_cell(*cell) for cell in cells])
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}

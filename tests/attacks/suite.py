@@ -31,8 +31,8 @@ class Attack:
     name : str
     tries : str
         One sentence.
-    first, last : str, optional
-        A cell at the top, or at the end, of the first notebook.
+    first : str, optional
+        A cell at the top of the first notebook.
     answers : dict
         grade_id -> source, in place of the correct answers.
     files : dict
@@ -54,7 +54,6 @@ class Attack:
     name: str
     tries: str
     first: str | None = None
-    last: str | None = None
     answers: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     alter: Callable[[NotebookNode, Path, dict[str, str]], None] | None = None
