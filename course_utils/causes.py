@@ -190,7 +190,7 @@ def overwritten_by_relu(got, expected, known):
 
 @_rule("z3 holds the probabilities: keep both, z3 before and a3 after the softmax.")
 def overwritten_by_softmax(got, expected, known):
-    return _row_softmax(expected) if known["quantity"] == "z3" else None
+    return softmax_of_rows(expected) if known["quantity"] == "z3" else None
 
 
 @_rule("z3 has lost the largest logit of each row: softmax subtracts it in place, from z3 itself. Work on a new array.")
@@ -266,7 +266,7 @@ def softmax_over_everything(got, expected, known):
 
 @_rule("the softmax is applied twice.")
 def softmax_twice(got, expected, known):
-    return _row_softmax(expected) if _is_softmax(known) else None
+    return softmax_of_rows(expected) if _is_softmax(known) else None
 
 
 @_rule("the exponentials aren't divided by the sum of their row.")
@@ -289,12 +289,12 @@ def softmax_without_exponential(got, expected, known):
 
 @_rule("the exponentials are those of -z: the sign of the logits is wrong.")
 def softmax_of_the_wrong_sign(got, expected, known):
-    return _row_softmax(-np.asarray(known["before"], dtype=np.float64)) if _is_softmax(known) else None
+    return softmax_of_rows(-np.asarray(known["before"], dtype=np.float64)) if _is_softmax(known) else None
 
 
 @_rule("the powers have base 2; the exponential function has base e.")
 def softmax_base_2(got, expected, known):
-    return _row_softmax(np.log(2.0) * np.asarray(known["before"])) if _is_softmax(known) else None
+    return softmax_of_rows(np.log(2.0) * np.asarray(known["before"])) if _is_softmax(known) else None
 
 
 @_rule("this is the sigmoid of each logit; in a softmax every row sums to 1.")
@@ -326,8 +326,9 @@ def _exponentials(known: Mapping[str, Any]) -> np.ndarray:
     return np.exp(before - before.max())
 
 
-def _row_softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+def softmax_of_rows(logits: np.ndarray) -> np.ndarray:
+    """The softmax as its formula reads, for the moderate logits on which mistakes are recognised; (N, K) -> (N, K)."""
+    exponentials = np.exp(logits)
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
@@ -416,15 +417,13 @@ def largest_class_taken(got, expected, known):
 
 @_rule("the softmax is applied twice: give the cross-entropy the logits z3, not the probabilities a3.")
 def loss_of_probabilities(got, expected, known):
-    twice = _row_softmax(np.exp(_log_probabilities(known)))
+    twice = softmax_of_rows(np.exp(_log_probabilities(known)))
     return _with_data(expected, known, -np.log(_of_true_class(twice, known)).mean())
 
 
 @_rule("the softmax inside the loss is taken over the wrong axis: each row of probabilities should sum to 1.")
 def loss_over_columns(got, expected, known):
-    logits = np.asarray(known["logits"], dtype=np.float64).T
-    columns = (logits - logits.max(axis=1, keepdims=True)).T
-    columns = columns - np.log(np.exp(columns).sum(axis=0))
+    columns = np.log(softmax_of_rows(np.asarray(known["logits"], dtype=np.float64).T)).T
     return _with_data(expected, known, -_of_true_class(columns, known).mean())
 
 
@@ -455,9 +454,7 @@ def _of_true_class(values: np.ndarray, known: Mapping[str, Any]) -> np.ndarray:
 
 
 def _log_probabilities(known: Mapping[str, Any]) -> np.ndarray:
-    logits = np.asarray(known["logits"], dtype=np.float64)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return np.log(softmax_of_rows(np.asarray(known["logits"], dtype=np.float64)))
 
 
 # --- The loss: its regularisation -----------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from course_utils.causes import softmax_of_rows
 from course_utils.comparison import (
     CheckFailed,
     as_numbers,
@@ -200,7 +201,7 @@ def _compare_forward(got: dict, given: Problem, relu: Callable | None, softmax: 
         "a3", got["a3"], values["a3"], scale=second, known=known | {"before": values["z3"]}, **common,
         follows=[
             lambda: call(softmax, got["z3"]),
-            lambda: _row_softmax(np.asarray(got["z3"], dtype=np.float64)),
+            lambda: softmax_of_rows(np.asarray(got["z3"], dtype=np.float64)),
         ],
     )  # fmt: skip
 
@@ -305,19 +306,13 @@ def _own_data_losses(
     yield lambda: call(entropy, given.values["z3"], given.y)
     for guard in LOGARITHM_GUARDS:
         yield lambda guard=guard: _mean_log_loss(own("a3"), given.y, guard)
-        yield lambda guard=guard: _mean_log_loss(_row_softmax(own("z3")), given.y, guard)
+        yield lambda guard=guard: _mean_log_loss(softmax_of_rows(own("z3")), given.y, guard)
         yield lambda guard=guard: _mean_log_loss(given.values["a3"], given.y, guard)
 
 
 def _mean_log_loss(probabilities: object, y: np.ndarray, guard: float) -> float:
     with np.errstate(all="ignore"):
         return float(-np.mean(np.log(np.asarray(probabilities)[np.arange(len(y)), y] + guard)))
-
-
-def _row_softmax(logits: np.ndarray) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def compare_with_published(forward: Callable, loss: Callable) -> None:
