@@ -1294,6 +1294,15 @@ _batch(
     "test-sample-batch",
     says="rows and labels are drawn separately",
 )
+_wrong(
+    "everything in single precision",
+    "sample_batch",
+    """
+    rows = np.random.default_rng(rng).permutation(len(X))[:batch_size]
+    return X[rows].astype(np.float32), y[rows]
+    """,
+    "test-sample-batch",
+)
 _batch("float16", "i = rng.permutation(len(X))[:batch_size]\nreturn X[i].astype(np.float16), y[i]", "test-sample-batch")
 
 _prediction("classes counted from 1", 'forward(params, X)["z3"].argmax(axis=1) + 1')
