@@ -122,5 +122,5 @@ def test_while_grading_the_stand_in_is_used(solved, monkeypatch, capsys):
 
 
 def test_unknown_name_is_refused(solved):
-    with pytest.raises(ValueError, match="can bring over relu, .*; not relu6"):
+    with pytest.raises(ValueError, match=r"can bring over relu, .*; not relu6"):
         from_notebook(FIRST, "relu6")
