@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from course_utils.comparison import CheckFailed, passed
 from course_utils.data import CLASS_NAMES, NUM_FEATURES, flatten_images, load_evaluation_set
 
+if TYPE_CHECKING:
+    import torch
+
 #: The largest file that is read, in bytes: room for 320 hidden units in float32, 640 in float16.
 MAX_FILE_BYTES = 4_000_000
+#: The same for a multilayer perceptron: room for 4 million parameters in float16.
+MAX_MLP_BYTES = 8_000_000
+#: What a multilayer perceptron may have between its layers.
+ACTIVATIONS = ("relu", "tanh", "gelu")
 #: The parts of the evaluation set, as a sentence calls them.
 SPLITS = {"val": "validation", "test": "test"}
 
@@ -46,7 +55,7 @@ def check_file(path: str | Path, max_bytes: int = MAX_FILE_BYTES) -> Path:
         raise CheckFailed(
             path.name,
             f"the file has {size / 1e6:.1f} MB, and at most {max_bytes / 1e6:.1f} MB are taken;"
-            " save half_precision or use fewer hidden units.",
+            " store it in half precision or use fewer hidden units.",
         )
     return path
 
@@ -217,3 +226,187 @@ def expect_accuracy(name: str, reached: float, split: str, at_least: float) -> N
 def check_network(path: str | Path, split: str, at_least: float) -> None:
     """Check that the two-layer network in ``path`` reaches an accuracy; see :func:`network_accuracy`."""
     expect_accuracy(Path(path).name, network_accuracy(path, split), split, at_least)
+
+
+# --- Multilayer perceptrons, as PyTorch stores them ---------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class MLP:
+    """A multilayer perceptron for CIFAR-10.
+
+    Attributes
+    ----------
+    layers : list of (W, b)
+        ``W`` (inputs, outputs) and ``b`` (outputs,), float32 arrays, layer by layer.
+    activation : str
+        Between the layers, one of :data:`ACTIVATIONS`.
+    """
+
+    layers: list[tuple[np.ndarray, np.ndarray]]
+    activation: str
+
+    def __str__(self) -> str:
+        sizes = [self.layers[0][0].shape[0], *(b.size for _, b in self.layers)]
+        return f"{' - '.join(map(str, sizes))} units, {self.activation}"
+
+
+def load_mlp(path: str | Path) -> MLP:
+    """Read a multilayer perceptron for CIFAR-10 that PyTorch has stored.
+
+    Parameters
+    ----------
+    path : str or Path
+        Written by :func:`save_mlp`: a dict with ``activation`` and ``state_dict``, in which
+        each layer has its weights (outputs, inputs) and then its biases (outputs,).
+
+    Raises
+    ------
+    NotImplementedError
+        If there is no such file.
+    CheckFailed
+        If it is too large, or doesn't hold such a network.
+    """
+    import torch
+
+    path = check_file(path, MAX_MLP_BYTES)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > 2 * MAX_MLP_BYTES:
+            raise CheckFailed(path.name, f"it would unpack to {unpacked / 1e6:.0f} MB; save it with save_mlp.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # weights_only: tensors, numbers and strings are read, and no code is run.
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckFailed:
+        raise
+    except Exception:  # zipfile, pickle and torch meet a broken file with a dozen different exceptions
+        raise CheckFailed(
+            path.name,
+            "it can't be read as tensors alone; save it with save_mlp, which stores no objects but tensors.",
+        ) from None
+    if not isinstance(stored, dict) or not {"activation", "state_dict"} <= set(stored):
+        raise CheckFailed(path.name, "it holds no activation and state_dict; save it with save_mlp.")
+    return _checked_mlp(stored["state_dict"], stored["activation"], path.name)
+
+
+def save_mlp(path: str | Path, model: torch.nn.Module, activation: str) -> None:
+    """Write a model in half precision so that :func:`load_mlp` takes it; an interrupted call leaves the old file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ends in ``.pt``.
+    model : torch.nn.Module
+        Fully connected layers from the 3,072 pixels to the 10 classes.
+    activation : str
+        Between the layers: ``"relu"``, ``"tanh"`` or ``"gelu"``.
+
+    Raises
+    ------
+    CheckFailed
+        If these aren't the parameters of a network that would be taken; the old file stays.
+    """
+    import torch
+
+    path = Path(path)
+    state = {
+        key: tensor.detach().cpu().to(torch.float16) if tensor.is_floating_point() else tensor.detach().cpu()
+        for key, tensor in model.state_dict().items()
+    }
+    _checked_mlp(state, activation, "the model")
+    temporary = path.with_name(f".{path.stem}.incomplete.pt")
+    try:
+        torch.save({"activation": activation, "state_dict": state}, temporary)
+        try:
+            check_file(temporary, MAX_MLP_BYTES)
+        except CheckFailed as error:
+            raise CheckFailed(path.name, error.problem) from None
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _checked_mlp(state: Any, activation: Any, name: str) -> MLP:
+    import torch
+
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise CheckFailed(
+            name, f"its activation is {str(activation)[:40]!r}, expected one of {', '.join(ACTIVATIONS)}."
+        )
+    if not isinstance(state, dict) or not state:
+        raise CheckFailed(name, "its state_dict holds no tensors; save model.state_dict().")
+    for key, tensor in state.items():
+        key = str(key)[:60]
+        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise CheckFailed(name, f"{key} is no plain tensor of numbers.")
+        if not tensor.is_floating_point():
+            raise CheckFailed(name, f"{key} has dtype {tensor.dtype}, expected floating-point numbers.")
+    # A tensor may claim more numbers than the file stores.
+    if sum(tensor.numel() for tensor in state.values()) > MAX_MLP_BYTES:
+        raise CheckFailed(name, f"it has more than {MAX_MLP_BYTES:,} parameters; use fewer units.")
+    keys, tensors = [str(key)[:60] for key in state], list(state.values())
+    if [tensor.ndim for tensor in tensors] != [2, 1] * (len(tensors) // 2):
+        odd = next(
+            (
+                key
+                for place, (key, tensor) in enumerate(zip(keys, tensors, strict=True))
+                if tensor.ndim != 2 - place % 2
+            ),
+            keys[-1],
+        )
+        raise CheckFailed(
+            name,
+            f"{odd} is out of place: each layer should have weights and then biases, and nothing else;"
+            " what a model has besides must be folded into them.",
+        )
+    inputs, layers = NUM_FEATURES, []
+    for place in range(0, len(tensors), 2):
+        weight, bias = tensors[place : place + 2]
+        if weight.shape[1] != inputs or weight.shape[0] == 0:
+            raise CheckFailed(
+                name, f"{keys[place]} has shape {tuple(weight.shape)}, expected (outputs, {inputs}), as inputs arrive."
+            )
+        if bias.shape != weight.shape[:1]:
+            raise CheckFailed(
+                name, f"{keys[place + 1]} has shape {tuple(bias.shape)}, expected {tuple(weight.shape[:1])}."
+            )
+        inputs = weight.shape[0]
+        for key, tensor in zip(keys[place : place + 2], (weight, bias), strict=True):
+            bad = int((~torch.isfinite(tensor)).sum())
+            if bad:
+                raise CheckFailed(
+                    name, f"{bad} of {tensor.numel()} values of {key} are not finite: the training diverged."
+                )
+        layers.append((weight.detach().float().numpy().T, bias.detach().float().numpy()))
+    if inputs != len(CLASS_NAMES):
+        raise CheckFailed(
+            name, f"its last layer has {inputs} outputs, expected {len(CLASS_NAMES)}, one for each class."
+        )
+    return MLP(layers, activation)
+
+
+def classify_mlp(mlp: MLP, X: np.ndarray) -> np.ndarray:
+    """The most probable class of every row by the course's own forward pass: (N, 3072) -> (N,) int."""
+    import torch
+
+    activation = {"relu": torch.relu, "tanh": torch.tanh, "gelu": torch.nn.functional.gelu}[mlp.activation]
+    values = torch.tensor(X, dtype=torch.float32)
+    for number, (W, b) in enumerate(mlp.layers, start=1):
+        values = values @ torch.from_numpy(W) + torch.from_numpy(b)
+        if number < len(mlp.layers):
+            values = activation(values)
+    return values.argmax(dim=1).numpy()
+
+
+def mlp_accuracy(path: str | Path, split: str) -> float:
+    """Accuracy of the multilayer perceptron in ``path`` on ``"val"`` or ``"test"`` of the evaluation set, 0..1."""
+    mlp = load_mlp(path)
+    return accuracy(lambda X: classify_mlp(mlp, X), split)
+
+
+def check_mlp(path: str | Path, split: str, at_least: float) -> None:
+    """Check that the multilayer perceptron in ``path`` reaches an accuracy; see :func:`mlp_accuracy`."""
+    expect_accuracy(Path(path).name, mlp_accuracy(path, split), split, at_least)

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from course_utils.comparison import CheckFailed
 from course_utils.evaluation import (
     MAX_FILE_BYTES,
+    MAX_MLP_BYTES,
     accuracy,
+    check_mlp,
     check_network,
     classify,
+    classify_mlp,
+    load_mlp,
     load_network,
+    mlp_accuracy,
     network_accuracy,
+    save_mlp,
     save_network,
 )
 from tests.conftest import SOURCE
@@ -136,3 +145,145 @@ def test_committed_network_is_small_and_good():
     # Measured exactly, on shipped images. On all 10,000 test images: python -m benchmarks.reproduce.
     assert network_accuracy(path, "val") >= 0.59
     assert network_accuracy(path, "test") >= 0.55
+
+
+# --- Multilayer perceptrons ---------------------------------------------------------------
+
+
+def small_mlp(activation=nn.GELU):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3072, 7), activation(), nn.Linear(7, 5), activation(), nn.Linear(5, 10))
+
+
+@pytest.mark.parametrize(("name", "module"), [("relu", nn.ReLU), ("tanh", nn.Tanh), ("gelu", nn.GELU)])
+def test_saved_mlp_computes_what_the_model_does(tmp_path, name, module):
+    model = small_mlp(module)
+    save_mlp(tmp_path / "mlp.pt", model, name)
+    mlp = load_mlp(tmp_path / "mlp.pt")
+    assert str(mlp) == f"3072 - 7 - 5 - 10 units, {name}"
+    X = np.random.default_rng(0).standard_normal((200, 3072))
+    with torch.no_grad():
+        logits = model.half().float()(torch.tensor(X, dtype=torch.float32))
+    best_two = logits.topk(2).values
+    clear = (best_two[:, 0] - best_two[:, 1] > 1e-4).numpy()  # a tie may go either way
+    assert clear.sum() > 150
+    np.testing.assert_array_equal(classify_mlp(mlp, X)[clear], logits.argmax(dim=1).numpy()[clear])
+    assert [path.name for path in tmp_path.iterdir()] == ["mlp.pt"]
+
+
+def stored(path, change=None, **content):
+    """A file with the state of a right model, changed; returns its path."""
+    state = dict(small_mlp().state_dict())
+    for key, value in (change or {}).items():
+        if value is None:
+            del state[key]
+        else:
+            state[key] = value
+    torch.save({"activation": "gelu", "state_dict": state} | content, path)
+    return path
+
+
+def test_missing_mlp_is_work_not_done_yet(tmp_path):
+    with pytest.raises(NotImplementedError, match=r"no best_mlp\.pt beside the notebook"):
+        load_mlp(tmp_path / "best_mlp.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "content", "sentence"),
+    [
+        ({}, {"activation": "swish"}, "its activation is 'swish', expected one of relu, tanh, gelu"),
+        ({}, {"activation": 3}, "its activation is '3'"),
+        ({}, {"state_dict": {}}, "its state_dict holds no tensors"),
+        ({}, {"state_dict": [1, 2]}, "its state_dict holds no tensors"),
+        ({"0.weight": "weights"}, {}, "0.weight is no plain tensor"),
+        ({"0.bias": torch.zeros(7).to_sparse()}, {}, "0.bias is no plain tensor"),
+        ({"0.bias": torch.zeros(7, dtype=torch.int32)}, {}, r"0.bias has dtype torch.int32"),
+        ({"2.bias": None}, {}, "4.weight is out of place"),
+        ({"4.bias": None}, {}, "4.weight is out of place"),
+        ({"5.running_mean": torch.zeros(10)}, {}, "5.running_mean is out of place"),
+        ({"0.weight": torch.zeros(3072, 7)}, {}, r"0.weight has shape \(3072, 7\), expected \(outputs, 3072\)"),
+        ({"2.weight": torch.zeros(5, 8)}, {}, r"2.weight has shape \(5, 8\), expected \(outputs, 7\)"),
+        ({"2.bias": torch.zeros(6)}, {}, r"2.bias has shape \(6,\), expected \(5,\)"),
+        ({"4.weight": torch.zeros(3, 5), "4.bias": torch.zeros(3)}, {}, "its last layer has 3 outputs, expected 10"),
+        ({"4.bias": torch.full((10,), float("nan"))}, {}, "10 of 10 values of 4.bias are not finite"),
+        ({"0.weight": torch.zeros(1, 1).expand(10**6, 3072)}, {}, "more than 8,000,000 parameters"),
+    ],
+)
+def test_faulty_mlp_is_refused_in_a_sentence(tmp_path, change, content, sentence):
+    with pytest.raises(CheckFailed, match=sentence):
+        load_mlp(stored(tmp_path / "mlp.pt", change, **content))
+
+
+def test_file_that_holds_no_mlp(tmp_path):
+    path = tmp_path / "mlp.pt"
+    for content in (b"", b"no archive", b"PK\x03\x04 cut off"):
+        path.write_bytes(content)
+        with pytest.raises(CheckFailed, match=r"the file is empty|it can't be read as tensors alone"):
+            load_mlp(path)
+    torch.save(small_mlp().state_dict(), path)
+    with pytest.raises(CheckFailed, match="it holds no activation and state_dict; save it with save_mlp"):
+        load_mlp(path)
+    torch.save({"activation": "gelu", "state_dict": small_mlp()}, path)  # a model, not tensors
+    with pytest.raises(CheckFailed, match="it can't be read as tensors alone"):
+        load_mlp(path)
+
+
+def test_pickle_in_an_mlp_is_not_run(tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "attacked"),)
+
+    path = tmp_path / "mlp.pt"
+    torch.save({"activation": "gelu", "state_dict": {"0.weight": Attack()}}, path)
+    with pytest.raises(CheckFailed, match="it can't be read as tensors alone"):
+        load_mlp(path)
+    path.write_bytes(pickle.dumps(Attack()))
+    with pytest.raises(CheckFailed, match="it can't be read as tensors alone"):
+        load_mlp(path)
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_large_mlps_are_refused(tmp_path):
+    path = tmp_path / "mlp.pt"
+    path.write_bytes(b"0" * (MAX_MLP_BYTES + 1))
+    with pytest.raises(CheckFailed, match=r"at most 8\.0 MB are taken"):
+        load_mlp(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("mlp/data/0", bytes(3 * MAX_MLP_BYTES))
+    with pytest.raises(CheckFailed, match="it would unpack to 24 MB"):
+        load_mlp(path)
+
+
+def test_save_refuses_what_load_would_refuse_and_keeps_the_old_mlp(tmp_path):
+    path = tmp_path / "mlp.pt"
+    save_mlp(path, small_mlp(), "gelu")
+    before = path.read_bytes()
+    with pytest.raises(CheckFailed, match="its activation is 'GELU'"):
+        save_mlp(path, small_mlp(), "GELU")
+    large = nn.Sequential(nn.Linear(3072, 1400), nn.ReLU(), nn.Linear(1400, 10))
+    with pytest.raises(CheckFailed, match=r"at most 8\.0 MB are taken"):
+        save_mlp(path, large, "relu")
+    with pytest.raises(CheckFailed, match="1.num_batches_tracked has dtype torch.int64"):
+        save_mlp(path, nn.Sequential(nn.Linear(3072, 10), nn.BatchNorm1d(10)), "relu")
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_check_mlp_at_its_threshold(tmp_path, capsys):
+    path = tmp_path / "mlp.pt"
+    save_mlp(path, small_mlp(), "gelu")
+    for split in ("val", "test"):
+        reached = mlp_accuracy(path, split)
+        assert 0 < reached < 0.3, "a random network guesses"
+        check_mlp(path, split, at_least=reached)
+    assert "passed: validation accuracy" in capsys.readouterr().out
+    with pytest.raises(CheckFailed, match=r"the validation accuracy 0\.\d{3} is below 0\.52"):
+        check_mlp(path, "val", at_least=0.52)
+
+
+def test_committed_mlp_is_small_and_good():
+    path = SOURCE / "best_mlp.pt"
+    assert path.stat().st_size <= MAX_MLP_BYTES
+    # Measured exactly, on shipped images. On all 10,000 test images: python -m benchmarks.reproduce.
+    assert mlp_accuracy(path, "val") >= 0.60
+    assert mlp_accuracy(path, "test") >= 0.59
