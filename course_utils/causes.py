@@ -160,7 +160,7 @@ def _is_affine(known: Mapping[str, Any]) -> bool:
 
 
 def _is_softmax(known: Mapping[str, Any]) -> bool:
-    return known["quantity"] in ("a3", "softmax(z)")
+    return known["quantity"] in ("a3", "softmax(z)", "scores(model, X)")
 
 
 @_rule("the bias is missing: add it to every row of the product.")

@@ -1,0 +1,320 @@
+"""The checks of notebook 5: what passes, and what is told about mistakes."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from course_utils import oracle
+from course_utils.checks.pytorch import (
+    as_params,
+    check_build_mlp,
+    check_initialise,
+    check_params_to_torch,
+    check_scores,
+    check_torch_gradients,
+    check_torch_loss,
+    check_train_schedule,
+    check_train_steps,
+)
+from course_utils.comparison import CheckFailed
+from course_utils.handover import definitions
+from tests.conftest import SOURCE
+
+NOTEBOOK = SOURCE / "5_pytorch_comparison.ipynb"
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+
+
+@pytest.fixture(scope="module")
+def solution():
+    """The functions of the instructor's notebook."""
+    return definitions(NOTEBOOK)
+
+
+@pytest.fixture
+def inspect(solution):
+    return solution["state_of"], solution["logits_of"]
+
+
+@pytest.fixture
+def models(solution):
+    """What the checks of 5.c and 5.d need besides the function that they check."""
+    return solution["params_to_torch"], solution["build_mlp"], solution["state_of"]
+
+
+def layers_of(model):
+    return [module for module in model.modules() if isinstance(module, nn.Linear)]
+
+
+def mlp(sizes, activation, *, between=None, last=None, layer=nn.Linear):
+    """A right build_mlp, or one with the named mistake."""
+    modules = []
+    for fan_in, fan_out in pairwise(sizes):
+        modules += [layer(fan_in, fan_out), (between or ACTIVATIONS[activation])()]
+    return nn.Sequential(*modules[:-1], *([last()] if last else []))
+
+
+class Written(nn.Module):
+    """A class of the student's own, in double precision."""
+
+    def __init__(self, sizes, activation):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(*pair, dtype=torch.float64) for pair in pairwise(sizes))
+        self.activation = {"relu": torch.relu, "tanh": torch.tanh, "gelu": nn.functional.gelu}[activation]
+
+    def forward(self, X):
+        for layer in self.layers[:-1]:
+            X = self.activation(layer(X))
+        return self.layers[-1](X)
+
+
+@pytest.mark.parametrize("build", [mlp, Written])
+def test_ways_to_build_a_model(build, inspect):
+    for seed in (1, 5101):
+        check_build_mlp(build, *inspect, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (lambda sizes, name: mlp(sizes, name, last=ACTIVATIONS[name]), "activation after the last layer"),
+        (lambda sizes, name: mlp(sizes, name, last=lambda: nn.Softmax(dim=1)), "softmax after the last layer"),
+        (lambda sizes, name: mlp(sizes, name, between=nn.Identity), "no activation between the layers"),
+        (lambda sizes, name: mlp(sizes, "relu"), "the activation is relu, whatever is asked for"),
+        (lambda sizes, name: mlp(sizes, name, between=nn.Sigmoid), "the activation is sigmoid"),
+        (lambda sizes, name: mlp((sizes[0], sizes[1], sizes[-1]), name), "the model has 2 layers, expected 3"),
+        (lambda sizes, name: mlp((sizes[0], 8, *sizes[2:]), name), "layer 1 goes from 5 to 8 numbers, expected (5, 7)"),
+        (
+            lambda sizes, name: mlp(sizes, name, layer=lambda *pair: nn.Linear(*pair, bias=False)),
+            "should have weights and biases",
+        ),
+        (lambda sizes, name: None, "it is None"),
+    ],
+)
+def test_wrong_models(build, sentence, inspect):
+    with pytest.raises(CheckFailed, match=re.escape(sentence)):
+        check_build_mlp(build, *inspect)
+
+
+def copied(params, *, dtype=None, transpose=True, biases=True, build=mlp):
+    """A right params_to_torch, or one with the named mistake."""
+    model = build((*params["W1"].shape, params["b2"].size), "relu").to(dtype or torch.from_numpy(params["W1"]).dtype)
+    with torch.no_grad():
+        for number, layer in enumerate(layers_of(model), start=1):
+            weight = torch.from_numpy(params[f"W{number}"])
+            layer.weight.copy_(weight.T if transpose else weight.reshape(layer.weight.shape))
+            if biases:
+                layer.bias.copy_(torch.from_numpy(params[f"b{number}"]))
+    return model
+
+
+def test_copies_of_params(inspect):
+    check_params_to_torch(copied, *inspect)
+    check_params_to_torch(lambda params: copied(params, build=Written), *inspect)
+    check_params_to_torch(copied, *inspect, on=oracle.random_problem(7, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda params: copied(params, dtype=torch.float32), "in the model it is float32, expected float64"),
+        (lambda params: copied(params, transpose=False), "W1 in the model"),
+        (lambda params: copied(params, biases=False), "b1 in the model"),
+        (lambda params: params, "it raised"),
+    ],
+)
+def test_wrong_copies(function, sentence, inspect):
+    with pytest.raises(CheckFailed, match=sentence):
+        check_params_to_torch(function, *inspect)
+
+
+def test_a_copy_must_be_its_own(inspect):
+    kept = {}
+
+    def one_model_for_all(params):
+        sizes = (*params["W1"].shape, params["b2"].size)
+        model = kept.setdefault(sizes, copied(params))
+        model.load_state_dict(copied(params).state_dict())
+        return model
+
+    with pytest.raises(CheckFailed, match="changed the model of the first one"):
+        check_params_to_torch(one_model_for_all, *inspect)
+
+
+def test_scores(solution, models):
+    check_scores(solution["scores"], *models)
+    check_scores(solution["scores"], *models, on=oracle.random_problem(8))
+    with pytest.raises(CheckFailed, match="the softmax isn't applied"):
+        check_scores(solution["logits_of"], *models)
+
+
+def gradients_by_autograd(model, X, y, reg, *, clear=True, transpose=True, biases=False):
+    """A right loss_and_gradients, or one with the named mistake."""
+    if clear:
+        model.zero_grad()
+    X = torch.tensor(X, dtype=next(model.parameters()).dtype)
+    value = nn.functional.cross_entropy(model(X), torch.tensor(y))
+    value = value + reg * sum(p.square().sum() for p in model.parameters() if biases or p.ndim == 2)
+    value.backward()
+    gradients = {}
+    for number, layer in enumerate(layers_of(model), start=1):
+        weight = layer.weight.grad.numpy().copy()
+        gradients |= {f"W{number}": weight.T if transpose else weight, f"b{number}": layer.bias.grad.numpy().copy()}
+    return value.item(), gradients
+
+
+def test_loss_and_gradients(models):
+    for check in (check_torch_loss, check_torch_gradients):
+        check(gradients_by_autograd, *models)
+        check(gradients_by_autograd, *models, on=oracle.random_problem(9))
+
+
+def with_mistake(**mistake):
+    return lambda model, X, y, reg: gradients_by_autograd(model, X, y, reg, **mistake)
+
+
+@pytest.mark.parametrize(
+    ("check", "function", "sentence"),
+    [
+        (check_torch_loss, with_mistake(biases=True), "the biases are regularised too"),
+        (check_torch_loss, lambda model, X, y, reg: gradients_by_autograd(model, X, y, 0.0), "regularisation"),
+        (check_torch_loss, lambda model, X, y, reg: 1.0, "return loss, gradients"),
+        (check_torch_gradients, with_mistake(clear=False), "adds to the gradients of the first one: clear them"),
+        (check_torch_gradients, with_mistake(transpose=False), "this is the transpose"),
+        (check_torch_gradients, with_mistake(biases=True), "the biases aren't regularised, but this gradient is"),
+    ],
+)
+def test_wrong_losses_and_gradients(check, function, sentence, models):
+    with pytest.raises(CheckFailed, match=sentence):
+        check(function, *models)
+
+
+def test_a_wrong_copy_costs_its_own_question(models):
+    """A mistake in params_to_torch costs its own question."""
+    _, build, state_of = models
+
+    def broken(*arguments):
+        raise RuntimeError("shapes don't match")
+
+    for convert in (broken, lambda params: copied(params, biases=False), lambda params: None):
+        check_torch_loss(gradients_by_autograd, convert, build, state_of)
+        check_torch_gradients(gradients_by_autograd, convert, build, state_of)
+        check_train_steps(training(), convert, build, state_of)
+        check_train_schedule(training(), convert, build, state_of)
+    with pytest.raises(CheckFailed, match="it raised RuntimeError"):
+        check_torch_loss(gradients_by_autograd, broken, broken, state_of)
+
+
+def training(
+    *, direction=1.0, clear=True, reg_factor=1.0, biases=False, decay_every=None, decay=True, reset=False, epochs=True,
+    rows=lambda batch, X: batch,
+):  # fmt: skip
+    """A right train_torch, or one with the named mistake."""
+
+    def train(model, X, y, X_val, y_val, *, batches, learning_rate, learning_rate_decay, reg):
+        history = {"loss": [], "train_accuracy": [], "val_accuracy": []}
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        epoch = max(len(X) // batches.shape[1], 1)
+        total = None
+        for iteration, batch in enumerate(batches, start=1):
+            chosen = rows(batch, X)
+            value, gradients = gradients_by_autograd(model, X[chosen], y[chosen], reg * reg_factor, biases=biases)
+            if not clear and total is not None:
+                gradients = {name: total[name] + gradients[name] for name in gradients}
+            total = gradients
+            with torch.no_grad():
+                for number, layer in enumerate(layers_of(model), start=1):
+                    layer.weight -= direction * learning_rate * torch.from_numpy(gradients[f"W{number}"].T.copy())
+                    layer.bias -= direction * learning_rate * torch.from_numpy(gradients[f"b{number}"])
+            history["loss"].append(value)
+            if decay and iteration % (decay_every or epoch) == 0:
+                learning_rate *= learning_rate_decay
+            if epochs and iteration % epoch == 0:
+                for key, data, labels in (("train_accuracy", X[:1000], y[:1000]), ("val_accuracy", X_val, y_val)):
+                    logits = model(torch.tensor(data, dtype=next(model.parameters()).dtype))
+                    history[key].append(float(np.mean(logits.argmax(dim=1).numpy() == labels)))
+        if reset:
+            model.load_state_dict(before)
+        return history
+
+    return train
+
+
+def test_training(solution, models):
+    for train in (solution["train_torch"], training()):
+        check_train_steps(train, *models)
+        check_train_steps(train, *models, on=oracle.random_problem(10))
+        check_train_schedule(train, *models)
+        check_train_schedule(train, *models, on=oracle.random_problem(11, samples=17))
+
+
+@pytest.mark.parametrize(
+    ("check", "train", "sentence"),
+    [
+        (check_train_steps, training(direction=-1.0), "this climbs the loss"),
+        (check_train_steps, training(clear=False), "the gradients of all steps add up"),
+        (check_train_steps, training(reg_factor=0.0), "the regularisation isn't part of the loss"),
+        (check_train_steps, training(reg_factor=0.5), "the regularisation has half its strength"),
+        (check_train_steps, training(biases=True), "the biases are regularised too"),
+        (check_train_steps, training(rows=lambda batch, X: np.arange(len(X))), "every step uses the whole set"),
+        (check_train_steps, training(reset=True), "the model is to be trained in place"),
+        (check_train_schedule, training(decay=False), "the learning rate never decays"),
+        (check_train_schedule, training(decay_every=1), "decays after every iteration"),
+        (check_train_schedule, training(decay_every=5), "rounded down"),
+        (check_train_schedule, training(epochs=False), r"the shape is \(0,\), expected \(3,\)"),
+        (check_train_schedule, lambda *arguments, **settings: None, "the parameters are|wrong|never decays"),
+    ],
+)
+def test_wrong_trainings(check, train, sentence, models):
+    with pytest.raises(CheckFailed, match=sentence):
+        check(train, *models)
+
+
+def drawing(*, deviation=lambda inputs, outputs: np.sqrt(2 / inputs), biases=0.0, seeded=True):
+    """A right initialise, or one with the named mistake."""
+
+    def initialise(model, scale, rng):
+        generator = torch.Generator().manual_seed(rng) if seeded else None
+        for layer in layers_of(model):
+            std = deviation(layer.in_features, layer.out_features) if scale is None else scale
+            nn.init.normal_(layer.weight, std=float(std), generator=generator)
+            nn.init.constant_(layer.bias, biases)
+
+    return initialise
+
+
+def test_initialise(solution):
+    build, state_of = solution["build_mlp"], solution["state_of"]
+    for initialise in (solution["initialise"], drawing()):
+        for seed in (1, 5501, 77):
+            check_initialise(initialise, build, state_of, seed)
+
+
+@pytest.mark.parametrize(
+    ("initialise", "sentence"),
+    [
+        (drawing(biases=0.1), "biases aren't zero"),
+        (drawing(seeded=False), "the same seed gave two different draws"),
+        (drawing(deviation=lambda inputs, outputs: np.sqrt(2 / outputs)), "the number of outputs is used"),
+        (drawing(deviation=lambda inputs, outputs: np.sqrt(1 / inputs)), r"this is sqrt\(1 / inputs\)"),
+        (drawing(deviation=lambda inputs, outputs: 2 / inputs), "this is the variance"),
+        (lambda model, scale, rng: None, "biases aren't zero|that PyTorch draws by itself"),
+    ],
+)
+def test_wrong_initialisations(initialise, sentence, solution):
+    with pytest.raises(CheckFailed, match=sentence):
+        check_initialise(initialise, solution["build_mlp"], solution["state_of"])
+
+
+def test_state_is_read_in_row_convention():
+    state = {"0.weight": np.zeros((7, 5)), "0.bias": np.ones(7), "2.weight": np.zeros((3, 7)), "2.bias": np.ones(3)}
+    assert {name: array.shape for name, array in as_params(state).items()} == {
+        "W1": (5, 7), "b1": (7,), "W2": (7, 3), "b2": (3,),
+    }  # fmt: skip
+    with pytest.raises(CheckFailed, match="weights and biases, in order; it holds nothing"):
+        as_params({})
