@@ -1,0 +1,209 @@
+"""The figures and tables of notebook 5: parity, depth and activation, sizes of activations, speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLOURS = {"relu": "#1f77b4", "tanh": "#d95f02", "gelu": "#1b9e77"}
+_MARKERS = {"relu": "o", "tanh": "s", "gelu": "^"}
+_NAMES = {"relu": "ReLU", "tanh": "tanh", "gelu": "GELU"}
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+def plot_parity(deviations: Mapping[str, float], by_step: Sequence[float]) -> Figure:
+    """How far two networks are apart: quantity by quantity, and over the steps of a training.
+
+    Parameters
+    ----------
+    deviations : mapping
+        Name of a quantity -> largest absolute deviation.
+    by_step : sequence of float
+        Largest absolute deviation of a parameter after each step.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.6))
+    # Where nothing differs at all, a logarithmic axis needs a place to say so.
+    least = _EPSILON / 20
+    left.scatter(np.maximum(list(deviations.values()), least), range(len(deviations)), color="#1f77b4", zorder=2)
+    left.set_yticks(range(len(deviations)), list(deviations))
+    left.invert_yaxis()
+    left.set(xscale="log", xlim=(least / 2, 1e-10), xlabel="largest deviation (left edge: none)", title="One batch")
+    _mark(left.axvline, left, 1e-12)
+    right.semilogy(np.arange(1, len(by_step) + 1), np.maximum(by_step, least), color="#1f77b4", marker=".")
+    right.set(ylim=(least / 2, 1e-7), xlabel="step", ylabel="largest deviation of a parameter", title="Training")
+    _mark(right.axhline, right, 1e-9)
+    for axes in (left, right):
+        _plain(axes)
+    return _finished(figure)
+
+
+def _mark(line: Any, axes: Axes, bound: float) -> None:
+    line(_EPSILON, color="0.6", linestyle=":", linewidth=1.2, label=r"resolution of double precision")
+    line(bound, color="#c62828", linestyle="--", linewidth=1.2, label=f"bound, {bound:.0e}")
+    axes.legend(frameon=False, fontsize=8, loc="upper right")
+
+
+def print_results(results: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """Print validation and test accuracy of several nets, the best first.
+
+    Parameters
+    ----------
+    results : mapping
+        Name -> a row for each seed with ``val_accuracy`` and ``test_accuracy``, 0..1.
+    """
+    print(f"{'':32}  validation               10,000 test images")
+    ordered = sorted(results.items(), key=lambda item: -np.mean([row["val_accuracy"] for row in item[1]]))
+    for name, rows in ordered:
+        print(f"{name:32}  {_spread(rows, 'val_accuracy'):23}  {_spread(rows, 'test_accuracy')}".rstrip())
+    print("Means; in brackets the smallest and the largest of the seeds.")
+
+
+def _spread(rows: Sequence[Mapping[str, float]], key: str) -> str:
+    values = [row[key] for row in rows]
+    if not values:
+        return "not trained"
+    mean = f"{np.mean(values):.4f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.3f} to {max(values):.3f})"
+
+
+def print_trap(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print what becomes of nets by depth and scale of their first weights.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        ``depth`` (hidden layers), ``scale`` (a float, or None for Kaiming initialisation),
+        ``val_accuracy``, ``loss`` and ``classes``, how many different answers the net gives.
+    """
+    print("first weights   hidden layers   loss    validation accuracy   different answers")
+    for row in rows:
+        scale = "Kaiming" if row["scale"] is None else f"{row['scale']:g}"
+        print(
+            f"{scale:15} {row['depth']:^13d}   {row['loss']:.3f}   {row['val_accuracy']:^19.3f}   {row['classes']:^17d}"
+            .rstrip()
+        )  # fmt: skip
+
+
+def plot_sizes(sizes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """Sizes of the numbers in each layer, of the forward pass and of the gradients.
+
+    Parameters
+    ----------
+    sizes : mapping
+        Label -> root mean squares of the outputs z_2, z_3, ... of the layers, and of the
+        gradients of their weights W_1, W_2, ...
+    """
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 2, figsize=(10.5, 3.8), sharey=True)
+    for (label, pair), colour, marker in zip(sizes.items(), ("#d95f02", "#1f77b4"), "os", strict=False):
+        for axes, values in zip(panels, pair, strict=True):
+            axes.semilogy(range(1, len(values) + 1), values, marker=marker, color=colour, label=label)
+    layers = range(1, 1 + len(next(iter(sizes.values()))[0]))
+    panels[0].set(title="Forward: output $z_{l+1}$ of layer $l$", ylabel="root mean square")
+    panels[1].set(title="Backward: gradient of $W_l$")
+    panels[0].legend(frameon=False, loc="lower left")
+    for axes in panels:
+        axes.set_xticks(layers)
+        axes.set_xlabel("layer $l$")
+        _plain(axes)
+    return _finished(figure)
+
+
+def _groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, list[Mapping[str, Any]]]]:
+    """Activation, depth and their rows, the best mean validation accuracy first."""
+    keys = sorted({(row["activation"], row["depth"]) for row in rows})
+    groups = [(*key, [row for row in rows if (row["activation"], row["depth"]) == key]) for key in keys]
+    return sorted(groups, key=lambda group: -np.mean([row["val_accuracy"] for row in group[2]]))
+
+
+def print_study(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a study of depth and activation, the best first.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        One for each training: ``activation``, ``depth`` (hidden layers), and
+        ``train_accuracy``, ``val_accuracy``, ``test_accuracy``, 0..1.
+    """
+    print("activation   hidden layers   validation                10,000 test images        training")
+    for activation, depth, group in _groups(rows):
+        print(
+            f"{_NAMES[activation]:12} {depth:^13d}   {_spread(group, 'val_accuracy'):23}   "
+            f"{_spread(group, 'test_accuracy'):23}   {np.mean([row['train_accuracy'] for row in group]):.4f}"
+        )
+    print("Means; in brackets the smallest and the largest of the seeds.")
+
+
+def plot_study(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Accuracy against depth for each activation: points for seeds, lines for means; rows as for print_study."""
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 3, figsize=(12.5, 3.8), sharey=True)
+    activations = [name for name in _NAMES if any(row["activation"] == name for row in rows)]
+    titles = {"val_accuracy": "Validation", "test_accuracy": "10,000 test images", "train_accuracy": "Training"}
+    for axes, (key, title) in zip(panels, titles.items(), strict=True):
+        for place, activation in enumerate(activations):
+            shift = 0.1 * (place - (len(activations) - 1) / 2)  # so that points don't cover each other
+            own = [row for row in rows if row["activation"] == activation]
+            depths = sorted({row["depth"] for row in own})
+            means = [np.mean([row[key] for row in own if row["depth"] == depth]) for depth in depths]
+            style = {"color": _COLOURS[activation], "marker": _MARKERS[activation]}
+            axes.plot(np.add(depths, shift), means, label=_NAMES[activation], markersize=6, **style)
+            axes.scatter(
+                [row["depth"] + shift for row in own], [row[key] for row in own], s=20, alpha=0.4, linewidths=0, **style
+            )
+        axes.set_xticks(sorted({row["depth"] for row in rows}))
+        axes.set(xlabel="hidden layers", title=title)
+        _plain(axes)
+    panels[0].set_ylabel("accuracy (points: seeds; lines: means)")
+    panels[0].legend(frameon=False)
+    return _finished(figure)
+
+
+def plot_speed(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Time of a training step against the number of hidden units, one panel for each batch size.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        ``batch_size``, ``hidden_size``, and for each contestant its name -> milliseconds per step.
+    """
+    import matplotlib.pyplot as plt
+
+    batch_sizes = sorted({row["batch_size"] for row in rows})
+    contestants = [key for key in rows[0] if key not in ("batch_size", "hidden_size")]
+    figure, panels = plt.subplots(1, len(batch_sizes), figsize=(10.5, 3.6), sharey=True)
+    for axes, batch_size in zip(panels, batch_sizes, strict=True):
+        own = sorted((row for row in rows if row["batch_size"] == batch_size), key=lambda row: row["hidden_size"])
+        sizes = [row["hidden_size"] for row in own]
+        for contestant, marker in zip(contestants, "os^", strict=False):
+            axes.loglog(sizes, [row[contestant] for row in own], marker=marker, label=contestant)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.minorticks_off()
+        axes.set(xlabel="hidden units", title=f"batches of {batch_size}")
+        _plain(axes)
+    panels[0].set_ylabel("milliseconds per step")
+    panels[0].legend(frameon=False)
+    return _finished(figure)
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def _finished(figure: Figure) -> Figure:
+    import matplotlib.pyplot as plt
+
+    figure.tight_layout()
+    plt.close(figure)  # the notebook shows the returned figure once
+    return figure
