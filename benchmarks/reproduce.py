@@ -16,7 +16,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from course_utils.data import Splits, cifar10_splits
-from course_utils.evaluation import classify, load_network
+from course_utils.evaluation import classify, classify_mlp, load_mlp, load_network
 from course_utils.handover import definitions
 from course_utils.reference import PUBLISHED_TOY_LOSS, PUBLISHED_TOY_SCORES, problem, toy_problem
 
@@ -90,6 +90,24 @@ def fourth_notebook(add: Callable[..., None]) -> None:
         add("4", f"best_net.npz: {name}", "", f"{np.mean(classify(best, X) == y):.4f}")
 
 
+def fifth_notebook(add: Callable[..., None]) -> None:
+    """PyTorch: the same network trained, and the network handed in."""
+    solution = definitions(NOTEBOOKS / "5_pytorch_comparison.ipynb")
+    data = cifar10_splits(num_test=10_000)
+    rows = [solution["with_torch"]({"seed": seed}, data) for seed in tqdm(SEEDS, desc="PyTorch", leave=False)]
+    add("5", "the same net in PyTorch: validation accuracy", "0.537", spread(row["val_accuracy"] for row in rows))
+    add(
+        "5", "the same net in PyTorch: accuracy on 10,000 test images", "0.5143",
+        spread((row["test_accuracy"] for row in rows), digits=4),
+    )  # fmt: skip
+    best = load_mlp(NOTEBOOKS / "best_mlp.pt")
+    for name, X, y in (
+        ("validation accuracy", data.X_val, data.y_val),
+        ("accuracy on 10,000 test images", data.X_test, data.y_test),
+    ):
+        add("5", f"best_mlp.pt: {name}", "", f"{np.mean(classify_mlp(best, X) == y):.4f}")
+
+
 def main() -> None:
     """Print the table."""
     table = Table(title="Reported and reproduced (mean, smallest and largest of five seeds)")
@@ -97,6 +115,7 @@ def main() -> None:
         table.add_column(column)
     first_three_notebooks(table.add_row)
     fourth_notebook(table.add_row)
+    fifth_notebook(table.add_row)
     Console().print(table)
 
 
