@@ -22,8 +22,6 @@ POINTS = {
     "4_cifar10_tuning.ipynb": 20,
     "5_pytorch_comparison.ipynb": 15,
 }
-#: Cells that students may change and that have no solution.
-SWITCHES = {"train-again"}
 
 
 def test_every_notebook_is_there():
@@ -55,8 +53,7 @@ def test_nbgrader_metadata(name, sources):
     assert all(setting["schema_version"] == 3 for setting in settings)
     assert sum(setting.get("points", 0) for setting in settings) == POINTS[name]
     for cell, setting in zip(cells, settings, strict=True):
-        if setting["grade_id"] not in SWITCHES:
-            assert setting["solution"] != setting["locked"], "a cell is either the student's or locked"
+        assert setting["solution"] != setting["locked"], "a cell is either the student's or locked"
         if setting["solution"] and cell.cell_type == "code":
             assert "### BEGIN SOLUTION" in cell.source
         if setting["grade"] and not setting["solution"]:
