@@ -230,8 +230,6 @@ def _take_in(
     student = handed_in.student
     try:
         points, most, by_hand = writer.write(graded := future.result(), handed_in.files)
-    except (CageUnavailable, KeyboardInterrupt):
-        raise
     except Exception as error:
         # Not the student's doing: the others are graded, and the next run tries this one again.
         summary.failed[student] = _why_not(error)
@@ -245,7 +243,7 @@ def _take_in(
 
 
 def _why_not(error: Exception) -> str:
-    if isinstance(error, WorkerLost):
+    if isinstance(error, (WorkerLost, CageUnavailable)):
         return str(error)
     if type(error).__name__ == "KilledWorker":  # Dask's, which is imported only where it is used
         return "its worker was killed again and again"
