@@ -27,6 +27,7 @@ from autograder.cage import CageUnavailable
 
 #: How often a submission is begun again after the process that graded it was killed.
 ATTEMPTS = 5
+_STARTS = 50
 _FOLDER_PREFIX = "autograder-run-"
 
 
@@ -101,38 +102,42 @@ class LocalWorkers(concurrent.futures.Executor):
         return future
 
     def _start(self, number: int) -> concurrent.futures.ProcessPoolExecutor:
-        pool = concurrent.futures.ProcessPoolExecutor(
-            1, mp_context=self._context, initializer=_initialise, initargs=(os.getpid(), self._folder)
-        )
-        self._pools[number] = pool
-        pool.submit(self._prepare)
-        return pool
+        """A prepared process; being killed before it is ready counts against no submission."""
+        for _ in range(_STARTS):
+            pool = concurrent.futures.ProcessPoolExecutor(
+                1, mp_context=self._context, initializer=_initialise, initargs=(os.getpid(), self._folder)
+            )
+            self._pools[number] = pool
+            if not isinstance(pool.submit(self._prepare).exception(), BrokenProcessPool):
+                return pool
+            pool.shutdown(wait=False)
+            if self._stopped.is_set():
+                raise WorkerLost("grading was stopped")
+        raise WorkerLost(f"no worker could be started: each of {_STARTS} was killed")
 
     def _feed(self, number: int) -> None:
-        pool = self._start(number)
-        while True:
-            task = self._tasks.get()
-            if task is None:
-                break
+        pool = None
+        with contextlib.suppress(Exception):  # tried again for the first submission, which is told
+            pool = self._start(number)
+        while (task := self._tasks.get()) is not None:
             future, function, args, kwargs = task
             if not future.set_running_or_notify_cancel():
                 continue
-            for attempt in range(1, ATTEMPTS + 1):
+            for _ in range(ATTEMPTS):
                 try:
+                    pool = pool or self._start(number)
                     future.set_result(pool.submit(function, *args, **kwargs).result())
                 except BrokenProcessPool:
-                    if self._stopped.is_set():
-                        future.set_exception(WorkerLost("grading was stopped"))
-                        break
                     pool.shutdown(wait=False)
-                    pool = self._start(number)
-                    if attempt == ATTEMPTS:
-                        future.set_exception(WorkerLost(f"the worker was killed {ATTEMPTS} times"))
+                    pool = None
                     continue
                 except Exception as error:
                     future.set_exception(error)
                 break
-        pool.shutdown(wait=False)
+            else:
+                future.set_exception(WorkerLost(f"the worker was killed {ATTEMPTS} times"))
+        if pool is not None:
+            pool.shutdown(wait=False)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes, once they have nothing left to do, or at once."""

@@ -113,8 +113,8 @@ def main(descriptor: int, warm: list[str]) -> None:
     gc.collect()
     gc.freeze()  # a collection in a forked process would copy every page
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    channel.send({"ready": True, "readable": cage.installation()})
     with contextlib.suppress(PeerGone):
+        channel.send({"ready": True, "readable": cage.installation()})
         while True:
             request, _ = channel.receive()
             given = channel.receive_descriptor()
