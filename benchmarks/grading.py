@@ -51,12 +51,6 @@ def hand_in(folder: Path, count: int) -> None:
         demo.submit(student, SOURCE, folder / "release" / ASSIGNMENT, folder / "submitted")
 
 
-def copy_course(folder: Path, target: Path) -> Path:
-    """The same course, with the same submissions, in another folder."""
-    shutil.copytree(folder, target)
-    return target
-
-
 def grade_stock(folder: Path) -> float:
     """Grade with ``nbgrader autograde`` as nbgrader comes; returns the seconds."""
     (folder / "nbgrader_config.py").write_text(_STOCK)
@@ -97,7 +91,7 @@ def compare(folder: Path, count: int, console: Console) -> None:
     """Grade ``count`` submissions both ways and print times, ratio, and whether the points agree."""
     new_course(folder / "ours")
     hand_in(folder / "ours", count)
-    stock = copy_course(folder / "ours", folder / "stock")
+    stock = shutil.copytree(folder / "ours", folder / "stock")
     ours_seconds = grade_ours(folder / "ours")
     stock_seconds = grade_stock(stock)
     table = Table("grading", "seconds", "seconds a submission", title=f"{count} submissions of {ASSIGNMENT}")

@@ -125,8 +125,8 @@ def compare_searches(solution: dict[str, Any], data: Splits) -> Table:
             name, f"{times[name] / 60:.1f} minutes", f"{processor_times[name] / 60:.1f} minutes", text, spread
         )
     table.caption = "halving / full grid: " + ", ".join(
-        f"{what} {values['halving'] / values['full grid']:.3f}"
-        for what, values in (("time", times), ("processor time", processor_times))
+        f"{what} {taken['halving'] / taken['full grid']:.3f}"
+        for what, taken in (("time", times), ("processor time", processor_times))
     )
     return table
 

@@ -1,16 +1,17 @@
 """Measure a trained network that comes as a file, on the evaluation set.
 
-A file is data from a stranger: nothing in it is unpickled or run, and its size is known
+A file is data from a stranger: no code in it is run, and its size is known
 before it is read. Whatever is wrong with it is said in one sentence.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from course_utils.comparison import CheckFailed, passed
-from course_utils.data import CLASS_NAMES, NUM_FEATURES, flatten_images, load_evaluation_set
+from course_utils.data import CLASS_NAMES, NUM_FEATURES, EvaluationSet, flatten_images, load_evaluation_set
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +61,30 @@ def check_file(path: str | Path, max_bytes: int = MAX_FILE_BYTES) -> Path:
     return path
 
 
+def _expect_unpacked(path: Path, max_bytes: int, advice: str) -> None:
+    """Raise :class:`CheckFailed` if the zip file would unpack to more: no small file shall fill the memory."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())  # as stated, which zipfile enforces
+    if unpacked > max_bytes:
+        raise CheckFailed(path.name, f"it would unpack to {unpacked / 1e6:.0f} MB; {advice}.")
+
+
+@contextlib.contextmanager
+def _replacing(path: Path, max_bytes: int) -> Iterator[Path]:
+    """A temporary path to write to; it takes the place of ``path`` if it was written whole and may be read."""
+    temporary = path.with_name(f".{path.stem}.incomplete{path.suffix}")
+    try:
+        yield temporary
+        try:
+            check_file(temporary, max_bytes)
+        except CheckFailed as error:
+            raise CheckFailed(path.name, error.problem) from None
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
 def load_network(path: str | Path) -> dict[str, np.ndarray]:
     """Read a two-layer network for CIFAR-10 from an ``.npz`` file.
 
@@ -84,11 +109,7 @@ def load_network(path: str | Path) -> dict[str, np.ndarray]:
     path = check_file(path)
     params = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            # The sizes that the archive states, which zipfile enforces: no file of 4 MB fills the memory.
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > 8 * MAX_FILE_BYTES:
-            raise CheckFailed(path.name, f"it would unpack to {unpacked / 1e6:.0f} MB; save the four arrays alone.")
+        _expect_unpacked(path, 8 * MAX_FILE_BYTES, "save the four arrays alone")
         with np.load(path, allow_pickle=False) as stored:
             missing = [name for name in _NAMES if name not in stored.files]
             if missing:
@@ -159,17 +180,8 @@ def save_network(path: str | Path, params: Mapping[str, np.ndarray], *, half_pre
     with np.errstate(over="ignore"):  # what overflows is not finite, which is said
         stored = {key: array.astype(dtype) for key, array in checked_network(params).items()}
     checked_network(stored)
-    temporary = path.with_name(f".{path.stem}.incomplete.npz")
-    try:
+    with _replacing(path, MAX_FILE_BYTES) as temporary:
         np.savez_compressed(temporary, **stored)
-        try:
-            check_file(temporary)
-        except CheckFailed as error:
-            raise CheckFailed(path.name, error.problem) from None
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 def classify(params: Mapping[str, np.ndarray], X: np.ndarray) -> np.ndarray:
@@ -197,6 +209,12 @@ def network_accuracy(path: str | Path, split: str) -> float:
     return accuracy(lambda X: classify(params, X), split)
 
 
+@functools.cache
+def _evaluation_set() -> EvaluationSet:
+    # A notebook has several tests of one network; reading and proving the images takes longer than the network.
+    return load_evaluation_set()
+
+
 def accuracy(classify_rows: Callable[[np.ndarray], np.ndarray], split: str) -> float:
     """The part of the evaluation set's ``split`` that a classifier gets right, 0..1.
 
@@ -210,7 +228,7 @@ def accuracy(classify_rows: Callable[[np.ndarray], np.ndarray], split: str) -> f
     """
     if split not in SPLITS:
         raise ValueError(f"split must be 'val' or 'test', not {split!r}.")
-    evaluation = load_evaluation_set()
+    evaluation = _evaluation_set()
     images, labels = getattr(evaluation, f"{split}_images"), getattr(evaluation, f"{split}_labels")
     predicted = np.asarray(classify_rows(flatten_images(images, evaluation.mean_image, np.float64)))
     return float(np.mean(predicted == labels))
@@ -271,10 +289,7 @@ def load_mlp(path: str | Path) -> MLP:
 
     path = check_file(path, MAX_MLP_BYTES)
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > 2 * MAX_MLP_BYTES:
-            raise CheckFailed(path.name, f"it would unpack to {unpacked / 1e6:.0f} MB; save it with save_mlp.")
+        _expect_unpacked(path, 2 * MAX_MLP_BYTES, "save it with save_mlp")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # weights_only: tensors, numbers and strings are read, and no code is run.
@@ -316,17 +331,8 @@ def save_mlp(path: str | Path, model: torch.nn.Module, activation: str) -> None:
         for key, tensor in model.state_dict().items()
     }
     _checked_mlp(state, activation, "the model")
-    temporary = path.with_name(f".{path.stem}.incomplete.pt")
-    try:
+    with _replacing(path, MAX_MLP_BYTES) as temporary:
         torch.save({"activation": activation, "state_dict": state}, temporary)
-        try:
-            check_file(temporary, MAX_MLP_BYTES)
-        except CheckFailed as error:
-            raise CheckFailed(path.name, error.problem) from None
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 def _checked_mlp(state: Any, activation: Any, name: str) -> MLP:

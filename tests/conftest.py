@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from course_utils.data import flatten_images, load_evaluation_set
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCE = REPOSITORY / "notebooks" / "two_layer_net"
 
@@ -64,3 +66,11 @@ def cage() -> None:
         trial()
     except CageUnavailable as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def images():
+    """Some rows of the shipped images: X, y, X_val, y_val."""
+    stored = load_evaluation_set()
+    X = flatten_images(stored.val_images, stored.mean_image)
+    return X[:600], stored.val_labels[:600], X[600:], stored.val_labels[600:]

@@ -7,6 +7,7 @@ the banks take stock nbgrader about half an hour.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -78,7 +79,7 @@ def compare(folder: Path, answers: Iterable[Answer], students: Iterable[demo.Stu
                 path.unlink()
         nbformat.write(made.node, place / made.notebook)
         titles[f"bank{number:03}", made.notebook.removesuffix(".ipynb")] = made.name
-    stock = grading.copy_course(ours, folder / "stock")
+    stock = shutil.copytree(ours, folder / "stock")
     grading.grade_ours(ours)
     grading.grade_stock(stock)
     mine, theirs = grading.points(ours), grading.points(stock)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils.data import flatten_images, load_evaluation_set
 from course_utils.evaluation import classify_mlp, load_mlp, save_mlp
 from course_utils.handover import definitions
 from course_utils.reference import problem
@@ -19,14 +18,6 @@ from tests.conftest import SOURCE
 def solution(monkeypatch):
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
     return definitions(SOURCE / "5_pytorch_comparison.ipynb")
-
-
-@pytest.fixture(scope="module")
-def images():
-    """Some rows of the shipped images: X, y, X_val, y_val."""
-    stored = load_evaluation_set()
-    X = flatten_images(stored.val_images, stored.mean_image)
-    return X[:600], stored.val_labels[:600], X[600:], stored.val_labels[600:]
 
 
 def doubled(setting, data):

@@ -7,7 +7,6 @@ from itertools import product
 import numpy as np
 import pytest
 
-from course_utils.data import flatten_images, load_evaluation_set
 from course_utils.evaluation import classify
 from course_utils.handover import definitions
 from course_utils.reference import problem, toy_problem
@@ -18,14 +17,6 @@ from tests.conftest import SOURCE
 def solution(monkeypatch):
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
     return definitions(SOURCE / "4_cifar10_tuning.ipynb")
-
-
-@pytest.fixture(scope="module")
-def images():
-    """Some rows of the shipped images: X, y, X_val, y_val."""
-    stored = load_evaluation_set()
-    X = flatten_images(stored.val_images, stored.mean_image)
-    return X[:600], stored.val_labels[:600], X[600:], stored.val_labels[600:]
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""The figures of the notebooks, one module for each notebook."""
+"""The figures of the notebooks, one module for each notebook, and ``style``, which they share."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from course_utils.handover import grading
+from course_utils.plots.style import finished
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,9 +68,7 @@ def draw_error_against_step(
                   textcoords="offset points", fontsize=9, color="0.35")  # fmt: skip
     axes.set(xlabel="step $h$", ylabel="largest error, relative to the gradient")
     axes.legend(loc="lower left", frameon=False)
-    figure.tight_layout()
-    plt.close(figure)  # the notebook shows the returned figure once
-    return figure
+    return finished(figure)
 
 
 def _error(got: np.ndarray, exact: np.ndarray) -> float:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from course_utils.plots.style import finished, plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -41,8 +43,8 @@ def plot_parity(deviations: Mapping[str, float], by_step: Sequence[float]) -> Fi
     right.set(ylim=(least / 2, 1e-7), xlabel="step", ylabel="largest deviation of a parameter", title="Training")
     _mark(right.axhline, right, 1e-9)
     for axes in (left, right):
-        _plain(axes)
-    return _finished(figure)
+        plain(axes)
+    return finished(figure)
 
 
 def _mark(line: Any, axes: Axes, bound: float) -> None:
@@ -114,8 +116,8 @@ def plot_sizes(sizes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> 
     for axes in panels:
         axes.set_xticks(layers)
         axes.set_xlabel("layer $l$")
-        _plain(axes)
-    return _finished(figure)
+        plain(axes)
+    return finished(figure)
 
 
 def _groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, list[Mapping[str, Any]]]]:
@@ -163,10 +165,10 @@ def plot_study(rows: Sequence[Mapping[str, Any]]) -> Figure:
             )
         axes.set_xticks(sorted({row["depth"] for row in rows}))
         axes.set(xlabel="hidden layers", title=title)
-        _plain(axes)
+        plain(axes)
     panels[0].set_ylabel("accuracy (points: seeds; lines: means)")
     panels[0].legend(frameon=False)
-    return _finished(figure)
+    return finished(figure)
 
 
 def plot_speed(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -190,20 +192,7 @@ def plot_speed(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.minorticks_off()
         axes.set(xlabel="hidden units", title=f"batches of {batch_size}")
-        _plain(axes)
+        plain(axes)
     panels[0].set_ylabel("milliseconds per step")
     panels[0].legend(frameon=False)
-    return _finished(figure)
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-
-
-def _finished(figure: Figure) -> Figure:
-    import matplotlib.pyplot as plt
-
-    figure.tight_layout()
-    plt.close(figure)  # the notebook shows the returned figure once
-    return figure
+    return finished(figure)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from course_utils.plots.style import finished, plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -44,7 +46,7 @@ def show_classes(images: np.ndarray, labels: np.ndarray, class_names: Sequence[s
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return _finished(figure)
+    return finished(figure)
 
 
 def _framed(images: np.ndarray) -> np.ndarray:
@@ -80,8 +82,8 @@ def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
     right.set(xlabel="epoch", ylabel="accuracy", title="Accuracy")
     right.legend(frameon=False)
     for axes in (left, right):
-        _plain(axes)
-    return _finished(figure)
+        plain(axes)
+    return finished(figure)
 
 
 def show_weights(W1: np.ndarray, columns: int = 20, most: int = 100) -> Figure:
@@ -116,7 +118,7 @@ def show_weights(W1: np.ndarray, columns: int = 20, most: int = 100) -> Figure:
     if total > most:
         title = f"Weights of {most} of {total} hidden units, those with the largest weights"
     axes.set_title(title, fontsize=11)
-    return _finished(figure)
+    return finished(figure)
 
 
 def plot_search(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -140,7 +142,7 @@ def plot_search(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for axes, name in zip(panels[1:], SETTING_NAMES, strict=True):
         _draw_effect(axes, name, rows, stages, colours)
     panels[0].set_ylabel("validation accuracy")
-    return _finished(figure)
+    return finished(figure)
 
 
 def _draw_progress(axes: Axes, rows: Sequence[Mapping[str, Any]], stages: list[int], colours: dict) -> None:
@@ -156,7 +158,7 @@ def _draw_progress(axes: Axes, rows: Sequence[Mapping[str, Any]], stages: list[i
         axes.scatter([stage] * len(values), values, s=14, color=colours[stage], label=label, zorder=2)
     axes.set(xlabel="iterations", title="How the search went", xlim=(0, 1.06 * stages[-1]))
     axes.legend(frameon=False, fontsize=8, loc="lower right")
-    _plain(axes)
+    plain(axes)
 
 
 def _draw_effect(axes: Axes, name: str, rows: Sequence[Mapping[str, Any]], stages: list[int], colours: dict) -> None:
@@ -173,7 +175,7 @@ def _draw_effect(axes: Axes, name: str, rows: Sequence[Mapping[str, Any]], stage
     axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     axes.set(xlabel=name.replace("_", " "), xlim=(-0.5, len(values) - 0.5))
     axes.set_title("lines: means", fontsize=9, color="0.4")
-    _plain(axes)
+    plain(axes)
 
 
 def print_best(rows: Sequence[Mapping[str, Any]], number: int = 8) -> None:
@@ -205,8 +207,8 @@ def plot_comparison(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axes.invert_yaxis()
     axes.set(xlabel="validation accuracy (points: seeds; bars and numbers: means)")
-    _plain(axes)
-    return _finished(figure)
+    plain(axes)
+    return finished(figure)
 
 
 def plot_confusion(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Figure:
@@ -231,17 +233,4 @@ def plot_confusion(predicted: np.ndarray, labels: np.ndarray, class_names: Seque
     axes.set_yticks(range(len(class_names)), class_names)
     axes.set(xlabel="predicted class", ylabel="true class", title="Of 100 images of a class, so many are taken for")
     axes.tick_params(length=0)
-    return _finished(figure)
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-
-
-def _finished(figure: Figure) -> Figure:
-    import matplotlib.pyplot as plt
-
-    figure.tight_layout()
-    plt.close(figure)  # the notebook shows the returned figure once
-    return figure
+    return finished(figure)
