@@ -33,6 +33,9 @@ WARM = (
     "torch", "sympy", "IPython", "ipywidgets", "tqdm.auto", "PIL.Image",
     "matplotlib_inline.backend_inline", "json", "inspect", "asyncio", "pathlib", "time", "random", "math",
     "course_utils.*",
+    # What these import late, in a cell or a test: an optimiser of PyTorch imports its compiler.
+    "torch._dynamo", "torch.utils.serialization", "joblib", "sympy.tensor.tensor", "sympy.sets.setexpr",
+    "sympy.assumptions.wrapper", "multiprocessing.synchronize", "encodings.cp437",
 )  # fmt: skip
 #: The whole environment of the zygote and of every process forked from it.
 ENVIRONMENT = {

@@ -579,7 +579,8 @@ def write_evaluation_set(path: Path) -> str:
         test_labels=data.test_labels[:1_000],
         mean_image=_mean_image(data.train_images[:FIRST_VALIDATION_ROW]),
     )
-    np.savez_compressed(path, **{field.name: getattr(evaluation, field.name) for field in fields(evaluation)})
+    # Photographs hardly get smaller by compression, which every check of a network would have to undo.
+    np.savez(path, **{field.name: getattr(evaluation, field.name) for field in fields(evaluation)})
     return _digest_of(evaluation)
 
 
