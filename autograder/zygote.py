@@ -51,6 +51,7 @@ ENVIRONMENT = {
 
 
 def _warm_up(names: list[str]) -> None:
+    environment = dict(os.environ)
     for name in names:
         with contextlib.suppress(ImportError):
             package = importlib.import_module(name.removesuffix(".*"))
@@ -62,6 +63,9 @@ def _warm_up(names: list[str]) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)
+    # PyTorch's compiler leaves a folder named after the instructor in it.
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def _examiner(connection: socket.socket, request: dict, shell: object) -> None:

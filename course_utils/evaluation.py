@@ -185,7 +185,7 @@ def save_network(path: str | Path, params: Mapping[str, np.ndarray], *, half_pre
 
 
 def classify(params: Mapping[str, np.ndarray], X: np.ndarray) -> np.ndarray:
-    """The most probable class of every row by the course's own forward pass, in the rows' dtype: (N, 3072) -> (N,) int."""
+    """The most probable class of every row by our own forward pass, in the rows' dtype: (N, 3072) -> (N,) int."""
     W1, b1, W2, b2 = (params[name].astype(X.dtype, copy=False) for name in _NAMES)
     return np.argmax(np.maximum(X @ W1 + b1, 0) @ W2 + b2, axis=1)
 
