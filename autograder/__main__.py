@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import warnings
 from dataclasses import replace
 
 from rich.console import Console
+
+from autograder.zygote import Zygote
 
 _PROTECTION = """\
 Students' code runs in a cage: without network, other students' files, gradebook, course
@@ -47,7 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     if given.jobs is not None and given.jobs < 1:
         parser.error("--jobs must be at least 1")
 
-    # Late, since nbgrader takes seconds to import.
+    # Late, since nbgrader takes seconds to import, in which the workers' process warms up.
+    with contextlib.closing(Zygote()) if given.scheduler is None else contextlib.nullcontext() as warmed:
+        return _grade(given, console, warmed)
+
+
+def _grade(given: argparse.Namespace, console: Console, warmed: Zygote | None) -> int:
     from sqlalchemy.exc import SAWarning, SQLAlchemyError
 
     from autograder import run
@@ -64,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         summary = run.grade_class(
             course, given.assignment, jobs=given.jobs, scheduler=given.scheduler, settings=settings,
-            students=given.student, force=given.force, console=console,
+            students=given.student, force=given.force, console=console, warmed=warmed,
         )  # fmt: skip
     except CageUnavailable as error:
         console.print(f"Nothing was graded. {error}", style="red", markup=False)

@@ -18,7 +18,7 @@ from nbformat.notebooknode import NotebookNode
 from nbgrader.api import Assignment as GradebookAssignment
 from nbgrader.api import Grade, Gradebook, SubmittedAssignment, SubmittedNotebook
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import AssignLatePenalties, SaveAutoGrades
+from nbgrader.preprocessors import AssignLatePenalties, LimitOutput, SaveAutoGrades
 from nbgrader.preprocessors.base import NbGraderPreprocessor
 from nbgrader.utils import parse_utc
 from traitlets.config import Configurable
@@ -72,6 +72,7 @@ class Writer:
         self.coursedir = coursedir
         self.assignment = assignment
         self.gradebook = Gradebook(coursedir.db_url, coursedir.course_id)
+        self.limiter = LimitOutput(parent=parent)
         self.saver = _SaveGrades(parent=parent)
         self.penalties = AssignLatePenalties(parent=parent)
         self.penalties.init_plugin()
@@ -119,12 +120,13 @@ class Writer:
         partial = final.with_name(f".{final.name}.partial")
         _remove(partial)
         partial.mkdir(parents=True)
-        self._write_files(partial, graded, files)
+        notebooks = {name: self._limited(text) for name, text in graded.notebooks.items()}
+        self._write_files(partial, notebooks, files)
         database = self.gradebook.db
         # Gradebook's methods commit on their own; for the time of this transaction they only flush.
         commit, database.commit = database.commit, database.flush
         try:
-            points = self._write_grades(graded, files.get("timestamp.txt"))
+            points = self._write_grades(graded, notebooks, files.get("timestamp.txt"))
         except BaseException:
             database.rollback()
             raise
@@ -137,16 +139,23 @@ class Writer:
         os.rename(partial, final)
         return points
 
-    def _write_files(self, folder: Path, graded: Graded, files: dict[str, bytes]) -> None:
+    def _limited(self, text: str) -> NotebookNode:
+        notebook = nbformat.reads(text, as_version=4)
+        self.limiter.preprocess(notebook, {})
+        return notebook
+
+    def _write_files(self, folder: Path, notebooks: dict[str, NotebookNode], files: dict[str, bytes]) -> None:
         own = {name: content for name, content in files.items() if not name.endswith(".ipynb")}
-        texts = {f"{name}.ipynb": text.encode() for name, text in graded.notebooks.items()}
+        texts = {f"{name}.ipynb": nbformat.writes(notebook).encode() for name, notebook in notebooks.items()}
         for name, content in {**own, **self.assignment.files, **texts}.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             path.chmod(0o664 if self.coursedir.groupshared else 0o444)
 
-    def _write_grades(self, graded: Graded, timestamp: bytes | None) -> tuple[float, float, float]:
+    def _write_grades(
+        self, graded: Graded, notebooks: dict[str, NotebookNode], timestamp: bytes | None
+    ) -> tuple[float, float, float]:
         gradebook, name = self.gradebook, self.assignment.name
         gradebook.update_or_create_student(graded.student)
         details = {}
@@ -157,7 +166,7 @@ class Writer:
                 graded.trouble.setdefault("", []).append("timestamp.txt does not hold a time")
         gradebook.update_or_create_submission(name, graded.student, **details)
         one = _OneSubmission(gradebook, name, graded.student)
-        for notebook_name, text in graded.notebooks.items():
+        for notebook_name, executed in notebooks.items():
             notebook = one.notebooks[notebook_name]
             if notebook_name in graded.missing:
                 for grade in notebook.grades:
@@ -166,7 +175,7 @@ class Writer:
                 for comment in notebook.comments:
                     comment.auto_comment = None
             else:
-                self.saver.save(nbformat.reads(text, as_version=4), one, notebook_name)
+                self.saver.save(executed, one, notebook_name)
             self._name_trouble(notebook, graded)
         one.db.flush()
         self._penalise(one, graded.student)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 import time
@@ -33,8 +34,6 @@ class Settings:
         Files and folders that students' code may read besides the installation: data.
     environment : tuple of pairs
         Environment variables of the tests' process.
-    max_lines : int
-        As nbgrader's ``LimitOutput.max_lines``.
     warm : tuple of str
         Modules that are imported once for all submissions, as :data:`autograder.zygote.WARM`.
     """
@@ -43,7 +42,6 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     readable: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
-    max_lines: int = 1000
     warm: tuple[str, ...] = WARM
 
 
@@ -90,13 +88,13 @@ class Graded:
 _local = threading.local()
 
 
-def grader_for(settings: Settings) -> Grader:
+def grader_for(settings: Settings, lent: socket.socket | None = None) -> Grader:
     """This thread's grader: its warmed process is kept from one submission to the next."""
     kept = getattr(_local, "kept", None)
     if kept is None or kept[0] != settings:
         if kept is not None:
             kept[1].close()
-        _local.kept = kept = (settings, Grader(settings.isolation, settings.limits, settings.warm))
+        _local.kept = kept = (settings, Grader(settings.isolation, settings.limits, settings.warm, lent))
     return kept[1]
 
 
@@ -106,13 +104,9 @@ def check_cage(settings: Settings) -> None:
         trial()
 
 
-def warm(settings: Settings) -> str:
-    """Start this thread's grader; returns the layers of its cage."""
-    grader = grader_for(settings)
-    import nbgrader.preprocessors  # noqa: F401
-
-    _ = grader.zygote.readable
-    return grader.layers
+def warm(settings: Settings, lent: socket.socket | None = None) -> None:
+    """Start this thread's grader; ``lent`` is what :meth:`autograder.zygote.Zygote.lend` gave."""
+    _ = grader_for(settings, lent).zygote.readable
 
 
 def grade(handed_in: Submission, assignment: Assignment, settings: Settings) -> Graded:
@@ -154,7 +148,6 @@ def grade(handed_in: Submission, assignment: Assignment, settings: Settings) -> 
         else:
             found += submission.restore(notebook, source)
             found += execute(notebook, grader, files, settings).trouble
-            limit_output(notebook, settings.max_lines)
         if found:
             result.trouble[name] = found
         sign(notebook, found, grader.layers, handed_in.files)
@@ -195,15 +188,6 @@ def _as_node(output: dict, count: int) -> NotebookNode:
     if output["output_type"] == "execute_result":
         output = {**output, "execution_count": count}
     return nbformat.from_dict(output)
-
-
-def limit_output(notebook: NotebookNode, max_lines: int) -> None:
-    """Cut what goes on for too long, as nbgrader does."""
-    from nbgrader.preprocessors import LimitOutput  # late: takes seconds, in which the zygote warms up
-
-    limiter = LimitOutput(max_lines=max_lines)
-    for index, cell in enumerate(notebook.cells):
-        limiter.preprocess_cell(cell, {}, index)
 
 
 def sign(notebook: NotebookNode, trouble: list[str], isolation: str, files: dict[str, bytes]) -> None:

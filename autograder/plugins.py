@@ -110,7 +110,6 @@ class CagedExecute(NbGraderPreprocessor):
     scratch = Integer(Limits.scratch, help="Bytes of a student's scratch folder.").tag(config=True)
     processes = Integer(Limits.processes, help="Processes and threads of a student's code.").tag(config=True)
     output = Integer(Limits.output, help="Characters that are kept of a cell's text.").tag(config=True)
-    max_lines = Integer(1000, help="Lines that are kept of a cell's text.").tag(config=True)
     warm = List(
         Unicode(), list(WARM), help="Modules that are imported once for all submissions; 'package.*' with all in it."
     ).tag(config=True)  # fmt: skip
@@ -129,7 +128,7 @@ class CagedExecute(NbGraderPreprocessor):
         )  # fmt: skip
         readable = tuple(os.path.abspath(path) for path in self.readable)
         environment = tuple(sorted(self.environment.items()))
-        return Settings(self.isolation, limits, readable, environment, self.max_lines, tuple(self.warm))
+        return Settings(self.isolation, limits, readable, environment, tuple(self.warm))
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Run the notebook."""

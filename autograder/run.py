@@ -32,6 +32,7 @@ from autograder.grading import Settings, Submission, check_cage, grade, warm
 from autograder.plugins import CagedExecute
 from autograder.submission import collect, digest
 from autograder.workers import WorkerLost, dask_workers, local_workers
+from autograder.zygote import Zygote
 
 
 class AlreadyRunning(Exception):
@@ -112,6 +113,7 @@ def grade_class(
     students: str = "*",
     force: bool = False,
     console: Console | None = None,
+    warmed: Zygote | None = None,
 ) -> Summary:
     """Grade everyone's submission of an assignment.
 
@@ -132,6 +134,8 @@ def grade_class(
         Whether to grade again what has been graded before.
     console : Console, optional
         For the progress bar and the lines.
+    warmed : Zygote, optional
+        A process that the caller started before, whose copies the local processes use.
 
     Returns
     -------
@@ -158,7 +162,9 @@ def grade_class(
     graded_folder = Path(course.coursedir.format_path(course.coursedir.autograded_directory, "", ""))
     graded_folder.mkdir(parents=True, exist_ok=True)
     summary = Summary()
-    with _only_one(graded_folder), contextlib.closing(Writer(course.coursedir, assignment, course.app)) as writer:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_only_one(graded_folder))
+        writer = stack.enter_context(contextlib.closing(Writer(course.coursedir, assignment, course.app)))
         known = set() if force else writer.known()
         for student in [student for student in waiting if student in known]:
             files, _ = collect(waiting[student], course.coursedir.ignore)
@@ -170,9 +176,11 @@ def grade_class(
                 workers = dask_workers(scheduler, functools.partial(check_cage, settings))
             else:
                 jobs = min(jobs or len(os.sched_getaffinity(0)), len(waiting))
-                workers = local_workers(jobs, functools.partial(warm, settings))
-            with workers as (executor, count):
-                _grade_all(executor, count, waiting, assignment, settings, writer, course, summary, console)
+                usable = warmed is not None and warmed.warm == settings.warm
+                warmed = stack.enter_context(contextlib.closing(Zygote(settings.warm))) if not usable else warmed
+                workers = local_workers(jobs, functools.partial(warm, settings), warmed)
+            executor, count = stack.enter_context(workers)
+            _grade_all(executor, count, waiting, assignment, settings, writer, course, summary, console)
     summary.seconds = time.monotonic() - start
     return summary
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -139,6 +140,8 @@ class Grader:
     limits : Limits, optional
     warm : sequence of str
         Modules that are imported once, as :data:`autograder.zygote.WARM`.
+    lent : socket, optional
+        What :meth:`autograder.zygote.Zygote.lend` gave: a process that has imported them already.
 
     Raises
     ------
@@ -146,10 +149,12 @@ class Grader:
         If ``isolation`` is ``"cage"`` and this machine can't build it.
     """
 
-    def __init__(self, isolation: str = "cage", limits: Limits | None = None, warm: Sequence[str] = WARM) -> None:
+    def __init__(
+        self, isolation: str = "cage", limits: Limits | None = None, warm: Sequence[str] = WARM,
+        lent: socket.socket | None = None,
+    ) -> None:  # fmt: skip
         self.limits = limits or Limits()
-        self.warm = warm
-        self.zygote = Zygote(warm)  # warms up while the cage is tried
+        self.zygote = Zygote(warm, lent)  # warms up while the cage is tried
         try:
             found = trial() if isolation == "cage" else {"mode": "none", "layers": "none"}
         except CageUnavailable:
@@ -184,7 +189,8 @@ class Grader:
             needn't know.
         """
         if not self.zygote.alive():
-            self.zygote = Zygote(self.warm)
+            self.zygote.close()
+            self.zygote = Zygote(self.zygote.warm)
         folder = cage.new_folder(files)
         try:
             walls = Walls(folder, [*self.zygote.readable, *map(os.path.abspath, readable)])

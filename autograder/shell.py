@@ -226,6 +226,10 @@ class NotebookShell(InteractiveShell):
         name, text = etype.__name__[:200], text[:_ERROR_CHARACTERS]
         self.recorder.show({"output_type": "error", "ename": name, "evalue": text, "traceback": lines})
 
+    def _format_exception_for_storage(self, *_: Any, **__: Any) -> dict:
+        """IPython 9 makes every traceback a second time for its history, which nobody reads here."""
+        return {}
+
     def _tee(self, channel: str) -> contextlib.AbstractContextManager:
         """IPython 9 keeps what a cell prints, however much, for its history; here it is recorded already."""
         return contextlib.nullcontext()

@@ -14,6 +14,7 @@ import os
 import queue
 import shutil
 import signal
+import socket
 import stat
 import tempfile
 import threading
@@ -24,11 +25,15 @@ from typing import Any
 
 from autograder import linux
 from autograder.cage import CageUnavailable
+from autograder.codec import PeerGone
+from autograder.zygote import Zygote
 
 #: How often a submission is begun again after the process that graded it was killed.
 ATTEMPTS = 5
 _STARTS = 50
 _FOLDER_PREFIX = "autograder-run-"
+#: In a worker: its connection to a warmed process.
+_lent: socket.socket | None = None
 
 
 class WorkerLost(Exception):
@@ -58,13 +63,19 @@ def _temporary_folder() -> Iterator[str]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _initialise(parent: int, folder: str) -> None:
+def _initialise(parent: int, folder: str, lent: socket.socket | None) -> None:
     """In a new process: end with the one that started it, even if that is killed."""
+    global _lent
+    _lent = lent
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
     tempfile.tempdir = folder
+
+
+def _prepare(prepare: Callable[[socket.socket | None], Any]) -> None:
+    prepare(_lent)
 
 
 class LocalWorkers(concurrent.futures.Executor):
@@ -79,16 +90,20 @@ class LocalWorkers(concurrent.futures.Executor):
     ----------
     count : int
     prepare : callable
-        Called without arguments in each new process, in the background.
+        Called in each new process, in the background, with what ``warmed`` lent it.
+    warmed : Zygote
+        Whose copies the processes use; one that starts after its end warms up a process of its own.
     folder : str
         For temporary files.
     """
 
-    def __init__(self, count: int, prepare: Callable[[], Any], folder: str) -> None:
+    def __init__(self, count: int, prepare: Callable[[socket.socket | None], Any], warmed: Zygote, folder: str) -> None:
         self._folder = folder
+        self._warmed = warmed
         self._prepare = prepare
         self._tasks: queue.SimpleQueue = queue.SimpleQueue()
         self._stopped = threading.Event()
+        self._lending = threading.Lock()
         self._context = multiprocessing.get_context("spawn")
         self._pools: dict[int, concurrent.futures.ProcessPoolExecutor] = {}
         self._threads = [threading.Thread(target=self._feed, args=(number,), daemon=True) for number in range(count)]
@@ -101,14 +116,23 @@ class LocalWorkers(concurrent.futures.Executor):
         self._tasks.put((future, function, args, kwargs))
         return future
 
+    def _lend(self) -> socket.socket | None:
+        with self._lending, contextlib.suppress(PeerGone):
+            return self._warmed.lend()
+        return None
+
     def _start(self, number: int) -> concurrent.futures.ProcessPoolExecutor:
         """A prepared process; being killed before it is ready counts against no submission."""
         for _ in range(_STARTS):
+            lent = self._lend()
             pool = concurrent.futures.ProcessPoolExecutor(
-                1, mp_context=self._context, initializer=_initialise, initargs=(os.getpid(), self._folder)
+                1, mp_context=self._context, initializer=_initialise, initargs=(os.getpid(), self._folder, lent)
             )
             self._pools[number] = pool
-            if not isinstance(pool.submit(self._prepare).exception(), BrokenProcessPool):
+            prepared = pool.submit(_prepare, self._prepare)
+            if lent is not None:
+                lent.close()  # the process has its own
+            if not isinstance(prepared.exception(), BrokenProcessPool):
                 return pool
             pool.shutdown(wait=False)
             if self._stopped.is_set():
@@ -160,8 +184,10 @@ class LocalWorkers(concurrent.futures.Executor):
 
 
 @contextlib.contextmanager
-def local_workers(count: int, prepare: Callable[[], Any]) -> Iterator[tuple[LocalWorkers, int]]:
-    """Processes of this machine, ended afterwards.
+def local_workers(
+    count: int, prepare: Callable[[socket.socket | None], Any], warmed: Zygote
+) -> Iterator[tuple[LocalWorkers, int]]:
+    """Processes of this machine, ended afterwards; see :class:`LocalWorkers`.
 
     Yields
     ------
@@ -169,7 +195,7 @@ def local_workers(count: int, prepare: Callable[[], Any]) -> Iterator[tuple[Loca
     count : int
     """
     with _temporary_folder() as folder:
-        executor = LocalWorkers(count, prepare, folder)
+        executor = LocalWorkers(count, prepare, warmed, folder)
         try:
             yield executor, count
         finally:

@@ -2,7 +2,8 @@
 
 It imports what notebooks import, once, and then only forks. It never sees a submission, a
 test or a gradebook, so a process forked from it holds none of them either. Whoever started
-it sends requests over a socket; when that is closed, it ends, and its children with it.
+it sends requests over a socket; when that is closed, it ends, and its children with it. Each
+worker has a process of its own, forked from the one that was warmed for them all.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import pkgutil
 import resource
+import select
 import signal
 import site
 import socket
@@ -104,9 +106,8 @@ def _student(connection: socket.socket, request: dict, shell: object) -> None:
 
 def main(descriptor: int, warm: list[str]) -> None:
     """Import the modules ``warm``, then fork a process for each request until the connection is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started the grading
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = socket.socket(fileno=descriptor)
-    channel = Channel(connection)
     _warm_up(warm)
     from autograder import codec, examiner, outputs, student  # noqa: F401 - so that the forked processes have them
     from autograder.shell import new_shell, warm_up
@@ -117,19 +118,29 @@ def main(descriptor: int, warm: list[str]) -> None:
     # Finds the C library, for which it would start programs in the cage.
     with contextlib.suppress(OSError):
         cage.landlockpy.abi_version()
+    readable = cage.installation()
     gc.collect()
     gc.freeze()  # a collection in a forked process would copy every page
+    _serve(connection, {"readable": readable}, shell)
+
+
+def _serve(connection: socket.socket, request: dict, shell: object) -> None:
+    """Say that the process is warm, then fork until the connection is closed."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started the grading
+    channel = Channel(connection)
+    readable = request["readable"]
     with contextlib.suppress(PeerGone):
-        channel.send({"ready": True, "readable": cage.installation()})
+        channel.send({"readable": readable})
         while True:
             request, _ = channel.receive()
             given = channel.receive_descriptor()
             pid = os.fork()
             if pid == 0:
-                _become(request, given, connection, shell)
+                _become({"readable": readable, **request}, given, connection, shell)
             os.close(given)
-            channel.send({"pid": pid})
+            if request["role"] != "zygote":
+                channel.send({"pid": pid})
 
 
 def _become(request: dict, given: int, connection: socket.socket, shell: object) -> None:
@@ -139,7 +150,7 @@ def _become(request: dict, given: int, connection: socket.socket, shell: object)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
         connection.close()
-        role = {"examiner": _examiner, "student": _student}[request["role"]]
+        role = {"examiner": _examiner, "student": _student, "zygote": _serve}[request["role"]]
         role(socket.socket(fileno=given), request, shell)
     except BaseException:
         with contextlib.suppress(BaseException):
@@ -153,20 +164,23 @@ def _within(path: str, folder: str) -> bool:
 
 
 class Zygote:
-    """Starts the warmed process and asks it for forks.
+    """The warmed process, or a copy of one, which is asked for forks.
 
     Parameters
     ----------
     warm : sequence of str
         Modules to import, as :data:`WARM`.
-
-    Attributes
-    ----------
-    readable : list of str
-        The installation, for :class:`autograder.cage.Walls`.
+    lent : socket, optional
+        What another's :meth:`lend` gave: the process is a copy of that one, and starts at once.
     """
 
-    def __init__(self, warm: Sequence[str] = WARM) -> None:
+    def __init__(self, warm: Sequence[str] = WARM, lent: socket.socket | None = None) -> None:
+        self.warm = tuple(warm)
+        self._process: subprocess.Popen | None = None
+        self._readable: list[str] | None = None
+        self.channel = Channel(lent or self._start())
+
+    def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).resolve().parent.parent)
         # The packages, and not whatever else this process imports from: the student sees these folders.
@@ -174,19 +188,18 @@ class Zygote:
         paths = [root, *(entry for entry in sys.path if any(_within(entry, folder) for folder in packages))]
         code = (
             f"import sys; sys.path[:] = {list(dict.fromkeys(paths))!r};"
-            f" from autograder.zygote import main; main({theirs.fileno()}, {list(warm)!r})"
+            f" from autograder.zygote import main; main({theirs.fileno()}, {list(self.warm)!r})"
         )
-        self.process = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", code], env=dict(ENVIRONMENT, HOME=os.path.expanduser("~")),
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, cwd="/",
         )  # fmt: skip
         theirs.close()
-        self.channel = Channel(ours)
-        self._readable: list[str] | None = None
+        return ours
 
     @property
     def readable(self) -> list[str]:
-        """Waits until the process is warm."""
+        """The installation, for :class:`autograder.cage.Walls`; waits until the process is warm."""
         if self._readable is None:
             message, _ = self.channel.receive(timeout=300)
             self._readable = message["readable"]
@@ -201,17 +214,33 @@ class Zygote:
         message, _ = self.channel.receive(timeout=60)
         return Channel(ours), message["pid"]
 
+    def lend(self) -> socket.socket:
+        """A connection to a copy of the process, for another process's Zygote; doesn't wait until it is warm.
+
+        Raises
+        ------
+        PeerGone
+            If the process has ended.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.channel.send_with_descriptor({"role": "zygote"}, theirs.fileno())
+        return ours
+
     def alive(self) -> bool:
         """Whether the process runs."""
-        return self.process.poll() is None
+        connection = select.poll()
+        connection.register(self.channel.connection, 0)  # that the other end is closed is always told
+        return not connection.poll(0)
 
     def close(self) -> None:
         """End the process and all that it forked."""
         self.channel.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=2)
-        self.process.kill()
-        self.process.wait()
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=2)
+            self._process.kill()
+            self._process.wait()
 
 
 def trial() -> dict:
