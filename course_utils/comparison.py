@@ -106,6 +106,17 @@ class CheckFailed(AssertionError):
         return [f"CheckFailed: {self}"]
 
 
+def not_done(text: str) -> NotImplementedError:
+    """An error that says what a student hasn't done yet, in one sentence."""
+    return _in_one_line(NotImplementedError(text), text)
+
+
+def _in_one_line(error: NotImplementedError, text: str) -> NotImplementedError:
+    """Have IPython show a sentence in place of a traceback through the check's code."""
+    error._render_traceback_ = lambda: [f"NotImplementedError: {text}"]
+    return error
+
+
 @contextlib.contextmanager
 def on_problem(problem: Problem) -> Iterator[None]:
     """Add to a check that fails inside the ``with`` block on which problem it failed.
@@ -200,11 +211,9 @@ def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
         with _by_the_defaults():
             return function(*_copied(args), **_copied(kwargs))
     except NotImplementedError as error:
-        # IPython shows this in place of a traceback through the check's code.
         innermost = traceback.extract_tb(error.__traceback__)[-1]
         unwritten = innermost.name if "ipykernel" in innermost.filename else name
-        text = f"NotImplementedError: {str(error) or f'{unwritten} is not written yet.'}"
-        error._render_traceback_ = lambda: [text]
+        _in_one_line(error, str(error) or f"{unwritten} is not written yet.")
         raise
     except CheckFailed:
         raise

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from course_utils.comparison import CheckFailed, passed
+from course_utils.comparison import CheckFailed, not_done, passed
 from course_utils.data import CLASS_NAMES, NUM_FEATURES, EvaluationSet, flatten_images, load_evaluation_set
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def check_file(path: str | Path, max_bytes: int = MAX_FILE_BYTES) -> Path:
     """
     path = Path(path)
     if not path.is_file():
-        raise NotImplementedError(f"there is no {path.name} beside the notebook; train a network and save it.")
+        raise not_done(f"there is no {path.name} beside the notebook; train a network and save it.")
     size = path.stat().st_size
     if size == 0:
         raise CheckFailed(path.name, "the file is empty; save the network again.")

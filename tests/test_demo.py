@@ -92,3 +92,14 @@ def test_hidden_region_and_traceback_are_replaced():
     cleaned, _ = HideHiddenTests().preprocess_cell(cell, {}, 0)
     assert cleaned.source == "check(f)\n# Hidden tests ran here.\nprint(1)"
     assert cleaned.outputs[0].traceback == ["KeyError: 'a3'"]
+
+
+def test_what_a_check_shows_in_place_of_a_traceback_is_kept(demo):
+    _, work = demo
+    for notebook, sentence in (("4_cifar10_tuning", "train is not written yet."), ("1_forward_check", "relu is not")):
+        page = work / "feedback" / "untouched" / "two_layer_net" / f"{notebook}.html"
+        assert f"NotImplementedError: {sentence}" in re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
+    page = work / "feedback" / "untouched" / "two_layer_net" / "4_cifar10_tuning.html"
+    text = re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
+    assert "NotImplementedError: there is no best_net.npz beside the notebook" in text
+    assert "check_file" not in text

@@ -18,6 +18,7 @@ from course_utils.comparison import (
     conforming,
     expect_close,
     expect_keys,
+    not_done,
     on_problem,
     passed,
 )
@@ -49,7 +50,7 @@ def check_symbolic(symbolic_answer: Callable, dJ_dz3_symbolic: Callable) -> None
         The student's function itself, whose source must not differentiate.
     """
     if is_unwritten(dJ_dz3_symbolic):
-        raise NotImplementedError("dJ_dz3_symbolic is not written yet")
+        raise not_done("dJ_dz3_symbolic is not written yet")
     name = _differentiation(ast.parse(source_of(dJ_dz3_symbolic)))
     if name is not None:
         raise CheckFailed(

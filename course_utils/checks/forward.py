@@ -14,6 +14,7 @@ from course_utils.comparison import (
     conforming,
     expect_close,
     expect_keys,
+    not_done,
     on_problem,
     passed,
 )
@@ -335,7 +336,7 @@ def check_vectorised(*functions: Callable) -> None:
     for function in functions:
         name = getattr(function, "__name__", "the function")
         if is_unwritten(function):
-            raise NotImplementedError(f"{name} is not written yet")
+            raise not_done(f"{name} is not written yet")
         line = find_loop(function)
         if line is not None:
             raise CheckFailed(name, f"`{line}` loops over the elements of an array; let NumPy work on whole arrays.")
