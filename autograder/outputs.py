@@ -6,6 +6,8 @@ import functools
 import re
 from typing import Any
 
+import jinja2
+
 #: The line that takes the place of output beyond the bounds.
 DROPPED = "[The rest of this cell's output was dropped.]"
 _IMAGE = re.compile(r"[A-Za-z0-9+/=\s]*")
@@ -13,20 +15,66 @@ _TEXTS = ("text/plain", "text/latex")
 _IMAGES = ("image/png", "image/jpeg", "image/gif")
 
 
+_ADDRESS = re.compile(r"#.*|(https?|mailto):.*|[^:]*")
+#: Elements that text needs.
+_TAGS = [
+    "b", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "li", "ol",
+    "p", "pre", "small", "span", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul",
+]  # fmt: skip
+_STYLES = ["background-color", "color", "font-weight", "text-align", "width"]
+_CELLS = {"td": ["colspan", "rowspan"], "th": ["colspan", "rowspan"]}
+
+
 @functools.cache
 def html_cleaner() -> Any:
     """What leaves tables, such as pandas', and text, and nothing that a browser runs or loads."""
     from nbconvert.preprocessors.sanitize import SanitizeHTML  # late: only an examiner needs it
 
-    return SanitizeHTML(
-        tags=[
-            "b", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "li", "ol",
-            "p", "pre", "small", "span", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul",
-        ],
-        attributes={"*": ["title", "style"], "td": ["colspan", "rowspan"], "th": ["colspan", "rowspan"]},
-        styles=["background-color", "color", "font-weight", "text-align", "width"],
-        strip=True,
+    return SanitizeHTML(tags=_TAGS, attributes={"*": ["title", "style"], **_CELLS}, styles=_STYLES, strip=True)
+
+
+class _Pictures(dict):
+    """A cell's attachments; one that is missing is an empty picture, where it would end the page."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> dict[str, str]:
+        return {"image/png": ""}
+
+
+@jinja2.pass_context
+def markdown_on_a_page(context: jinja2.runtime.Context, source: str) -> str:
+    """A cell's Markdown as HTML that runs nothing: formgrader shows students' text on an instructor's page.
+
+    A filter of nbconvert's templates, in place of ``markdown2html``.
+    """
+    import bleach  # late: only pages need these
+    from bleach.css_sanitizer import CSSSanitizer
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    pictures = _Pictures((context.get("cell") or {}).get("attachments", {}))
+    html = MarkdownWithMath(renderer=IPythonRenderer(escape=False, attachments=pictures)).render(source)
+    headings = {f"h{level}": ["id", "title", "style"] for level in range(1, 7)}
+    clean = bleach.clean(
+        html, tags=[*_TAGS, "a", "del", "img"], strip=True, css_sanitizer=CSSSanitizer(_STYLES),
+        attributes={
+            "*": ["class", "title", "style"], "a": _of_link, "img": ["src", "alt", "width", "height"],
+            **headings, **_CELLS,
+        },
+        protocols=["http", "https", "mailto", "data"],
     )  # fmt: skip
+    # The pages' own style sheet leaves a table without a class unspaced.
+    return _without_links(clean).replace("<table>", '<table class="table table-condensed" style="width: auto">')
+
+
+def _of_link(tag: str, name: str, value: str) -> bool:
+    return name in ("class", "title") or (name == "href" and _ADDRESS.fullmatch(value) is not None)
+
+
+def _without_links(formulas: str) -> str:
+    """MathJax makes a link of ``\\href`` in a formula, to a script if it says so."""
+    return formulas.replace(r"\href", r"\mathrm")
 
 
 def as_output(raw: Any) -> dict | None:
@@ -56,9 +104,9 @@ def as_output(raw: Any) -> dict | None:
             if not isinstance(item, str):
                 continue
             if mime_type in _TEXTS:
-                data[mime_type] = clean_text(item)
+                data[mime_type] = _without_links(clean_text(item))
             elif mime_type == "text/html":
-                data[mime_type] = html_cleaner().sanitize_html_tags(clean_text(item))
+                data[mime_type] = _without_links(html_cleaner().sanitize_html_tags(clean_text(item)))
             elif mime_type in _IMAGES and _IMAGE.fullmatch(item):
                 data[mime_type] = item
         if data:

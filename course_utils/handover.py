@@ -52,7 +52,7 @@ def from_notebook(notebook: str | Path, *names: str) -> Any:
         raise ValueError(f"from_notebook can bring over {', '.join(STAND_INS)}; not {', '.join(unknown) or 'nothing'}")
     if grading():
         functions = {name: STAND_INS[name] for name in names}
-        print(f"While grading, {', '.join(names)} are the course's own, whatever stands in {notebook}.")
+        print(f"While grading, the course's own {' and '.join(names)} is used, whatever stands in {notebook}.")
     else:
         functions = _students_or_stand_ins(Path(notebook), names, STAND_INS)
     return functions[names[0]] if len(names) == 1 else tuple(functions[name] for name in names)
