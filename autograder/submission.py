@@ -204,6 +204,8 @@ def restore(notebook: NotebookNode, source: SourceNotebook) -> list[str]:
     if source.kernelspec.get("name") and name and name != source.kernelspec["name"]:
         trouble.append(f"the kernel was {shown(name)}, and {source.kernelspec['name']} was used")
     notebook.metadata.kernelspec = dict(source.kernelspec)
+    if len(notebook.cells) >= _MAX_CELLS:
+        trouble.append(f"of its cells only the first {_MAX_CELLS} were graded")
     places = _identify(notebook.cells, source, trouble)
     altered = []
     for index, cell in enumerate(notebook.cells):

@@ -123,6 +123,10 @@ CASES = (
         "altered", FULL - 2, "restored: test-scale", {"scale": "def scale(x, factor):\n    return x"},
         spoil=_changing(_alter),
     ),
+    Case(
+        "many", FULL, "only the first 2000 were graded",
+        spoil=_changing(lambda n: n.cells.extend(nbformat.v4.new_markdown_cell("more") for _ in range(2000))),
+    ),
     Case("stripped", FULL, "metadata had been removed", spoil=_changing(_strip)),
     # What runs
     Case("endless", FULL, "cell scale took longer than 6 s and was interrupted", _after_scale(_ENDLESS)),
