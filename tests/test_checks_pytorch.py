@@ -85,7 +85,7 @@ def test_ways_to_build_a_model(build, inspect):
         (lambda sizes, name: mlp(sizes, name, last=ACTIVATIONS[name]), "activation after the last layer"),
         (lambda sizes, name: mlp(sizes, name, last=lambda: nn.Softmax(dim=1)), "softmax after the last layer"),
         (lambda sizes, name: mlp(sizes, name, between=nn.Identity), "no activation between the layers"),
-        (lambda sizes, name: mlp(sizes, "relu"), "the activation is relu, whatever is asked for"),
+        (lambda sizes, name: mlp(sizes, "relu"), "the activation is relu; tanh is asked for"),
         (lambda sizes, name: mlp(sizes, name, between=nn.Sigmoid), "the activation is sigmoid"),
         (lambda sizes, name: mlp((sizes[0], sizes[1], sizes[-1]), name), "the model has 2 layers, expected 3"),
         (lambda sizes, name: mlp((sizes[0], 8, *sizes[2:]), name), "layer 1 goes from 5 to 8 numbers, expected (5, 7)"),

@@ -50,8 +50,9 @@ def test_every_question_and_every_function_has_wrong_answers(sources):
         for cell in sources[name].cells
         if cell.cell_type == "code" and cell.metadata.nbgrader["grade"]
     }
-    # What best_net.npz earns doesn't depend on what a student wrote.
-    assert {name for name in graded if "best-net" not in name} == {name for answer in WRONG for name in answer.loses}
+    # What the files best_net.npz and best_mlp.pt earn doesn't depend on what a student wrote.
+    asked = {name for name in graded if "best-net" not in name and "best-mlp" not in name}
+    assert asked == {name for answer in WRONG for name in answer.loses}
 
 
 def test_a_verdict_sees_points_lost_elsewhere_and_a_missing_sentence():
@@ -73,6 +74,10 @@ def test_an_answer_becomes_a_submission():
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_a_check_answers_within_50_milliseconds(notebook):
-    """Processor time, so that a busy machine doesn't count; the slowest check takes a third of it."""
+    """Processor time, so that a busy machine doesn't count; the slowest check takes half of it.
+
+    The first test of best_net.npz or best_mlp.pt isn't among them: reading the evaluation set and the
+    network, and its own matrix products on 1,000 images, take more, by the network's size.
+    """
     for name, times in measure(notebook).items():
         assert min(times) < 50, name

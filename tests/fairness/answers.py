@@ -30,6 +30,12 @@ SIGNATURES = {
         "train(params, X, y, X_val, y_val, *, learning_rate, learning_rate_decay, reg, num_iters, batch_size, rng)"
     ),
     "predict": "predict(params, X)",
+    "build_mlp": "build_mlp(sizes, activation)",
+    "params_to_torch": "params_to_torch(params)",
+    "scores": "scores(model, X)",
+    "loss_and_gradients": "loss_and_gradients(model, X, y, reg)",
+    "train_torch": "train_torch(model, X, y, X_val, y_val, *, batches, learning_rate, learning_rate_decay, reg)",
+    "initialise": "initialise(model, scale, rng)",
 }
 
 
