@@ -7,6 +7,7 @@ import re
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests, NbGraderPreprocessor
 from nbgrader.utils import is_grade
+from traitlets.config import Config
 
 #: Terminal colours in a traceback.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -24,7 +25,8 @@ class HideHiddenTests(NbGraderPreprocessor):
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, cell_index: int) -> tuple[NotebookNode, dict]:
         """Clean one cell; only code cells that hold the delimiters change."""
-        markers = ClearHiddenTests(parent=self)
+        # Not parent=self: it would warn of settings that nbconvert gives to all preprocessors.
+        markers = ClearHiddenTests(config=Config(ClearHiddenTests=self.config.ClearHiddenTests))
         if cell.cell_type != "code" or markers.begin_test_delimeter not in cell.source:
             return cell, resources
         kept, hidden = [], False
