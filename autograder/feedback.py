@@ -7,6 +7,7 @@ import re
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests, NbGraderPreprocessor
 from nbgrader.utils import is_grade
+from traitlets import List
 from traitlets.config import Config
 
 #: Terminal colours in a traceback.
@@ -22,10 +23,12 @@ class HideHiddenTests(NbGraderPreprocessor):
     """
 
     replacement = "# Hidden tests ran here."
+    #: As in nbgrader's GetGrades: nbconvert sets it for all preprocessors, and would warn where it is missing.
+    display_data_priority = List().tag(config=True)
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, cell_index: int) -> tuple[NotebookNode, dict]:
         """Clean one cell; only code cells that hold the delimiters change."""
-        # Not parent=self: it would warn of settings that nbconvert gives to all preprocessors.
+        # Not parent=self, for the same warning.
         markers = ClearHiddenTests(config=Config(ClearHiddenTests=self.config.ClearHiddenTests))
         if cell.cell_type != "code" or markers.begin_test_delimeter not in cell.source:
             return cell, resources
