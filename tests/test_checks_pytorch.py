@@ -44,7 +44,7 @@ def inspect(solution):
 @pytest.fixture
 def models(solution):
     """What the checks of 5.c and 5.d need besides the function that they check."""
-    return solution["params_to_torch"], solution["build_mlp"], solution["state_of"]
+    return tuple(solution[name] for name in ("params_to_torch", "build_mlp", "state_of", "logits_of"))
 
 
 def layers_of(model):
@@ -114,9 +114,9 @@ def copied(params, *, dtype=None, transpose=True, biases=True, build=mlp):
 
 
 def test_copies_of_params(inspect):
-    check_params_to_torch(copied, *inspect)
-    check_params_to_torch(lambda params: copied(params, build=Written), *inspect)
-    check_params_to_torch(copied, *inspect, on=oracle.random_problem(7, dtype=np.float32))
+    check_params_to_torch(copied, mlp, *inspect)
+    check_params_to_torch(lambda params: copied(params, build=Written), mlp, *inspect)
+    check_params_to_torch(copied, mlp, *inspect, on=oracle.random_problem(7, dtype=np.float32))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_copies_of_params(inspect):
 )
 def test_wrong_copies(function, sentence, inspect):
     with pytest.raises(CheckFailed, match=sentence):
-        check_params_to_torch(function, *inspect)
+        check_params_to_torch(function, mlp, *inspect)
 
 
 def test_a_copy_must_be_its_own(inspect):
@@ -143,7 +143,7 @@ def test_a_copy_must_be_its_own(inspect):
         return model
 
     with pytest.raises(CheckFailed, match="changed the model of the first one"):
-        check_params_to_torch(one_model_for_all, *inspect)
+        check_params_to_torch(one_model_for_all, mlp, *inspect)
 
 
 def test_scores(solution, models):
@@ -196,18 +196,18 @@ def test_wrong_losses_and_gradients(check, function, sentence, models):
 
 def test_a_wrong_copy_costs_its_own_question(models):
     """A mistake in params_to_torch costs its own question."""
-    _, build, state_of = models
+    _, build, *inspect = models
 
     def broken(*arguments):
         raise RuntimeError("shapes don't match")
 
     for convert in (broken, lambda params: copied(params, biases=False), lambda params: None):
-        check_torch_loss(gradients_by_autograd, convert, build, state_of)
-        check_torch_gradients(gradients_by_autograd, convert, build, state_of)
-        check_train_steps(training(), convert, build, state_of)
-        check_train_schedule(training(), convert, build, state_of)
+        check_torch_loss(gradients_by_autograd, convert, build, *inspect)
+        check_torch_gradients(gradients_by_autograd, convert, build, *inspect)
+        check_train_steps(training(), convert, build, *inspect)
+        check_train_schedule(training(), convert, build, *inspect)
     with pytest.raises(CheckFailed, match="it raised RuntimeError"):
-        check_torch_loss(gradients_by_autograd, broken, broken, state_of)
+        check_torch_loss(gradients_by_autograd, broken, broken, *inspect)
 
 
 def training(
@@ -251,6 +251,35 @@ def test_training(solution, models):
         check_train_steps(train, *models, on=oracle.random_problem(10))
         check_train_schedule(train, *models)
         check_train_schedule(train, *models, on=oracle.random_problem(11, samples=17))
+
+
+LAST = {"nothing": None, "softmax": lambda: nn.Softmax(dim=1), "log-softmax": lambda: nn.LogSoftmax(dim=1)}
+
+
+@pytest.mark.parametrize("last", LAST.values(), ids=LAST)
+@pytest.mark.parametrize("between", [nn.ReLU, nn.Identity, nn.Tanh, nn.GELU, nn.Sigmoid])
+def test_a_wrong_network_costs_its_own_question(between, last, solution, inspect):
+    def build(sizes, activation):
+        return mlp(sizes, activation, between=between, last=last)
+
+    def convert(params):
+        return copied(params, build=build)
+
+    check_params_to_torch(convert, build, *inspect)
+    check_scores(solution["scores"], convert, build, *inspect)
+    check_torch_loss(gradients_by_autograd, convert, build, *inspect)
+    check_torch_gradients(gradients_by_autograd, convert, build, *inspect)
+    check_train_steps(training(), convert, build, *inspect)
+    check_train_schedule(training(), convert, build, *inspect)
+
+
+@pytest.mark.parametrize("last", [nn.ReLU, lambda: nn.Softmax(dim=1)])
+def test_a_wrong_network_of_params_to_torch_is_no_mistake_of_build_mlp(last, inspect):
+    def convert(params):
+        return copied(params, build=lambda sizes, activation: mlp(sizes, activation, last=last))
+
+    with pytest.raises(CheckFailed, match="after the last layer"):
+        check_params_to_torch(convert, mlp, *inspect)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ functions return.
 
 A mistake costs its own question. Where ``params_to_torch`` isn't right, later questions are
 checked with a model of ``build_mlp`` and the parameters that it happens to hold; where a model
-has the wrong activations, with the values that such a network gives. A softmax inside the
-model is the exception: it can't be told from one in the function that is checked.
+computes another network, as its logits tell, with the values that such a network gives.
 """
 
 from __future__ import annotations
@@ -106,38 +105,36 @@ def _expect_shapes(quantity: str, held: Mapping[str, np.ndarray], sizes: Sequenc
             )
 
 
-#: Networks that build_mlp may make in place of the right one, as options of :func:`_outputs`.
-_MISBUILT: tuple[dict[str, Any], ...] = (
-    {"last": "the activation"}, {"hidden": False},
-    {"activation": "tanh"}, {"activation": "gelu"}, {"activation": "sigmoid"},
-)  # fmt: skip
+#: Two-layer networks that build_mlp may make, as options of :func:`_outputs`; the first is the right one.
+_NETWORKS: tuple[dict[str, str], ...] = tuple(
+    {"activation": activation, "last": last}
+    for last in ("", "the activation", "softmax", "log_softmax")
+    for activation in ("relu", "", "tanh", "gelu", "sigmoid", "GELU by tanh")
+)
 
 
-def _outputs(
-    params: Mapping[str, torch.Tensor], X: np.ndarray, activation: str, *, hidden: bool = True, last: str = ""
-) -> torch.Tensor:
-    """The logits in float64; ``hidden=False`` leaves the activations out, ``last`` is what follows the last layer."""
+def _outputs(params: Mapping[str, torch.Tensor], X: np.ndarray, activation: str, last: str = "") -> torch.Tensor:
+    """The logits in float64; ``last`` is what follows the last layer, and an empty name is no function."""
     import torch
 
     functions = {
-        "relu": torch.relu, "tanh": torch.tanh, "gelu": torch.nn.functional.gelu, "sigmoid": torch.sigmoid,
-        "GELU by tanh": partial(torch.nn.functional.gelu, approximate="tanh"),
+        "": lambda values: values, "relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid,
+        "gelu": torch.nn.functional.gelu, "GELU by tanh": partial(torch.nn.functional.gelu, approximate="tanh"),
         "softmax": partial(torch.softmax, dim=1), "log_softmax": partial(torch.log_softmax, dim=1),
     }  # fmt: skip
     functions["the activation"] = functions[activation]
     values, layers = torch.from_numpy(np.asarray(X, dtype=np.float64)), len(params) // 2
     for number in range(1, layers + 1):
         values = values @ params[f"W{number}"] + params[f"b{number}"]
-        name = last if number == layers else activation if hidden else ""
-        values = functions[name](values) if name else values
+        values = functions[last if number == layers else activation](values)
     return values
 
 
-def _logits(params: Mapping[str, np.ndarray], X: np.ndarray, activation: str, **mistake: Any) -> np.ndarray:
+def _logits(params: Mapping[str, np.ndarray], X: np.ndarray, **network: str) -> np.ndarray:
     import torch
 
     tensors = {name: torch.from_numpy(array.astype(np.float64)) for name, array in params.items()}
-    return _outputs(tensors, X, activation, **mistake).numpy()
+    return _outputs(tensors, X, **network).numpy()
 
 
 def _logits_tolerance(params: Mapping[str, np.ndarray], X: np.ndarray) -> float:
@@ -157,15 +154,27 @@ def _logits_tolerance(params: Mapping[str, np.ndarray], X: np.ndarray) -> float:
     return 2 * float(np.finfo(precision).eps) * roundings * max(float(sums.max()), 1.0)
 
 
+def _network_of(model: Any, held: Mapping[str, np.ndarray], logits_of: Callable) -> dict[str, str]:
+    """Which of :data:`_NETWORKS` the model computes; the right one if it is none of them."""
+    # Many and large enough that units are on and off, and GELU isn't its approximation.
+    X = 3 * np.random.default_rng(0).standard_normal((120, len(held["W1"])))
+    got, tolerance = as_numbers("the logits", call(logits_of, model, X)), _logits_tolerance(held, X)
+    for network in _NETWORKS:
+        expected = _logits(held, X, **network)
+        if got.shape == expected.shape and np.all(np.abs(got - expected) <= tolerance):
+            return network
+    return _NETWORKS[0]
+
+
 def _solve_misbuilt(
-    params: Mapping[str, Any], X: Any, y: Any, reg: float = 0.0, name: str = "", **mistake: Any
+    params: Mapping[str, Any], X: Any, y: Any, reg: float = 0.0, name: str = "", **network: str
 ) -> Problem:
-    """What :func:`course_utils.oracle.solve` gives, for a network with one of the mistakes of build_mlp."""
+    """What :func:`course_utils.oracle.solve` gives, for another network; its outputs are taken for logits."""
     import torch
 
     arrays = {key: np.asarray(array, dtype=np.float64) for key, array in params.items()}
     leaves = {key: torch.tensor(array, requires_grad=True) for key, array in arrays.items()}
-    logits = _outputs(leaves, X, **{"activation": "relu", **mistake})
+    logits = _outputs(leaves, X, **network)
     data_loss = torch.nn.functional.cross_entropy(logits, torch.tensor(np.asarray(y, dtype=np.int64)))
     gradients = torch.autograd.grad(data_loss, list(leaves.values()))
     values = {f"d{key}": gradient.numpy() for key, gradient in zip(leaves, gradients, strict=True)}
@@ -173,24 +182,6 @@ def _solve_misbuilt(
     values["data_loss"] = data_loss.item()
     values["loss"] = values["data_loss"] + reg * sum(float(np.sum(arrays[key] ** 2)) for key in ("W1", "W2"))
     return Problem(name, X, y, arrays, reg, values)
-
-
-def _judge(judge: Callable[[Callable[..., Problem]], None]) -> None:
-    """Judge by the values of the right network; where that fails, by those of each that is built wrongly.
-
-    Parameters
-    ----------
-    judge : callable
-        Takes a function like :func:`course_utils.oracle.solve`, and raises :class:`CheckFailed`.
-    """
-    try:
-        judge(solve)
-    except CheckFailed:
-        for mistake in _MISBUILT:
-            with contextlib.suppress(CheckFailed):
-                judge(partial(_solve_misbuilt, **mistake))
-                return
-        raise
 
 
 # --- 5.a and 5.b The model --------------------------------------------------------------
@@ -219,7 +210,7 @@ def check_build_mlp(build_mlp: Callable, state_of: Callable, logits_of: Callable
             held = _held(model, state_of)
             _expect_shapes("build_mlp", held, sizes)
             X = 3 * rng.standard_normal((120, sizes[0]))
-            expected = _logits(held, X, activation)
+            expected = _logits(held, X, activation=activation)
             try:
                 expect_close(
                     f'the logits of build_mlp({sizes}, "{activation}")', call(logits_of, model, X), expected,
@@ -232,9 +223,9 @@ def check_build_mlp(build_mlp: Callable, state_of: Callable, logits_of: Callable
 
 
 def _cause_of_logits(got: Any, held: Mapping[str, np.ndarray], X: np.ndarray, activation: str) -> str | None:
-    hypotheses: dict[str, dict[str, Any]] = {
+    hypotheses = {
         "there is an activation after the last layer; logits have none.": {"last": "the activation"},
-        "there is no activation between the layers.": {"hidden": False},
+        "there is no activation between the layers.": {"activation": ""},
         "there is a softmax after the last layer; cross_entropy expects logits.": {"last": "softmax"},
         "there is a log-softmax after the last layer; logits are asked.": {"last": "log_softmax"},
     }
@@ -255,9 +246,16 @@ def _cause_of_logits(got: Any, held: Mapping[str, np.ndarray], X: np.ndarray, ac
 
 
 def check_params_to_torch(
-    params_to_torch: Callable, state_of: Callable, logits_of: Callable, on: Problem | None = None
+    params_to_torch: Callable,
+    build_mlp: Callable,
+    state_of: Callable,
+    logits_of: Callable,
+    on: Problem | None = None,
 ) -> None:
-    """Check that ``params_to_torch(params)`` gives a model that holds ``params``, and no digit less."""
+    """Check that ``params_to_torch(params)`` gives a model that holds ``params``, and no digit less.
+
+    Its network is the right one, or the one that ``build_mlp`` makes.
+    """
     for given in [on] if on else [problem("toy"), problem("biased")]:
         with on_problem(given):
             model = call(params_to_torch, given.params)
@@ -273,15 +271,15 @@ def check_params_to_torch(
                         error.cause = "this is a reshape, which puts the numbers elsewhere; transpose the matrix: W.T."
                     raise
             logits = call(logits_of, model, given.X)
-            # What follows the last layer is a mistake of build_mlp, and costs its question alone.
-            follows = [
-                partial(_logits, held, given.X, "relu", last=last)
-                for last in ("the activation", "softmax", "log_softmax")
-            ]
+
+            def as_built(given: Problem = given) -> np.ndarray:
+                built = call(build_mlp, _sizes(given), "relu")
+                return _logits(given.params, given.X, **_network_of(built, _held(built, state_of), logits_of))
+
             tolerance = _logits_tolerance(given.params, given.X)
             try:
                 expect_close(
-                    "the logits of the model", logits, given.values["z3"], follows=follows, tolerance=tolerance
+                    "the logits of the model", logits, given.values["z3"], follows=[as_built], tolerance=tolerance
                 )
             except CheckFailed as error:
                 error.cause = _cause_of_logits(logits, held, given.X, "relu")
@@ -296,19 +294,24 @@ def check_params_to_torch(
 
 
 def _model_for(
-    given: Problem, params_to_torch: Callable, build_mlp: Callable, state_of: Callable
-) -> tuple[Any, Problem]:
-    """A model of the student's, and the problem with the parameters that it holds and their reference values."""
+    given: Problem, params_to_torch: Callable, build_mlp: Callable, state_of: Callable, logits_of: Callable
+) -> tuple[Any, Problem, Callable[..., Problem]]:
+    """A model of the student's, the problem with the parameters that it holds, and what solves its network.
+
+    The last is called like :func:`course_utils.oracle.solve`; the problem's values are its.
+    """
     failure: BaseException = NotImplementedError("params_to_torch is not written yet")
     for make in (lambda: call(params_to_torch, given.params), lambda: call(build_mlp, _sizes(given), "relu")):
         try:
             model = make()
             held = _held(model, state_of)
             _expect_shapes("the model", held, _sizes(given))
+            network = _network_of(model, held, logits_of)
         except (CheckFailed, NotImplementedError) as error:
             failure = error
             continue
-        return model, solve(held, given.X, given.y, given.reg, given.name)._replace(params=held)
+        solver = solve if network == _NETWORKS[0] else partial(_solve_misbuilt, **network)
+        return model, solver(held, given.X, given.y, given.reg, given.name)._replace(params=held), solver
     raise failure
 
 
@@ -321,22 +324,24 @@ def _accuracy_terms(given: Problem) -> dict[str, Any]:
 
 
 def check_scores(
-    scores: Callable, params_to_torch: Callable, build_mlp: Callable, state_of: Callable, on: Problem | None = None
+    scores: Callable,
+    params_to_torch: Callable,
+    build_mlp: Callable,
+    state_of: Callable,
+    logits_of: Callable,
+    on: Problem | None = None,
 ) -> None:
     """Check ``scores(model, X)``: (N, D) -> probabilities (N, K), those of the NumPy network."""
     for given in [on] if on else [problem("toy"), problem("biased")]:
         with on_problem(given):
-            model, here = _model_for(given, params_to_torch, build_mlp, state_of)
+            model, here, _ = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
             for rows in (slice(None), slice(0, 1)):
-                here = here._replace(X=here.X[rows], y=here.y[rows])
+                here, logits, expected = here._replace(X=here.X[rows]), here.values["z3"], here.values["a3"]
+                known = {"before": logits[rows], "N": len(here.X)}
                 got = call(scores, model, here.X)
-
-                def judge(solver: Callable[..., Problem], got: Any = got, here: Problem = here) -> None:
-                    values = solver(here.params, here.X, here.y).values
-                    known = {"before": values["z3"], "N": len(here.X)}
-                    expect_close("scores(model, X)", got, values["a3"], known=known, **_accuracy_terms(here))
-
-                _judge(judge)
+                # A softmax in the model costs its own question: its outputs are the probabilities already.
+                own = [partial(np.array, logits[rows])] if np.allclose(logits.sum(axis=1), 1) else []
+                expect_close("scores(model, X)", got, expected[rows], known=known, follows=own, **_accuracy_terms(here))
     passed("scores gives the probabilities that your NumPy network gives.", on)
 
 
@@ -357,23 +362,20 @@ def check_torch_loss(
     params_to_torch: Callable,
     build_mlp: Callable,
     state_of: Callable,
+    logits_of: Callable,
     on: Problem | None = None,
 ) -> None:
     """Check the loss of ``loss_and_gradients(model, X, y, reg)``, for several strengths of regularisation."""
     for given in _problems_with_reg(on):
         with on_problem(given):
-            model, here = _model_for(given, params_to_torch, build_mlp, state_of)
+            model, here, _ = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
             got, _ = _loss_and_gradients(loss_and_gradients, model, here)
-
-            def judge(solver: Callable[..., Problem], got: Any = got, here: Problem = here) -> None:
-                params, values = here.params, solver(here.params, here.X, here.y, here.reg).values
-                known = {
-                    "N": len(here.X), "reg": here.reg, "data": values["data_loss"], "logits": values["z3"],
-                    "labels": here.y, "weights": [params["W1"], params["W2"]], "biases": [params["b1"], params["b2"]],
-                }  # fmt: skip
-                expect_close("the loss", got, values["loss"], known=known, **_accuracy_terms(here))
-
-            _judge(judge)
+            params, values = here.params, here.values
+            known = {
+                "N": len(here.X), "reg": here.reg, "data": values["data_loss"], "logits": values["z3"],
+                "labels": here.y, "weights": [params["W1"], params["W2"]], "biases": [params["b1"], params["b2"]],
+            }  # fmt: skip
+            expect_close("the loss", got, values["loss"], known=known, **_accuracy_terms(here))
     passed("the loss is that of your NumPy network, for every strength of regularisation.", on)
 
 
@@ -382,28 +384,24 @@ def check_torch_gradients(
     params_to_torch: Callable,
     build_mlp: Callable,
     state_of: Callable,
+    logits_of: Callable,
     on: Problem | None = None,
 ) -> None:
     """Check the gradients of ``loss_and_gradients(model, X, y, reg)``, keyed and shaped like ``params``."""
     for given in _problems_with_reg(on):
         with on_problem(given):
-            model, here = _model_for(given, params_to_torch, build_mlp, state_of)
-
-            def judge(solver: Callable[..., Problem], model: Any = model, here: Problem = here) -> None:
-                solved = solver(here.params, here.X, here.y, here.reg)
-                for call_number in (1, 2):
-                    _, got = _loss_and_gradients(loss_and_gradients, model, here)
-                    try:
-                        _expect_gradients(got, solved._replace(params=here.params))
-                    except CheckFailed as error:
-                        held = _held(model, state_of)
-                        if any(not np.array_equal(held[name], here.params[name]) for name in held):
-                            error.cause = "the call has changed the model's parameters; it should leave them."
-                        elif call_number == 2:  # the first one was right
-                            error.cause = "the second call adds to the gradients of the first one: clear them."
-                        raise
-
-            _judge(judge)
+            model, here, _ = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
+            for call_number in (1, 2):
+                _, got = _loss_and_gradients(loss_and_gradients, model, here)
+                try:
+                    _expect_gradients(got, here)
+                except CheckFailed as error:
+                    held = _held(model, state_of)
+                    if any(not np.array_equal(held[name], here.params[name]) for name in held):
+                        error.cause = "the call has changed the model's parameters; it should leave them."
+                    elif call_number == 2:  # the first one was right
+                        error.cause = "the second call adds to the gradients of the first one: clear them."
+                    raise
     passed("the gradients are those of your NumPy network, for every strength of regularisation.", on)
 
 
@@ -439,7 +437,12 @@ class _Descent(NamedTuple):
 
 
 def check_train_steps(
-    train_torch: Callable, params_to_torch: Callable, build_mlp: Callable, state_of: Callable, on: Problem | None = None
+    train_torch: Callable,
+    params_to_torch: Callable,
+    build_mlp: Callable,
+    state_of: Callable,
+    logits_of: Callable,
+    on: Problem | None = None,
 ) -> None:
     """Check a hundred steps of ``train_torch`` on given batches against gradient descent: to 1e-9 in float64."""
     given = on or random_problem(seed=6)
@@ -465,16 +468,20 @@ def check_train_steps(
         "the last batch is left out.": {"batches": run.batches[:-1]},
     }
     with on_problem(given):
-        model, here = _model_for(given, params_to_torch, build_mlp, state_of)
+        model, here, solver = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
         got, _ = _trained(train_torch, model, here, run, state_of)
-        solver, right = _solver_of(got, here, run)
         reference = partial(_reference, here, run, solver)
-        _expect_params(got, here, right, reference, causes, f"after {len(run.batches)} steps, ")
+        _expect_params(got, here, reference(), reference, causes, f"after {len(run.batches)} steps, ")
     passed("after 100 steps on the same batches, both networks hold the same parameters.", on)
 
 
 def check_train_schedule(
-    train_torch: Callable, params_to_torch: Callable, build_mlp: Callable, state_of: Callable, on: Problem | None = None
+    train_torch: Callable,
+    params_to_torch: Callable,
+    build_mlp: Callable,
+    state_of: Callable,
+    logits_of: Callable,
+    on: Problem | None = None,
 ) -> None:
     """Check the learning rate's decay and the history of ``train_torch``.
 
@@ -494,13 +501,14 @@ def check_train_schedule(
             "learning_rate": run.learning_rate * run.learning_rate_decay
         },
     }
+    models = (params_to_torch, build_mlp, state_of, logits_of)
     with on_problem(given):
-        model, here = _model_for(given, params_to_torch, build_mlp, state_of)
+        model, here, solver = _model_for(given, *models)
         got, history = _trained(train_torch, model, here, run, state_of)
-        solver, right = _solver_of(got, here, run)
         reference = partial(_reference, here, run, solver)
+        right = reference()
         if not _agree(got, right):
-            own = partial(reference, step=_own_step(train_torch, given, run, params_to_torch, build_mlp, state_of))
+            own = partial(reference, step=_own_step(train_torch, given, run, *models))
             with contextlib.suppress(CheckFailed):
                 # Where the rates make no difference, as in a training that changes nothing, none is right.
                 if _agree(got, descent := own()) and not _agree(got, own(learning_rate_decay=1.0)):
@@ -545,11 +553,13 @@ def _own_step(
     params_to_torch: Callable,
     build_mlp: Callable,
     state_of: Callable,
+    logits_of: Callable,
 ) -> Callable[[dict[str, np.ndarray], np.ndarray, float], dict[str, np.ndarray]]:
     """A single step of the student's training: parameters, batch, learning rate -> parameters."""
 
     def step(params: dict[str, np.ndarray], batch: np.ndarray, rate: float) -> dict[str, np.ndarray]:
-        model, here = _model_for(given._replace(params=params), params_to_torch, build_mlp, state_of)
+        changed = given._replace(params=params)
+        model, here, _ = _model_for(changed, params_to_torch, build_mlp, state_of, logits_of)
         if any(not np.array_equal(here.params[name], params[name]) for name in params):
             raise CheckFailed("params_to_torch", "the model doesn't hold the parameters that it was given.")
         single = run._replace(batches=batch[np.newaxis], learning_rate=rate, learning_rate_decay=1.0)
@@ -593,20 +603,6 @@ def _reference(
         if (iteration + 1) % epoch == 0:
             epochs.append(params)
     return _Descent(params, losses, epochs, _TRAINED_TOLERANCE[np.dtype(here.params["W1"].dtype)])
-
-
-def _solver_of(got: dict[str, np.ndarray], here: Problem, run: _Run) -> tuple[Callable[..., Problem], _Descent]:
-    """What solves the network that was trained: the right one, or one that build_mlp makes in its place.
-
-    With it goes its descent; both are those of the right network if none agrees.
-    """
-    right = _reference(here, run, solve)
-    if not _agree(got, right):
-        for mistake in _MISBUILT:
-            solver = partial(_solve_misbuilt, **mistake)
-            if _agree(got, descent := _reference(here, run, solver)):
-                return solver, descent
-    return solve, right
 
 
 def _expect_params(

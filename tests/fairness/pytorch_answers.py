@@ -83,15 +83,18 @@ _building("tanh and GELU exchanged", '"tanh": nn.Tanh, "gelu": nn.GELU', '"tanh"
           says="the activation is gelu; tanh is asked for")  # fmt: skip
 _building("sigmoid for GELU", "nn.GELU", "nn.Sigmoid", says="the activation is sigmoid; gelu is asked for")
 _building("GELU approximated", "nn.GELU", 'lambda: nn.GELU(approximate="tanh")', says="GELU's approximation by tanh")
-_building("tanh for ReLU", "nn.ReLU", "nn.Tanh", "test-params-to-torch", says="the activation is tanh")
+_building("tanh for ReLU", "nn.ReLU", "nn.Tanh", says="the activation is tanh")
+_building(
+    "always tanh", '{"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}[activation]()', "nn.Tanh()",
+    says="the activation is tanh; relu is asked for",
+)  # fmt: skip
+_building("GELU approximated, for ReLU", "nn.ReLU", 'lambda: nn.GELU(approximate="tanh")')
 _building(
     "activation after the last layer", "modules[:-1]", "modules",
     says="there is an activation after the last layer", copies=True,
 )  # fmt: skip
-# A softmax in the model can't be told from one in a function that is given the model.
 _building(
     "softmax after the last layer", "*modules[:-1]", "*modules[:-1], nn.Softmax(dim=1)",
-    "test-scores", "test-torch-loss", "test-torch-gradients", "test-train-torch-steps", "test-train-torch-schedule",
     says="there is a softmax after the last layer", copies=True,
 )  # fmt: skip
 _building(
@@ -100,8 +103,15 @@ _building(
 )  # fmt: skip
 _building(
     "no activation", "return nn.Sequential(*modules[:-1])", "return nn.Sequential(*modules[::2])",
-    "test-params-to-torch", says="there is no activation between the layers", copies=True,
+    says="there is no activation between the layers", copies=True,
 )  # fmt: skip
+_building(
+    "always tanh, and a softmax after the last layer",
+    """{"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}[activation]())
+return nn.Sequential(*modules[:-1])""",
+    "nn.Tanh())\nreturn nn.Sequential(*modules[:-1], nn.Softmax(dim=1))",
+    copies=True,
+)
 # Without biases no copy of params can be made, and the right functions fail on the model.
 _building(
     "no biases", "fan_in, fan_out)", "fan_in, fan_out, bias=False)",
@@ -170,6 +180,14 @@ _copying(
     'build_mlp((*params["W1"].shape, len(params["b2"])), "relu")',
     'nn.Sequential(nn.Linear(*params["W1"].shape), nn.Linear(*params["W2"].shape))',
     says="there is no activation between the layers",
+)
+_copying(
+    "own network with softmax",
+    'build_mlp((*params["W1"].shape, len(params["b2"])), "relu")',
+    """nn.Sequential(
+        nn.Linear(*params["W1"].shape), nn.ReLU(), nn.Linear(*params["W2"].shape), nn.Softmax(dim=1)
+    )""",
+    says="there is a softmax after the last layer",
 )
 _copying(
     "one model for all calls",
@@ -487,6 +505,15 @@ _several(
         "initialise": _changed(_INITIALISE, "in_features", "out_features"),
     },
     "test-build-mlp", "test-params-to-torch", "test-scores", _SCHEDULE, "test-initialise",
+)  # fmt: skip
+_several(
+    "softmax after the last layer, which scores leaves out",
+    {
+        "build_mlp": _changed(_BUILD, "*modules[:-1]", "*modules[:-1], nn.Softmax(dim=1)"),
+        "params_to_torch": _COPY,
+        "scores": _changed(_SCORES, "torch.softmax(z, dim=1)", "z"),
+    },
+    "test-build-mlp", says="there is a softmax after the last layer",
 )  # fmt: skip
 _several(
     "activation after the last layer, reshaped, gradients not transposed, losses without regularisation",
