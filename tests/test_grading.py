@@ -266,7 +266,7 @@ def test_a_killed_run_goes_on_where_it_was(course, tmp_path):
 
 def test_killed_workers_lose_no_grade(course):
     expected = hand_in_class(course, 30)
-    with killing(local_workers, times=4, every=4.0) as killed:
+    with killing(local_workers, times=4, every=0.8) as killed:
         summary = grade_class(course, ASSIGNMENT, jobs=2)
     assert killed
     assert summary.failed == {}
