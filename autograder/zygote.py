@@ -237,8 +237,9 @@ class Zygote:
         """End the process and all that it forked."""
         self.channel.close()
         if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=2)
+            if self._readable is not None:  # else it has forked nothing but copies that were lent
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(timeout=2)
             self._process.kill()
             self._process.wait()
 
