@@ -79,7 +79,7 @@ class StudentFunction(Opaque):
     Attributes
     ----------
     __student_source__ : str
-        The text of its definition, from the notebook.
+        The text of its definition, from the notebook, among those of all that the notebook defines and imports.
     """
 
     def __init__(self, examiner: Examiner, number: int, type_name: str, name: str, about: dict) -> None:
@@ -207,7 +207,7 @@ class Examiner:
         for _, index in sorted(setup):
             self.outputs = []
             source = self.cells[index]["source"]
-            self.reserved |= _names_bound_by(self.shell.transform_cell(source))
+            self.reserved |= _names_bound_by(ast.parse(self.shell.transform_cell(source)))
             if not self.shell.run(source, index + 1):
                 self._tell(setup_failed=index)
             outputs[index] = self.outputs
@@ -256,7 +256,7 @@ class Examiner:
                         about = about if isinstance(about, dict) else {}
                         value = StudentFunction(self, value._number, value._type_name, name, about)
                         if name in self.source_of:
-                            value.__student_source__ = self.source_of[name]
+                            value.__student_source__ = "\n\n".join(dict.fromkeys(self.source_of.values()))
                     names[name] = self.borrowed[name] = value
         except (CodecError, AttributeError, TypeError) as error:
             self._violated(error)
@@ -386,16 +386,18 @@ class Examiner:
             self._violated(error)
 
     def _remember_sources(self, source: str) -> None:
-        """Note the text of the functions that a cell defines: from the notebook, which can't be forged later."""
+        """Note the text of what a cell defines and imports: from the notebook, which can't be forged later."""
         with contextlib.suppress(SyntaxError, ValueError, RecursionError):
             text = self.shell.transform_cell(source)
+            lines = text.splitlines()
             for statement in ast.parse(text).body:
-                if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                    self.source_of[statement.name] = ast.get_source_segment(text, statement) or ""
-                else:
-                    for node in ast.walk(statement):
-                        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                            self.source_of.pop(node.id, None)
+                first = min([statement, *getattr(statement, "decorator_list", [])], key=lambda node: node.lineno)
+                own = "\n".join(lines[first.lineno - 1 : statement.end_lineno])
+                named = isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+                for name in {statement.name} if named else _names_bound_by(statement):
+                    self.source_of.pop(name, None)
+                    if named or isinstance(statement, (ast.Import, ast.ImportFrom)) or _is_lambda(statement):
+                        self.source_of[name] = own
 
     def _ask(self, channel: Channel, request: dict, buffers: list[memoryview] = ()) -> int:
         """Send a request; returns its number, which nobody could know before."""
@@ -476,6 +478,10 @@ def _is_error(raw: Any) -> bool:
     return isinstance(raw, dict) and raw.get("output_type") == "error"
 
 
+def _is_lambda(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Assign) and any(isinstance(node, ast.Lambda) for node in ast.walk(statement))
+
+
 def _names_in(source: str) -> set[str]:
     try:
         tree = ast.parse(source)
@@ -484,10 +490,10 @@ def _names_in(source: str) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
-def _names_bound_by(source: str) -> set[str]:
-    """The names that a cell binds at its top level, and those within, which does no harm."""
+def _names_bound_by(tree: ast.AST) -> set[str]:
+    """The names that a cell or a statement binds at its top level, and those within, which does no harm."""
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):

@@ -38,23 +38,25 @@ def from_notebook(notebook: str | Path, *names: str) -> Any:
     notebook : str or Path
         File name of the earlier notebook, beside this one.
     *names : str
-        Functions to bring over, from :data:`course_utils.oracle.STAND_INS`.
+        Functions to bring over, from :data:`course_utils.stand_ins.OF_NOTEBOOKS`.
 
     Returns
     -------
     callable or tuple of callables
         One function if one name is given, else a tuple in the order of ``names``.
     """
-    from course_utils.oracle import STAND_INS
+    from course_utils.stand_ins import OF_NOTEBOOKS
 
-    unknown = [name for name in names if name not in STAND_INS]
+    unknown = [name for name in names if name not in OF_NOTEBOOKS]
     if unknown or not names:
-        raise ValueError(f"from_notebook can bring over {', '.join(STAND_INS)}; not {', '.join(unknown) or 'nothing'}")
+        raise ValueError(
+            f"from_notebook can bring over {', '.join(OF_NOTEBOOKS)}, not {', '.join(unknown) or 'nothing'}"
+        )
     if grading():
-        functions = {name: STAND_INS[name] for name in names}
+        functions = {name: OF_NOTEBOOKS[name] for name in names}
         print(f"While grading, the course's own {' and '.join(names)} is used, whatever stands in {notebook}.")
     else:
-        functions = _students_or_stand_ins(Path(notebook), names, STAND_INS)
+        functions = _students_or_stand_ins(Path(notebook), names, OF_NOTEBOOKS)
     return functions[names[0]] if len(names) == 1 else tuple(functions[name] for name in names)
 
 

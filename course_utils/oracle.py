@@ -3,8 +3,8 @@
 The oracle shares no code with a solution: PyTorch computes the forward pass and the loss
 in float64 with its own functions and differentiates them itself. It serves three ends: it
 made the stored reference values (``python -m course_utils.oracle``), it gives the expected
-values of the hidden tests, and it stands in for functions that a later notebook needs and
-an earlier one doesn't have (:mod:`course_utils.handover`). It gives numbers, not formulas.
+values of the hidden tests, and :mod:`course_utils.stand_ins` builds on it. It gives numbers,
+not formulas.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def solve(params: Mapping[str, Any], X: Any, y: Any, reg: float = 0.0, name: str
     """
     import torch
 
-    leaves = {key: tensor.requires_grad_() for key, tensor in _tensors(params).items()}
-    z2, a2, z3, data_loss, loss = _forward_pass(leaves, X, y, reg)
+    leaves = {key: tensor.requires_grad_() for key, tensor in tensors(params).items()}
+    z2, a2, z3, data_loss, loss = forward_pass(leaves, X, y, reg)
     wanted = {"dz2": z2, "da2": a2, "dz3": z3, **{f"d{key}": leaf for key, leaf in leaves.items()}}
     gradients = torch.autograd.grad(data_loss, list(wanted.values()))
     values = {key: gradient.numpy() for key, gradient in zip(wanted, gradients, strict=True)}
@@ -55,14 +55,14 @@ def solve(params: Mapping[str, Any], X: Any, y: Any, reg: float = 0.0, name: str
     return Problem(name, np.asarray(X), np.asarray(y), arrays, float(reg), values)
 
 
-def _tensors(params: Mapping[str, Any]) -> dict[str, Any]:
+def tensors(params: Mapping[str, Any]) -> dict[str, Any]:
     """The weights and biases, copied, in float64."""
     import torch
 
     return {key: torch.tensor(np.asarray(params[key], dtype=np.float64)) for key in ("W1", "b1", "W2", "b2")}
 
 
-def _forward_pass(params: Mapping[str, Any], X: Any, y: Any, reg: float) -> tuple[Any, ...]:
+def forward_pass(params: Mapping[str, Any], X: Any, y: Any, reg: float) -> tuple[Any, ...]:
     """z2, a2, z3, the loss without and with regularisation, as tensors; ``params`` are tensors."""
     import torch
 
@@ -127,55 +127,6 @@ def square_problem(given: Problem) -> Problem:
     params = {key: array[(slice(size),) * array.ndim] for key, array in given.params.items()}
     name = f"a square problem (N=D=H=K={size})"
     return solve(params, given.X[:size, :size], given.y[:size] % size, given.reg, name)
-
-
-# --- Stand-ins, with the names and signatures that the notebooks ask for ----------------
-
-
-def relu(z: np.ndarray) -> np.ndarray:
-    """Stand-in for notebook 1's ``relu``: (N, H) -> (N, H)."""
-    import torch
-
-    return torch.relu(torch.as_tensor(np.asarray(z))).numpy()
-
-
-def softmax(z: np.ndarray) -> np.ndarray:
-    """Stand-in for notebook 1's ``softmax``: logits (N, K) -> probabilities (N, K)."""
-    import torch
-
-    return torch.softmax(torch.as_tensor(np.asarray(z, dtype=np.float64)), dim=1).numpy()
-
-
-def forward(params: Mapping[str, np.ndarray], X: np.ndarray) -> dict[str, np.ndarray]:
-    """Stand-in for notebook 1's ``forward``: -> dict ``z2``, ``a2``, ``z3``, ``a3``."""
-    import torch
-
-    z2, a2, z3, _, _ = _forward_pass(_tensors(params), X, np.zeros(len(X)), 0.0)
-    return {"z2": z2.numpy(), "a2": a2.numpy(), "z3": z3.numpy(), "a3": torch.softmax(z3, dim=1).numpy()}
-
-
-def softmax_cross_entropy(z3: np.ndarray, y: np.ndarray) -> float:
-    """Stand-in for notebook 1's ``softmax_cross_entropy``: the mean over the rows, a float."""
-    import torch
-
-    logits = torch.as_tensor(np.asarray(z3, dtype=np.float64))
-    return torch.nn.functional.cross_entropy(logits, torch.as_tensor(np.asarray(y, dtype=np.int64))).item()
-
-
-def loss(params: Mapping[str, np.ndarray], X: np.ndarray, y: np.ndarray, reg: float) -> float:
-    """Stand-in for notebook 1's ``loss``: mean cross-entropy plus reg (||W1||^2 + ||W2||^2)."""
-    return _forward_pass(_tensors(params), X, y, reg)[-1].item()
-
-
-def backward(params: Mapping[str, np.ndarray], X: np.ndarray, y: np.ndarray, reg: float) -> dict[str, np.ndarray]:
-    """Stand-in for notebook 2's ``backward``: the gradients of ``loss``, keyed and shaped like ``params``."""
-    return solve(params, X, y, reg).gradients()
-
-
-#: What :mod:`course_utils.handover` may put in place of a student's function.
-STAND_INS = {
-    function.__name__: function for function in (relu, softmax, forward, softmax_cross_entropy, loss, backward)
-}
 
 
 # --- The stored reference values --------------------------------------------------------

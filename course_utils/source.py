@@ -9,7 +9,7 @@ import types
 from collections.abc import Callable, Iterator
 
 from course_utils.comparison import CheckFailed
-from course_utils.oracle import STAND_INS
+from course_utils.stand_ins import OF_NOTEBOOKS
 
 #: NumPy's disguises of a Python loop, as attributes of any module.
 _HIDDEN_LOOPS = {"vectorize", "frompyfunc", "apply_along_axis", "nditer", "ndenumerate", "ndindex"}
@@ -32,7 +32,7 @@ def source_of(function: Callable) -> str:
     function : callable
         A function defined in a notebook cell, or a stand-in for one that runs in another
         process and carries the text as ``__student_source__``. That text may hold other
-        definitions too (the whole notebook's); they are then known as its helpers.
+        definitions and imports too (the whole notebook's); they are then known as its helpers.
 
     Raises
     ------
@@ -131,6 +131,7 @@ class _LazySources:
 
     def get(self, name: str) -> str | None:
         helper = self.names.get(name)
+        helper = inspect.unwrap(helper) if callable(helper) else helper
         # Functions of installed modules aren't the student's.
         if not isinstance(helper, types.FunctionType) or helper.__globals__ is not self.names:
             return None
@@ -153,6 +154,17 @@ def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:
     return found
 
 
+def _imports(tree: ast.Module) -> dict[str, str]:
+    """Name -> the module that an import at the top level binds it to, or from."""
+    found: dict[str, str] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.Import):
+            found |= {alias.asname or alias.name.split(".")[0]: alias.name for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom):
+            found |= {alias.asname or alias.name: statement.module or "" for alias in statement.names}
+    return found
+
+
 def _text_of(statement: ast.stmt, text: str) -> str:
     first = min([statement.lineno, *(node.lineno for node in getattr(statement, "decorator_list", []))])
     return "\n".join(text.splitlines()[first - 1 : statement.end_lineno])
@@ -160,8 +172,11 @@ def _text_of(statement: ast.stmt, text: str) -> str:
 
 def _library_of(function: Callable, name: str) -> str:
     """The module that a global name of ``function`` stands for or comes from, or ``""``."""
-    if name in STAND_INS:  # taken over from an earlier notebook
+    if name in OF_NOTEBOOKS:  # taken over from an earlier notebook
         return ""
+    carried = getattr(function, "__student_source__", None)
+    if carried:
+        return _imports(ast.parse(textwrap.dedent(carried))).get(name, "")
     value = getattr(inspect.unwrap(function), "__globals__", {}).get(name)
     module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
     return module if isinstance(module, str) else ""

@@ -17,6 +17,7 @@ from autograder.outputs import as_output
 from autograder.session import Cell, Grader, Ran
 from autograder.zygote import trial
 from tests.conftest import REPOSITORY
+from tests.fairness import RIGHT, WRONG
 from tests.test_cage import BECOME, ORDINARY
 
 try:
@@ -87,6 +88,28 @@ def test_values_and_changes_cross(grader):
     ), check("assert calls == [(2, 3), (2, 3)]")], {})  # fmt: skip
     assert passed(ran, 3), error(ran, 3)
     assert passed(ran, 4), error(ran, 4)
+
+
+@pytest.mark.parametrize(
+    "answer", [answer for answer in WRONG if answer.loses == ("test-vectorised",)], ids=lambda answer: answer.title
+)
+def test_loops_and_libraries_are_found_in_what_a_function_leads_to(grader, answer):
+    shown = error(grader.run(_vectorised(answer), {}))
+    assert shown["ename"] == "CheckFailed"
+    assert "loops over" in shown["evalue"] or "it uses" in shown["evalue"]
+
+
+def test_no_loop_is_found_where_there_is_none(grader):
+    answers = [answer for answer in RIGHT if not {"relu", "softmax", "forward", "loss"}.isdisjoint(answer.codes)]
+    assert len(answers) > 10
+    for answer in answers:
+        assert passed(grader.run(_vectorised(answer), {}), -1), answer.title
+
+
+def _vectorised(answer):
+    functions = ", ".join(answer.codes)
+    import_check = "from course_utils.checks.forward import check_vectorised"
+    return [*student(*answer.codes.values()), check(f"{import_check}\ncheck_vectorised({functions})")]
 
 
 def test_error_of_a_student_is_readable(grader):

@@ -109,7 +109,7 @@ def _expect_shapes(quantity: str, held: Mapping[str, np.ndarray], sizes: Sequenc
 _NETWORKS: tuple[dict[str, str], ...] = tuple(
     {"activation": activation, "last": last}
     for last in ("", "the activation", "softmax", "log_softmax")
-    for activation in ("relu", "", "tanh", "gelu", "sigmoid", "GELU by tanh")
+    for activation in ("relu", "", "tanh", "gelu", "sigmoid", "GELU by tanh", "leaky_relu", "elu", "silu", "softplus")
 )
 
 
@@ -122,6 +122,7 @@ def _outputs(params: Mapping[str, torch.Tensor], X: np.ndarray, activation: str,
         "gelu": torch.nn.functional.gelu, "GELU by tanh": partial(torch.nn.functional.gelu, approximate="tanh"),
         "softmax": partial(torch.softmax, dim=1), "log_softmax": partial(torch.log_softmax, dim=1),
     }  # fmt: skip
+    functions |= {name: getattr(torch.nn.functional, name) for name in ("leaky_relu", "elu", "silu", "softplus")}
     functions["the activation"] = functions[activation]
     values, layers = torch.from_numpy(np.asarray(X, dtype=np.float64)), len(params) // 2
     for number in range(1, layers + 1):
@@ -229,7 +230,7 @@ def _cause_of_logits(got: Any, held: Mapping[str, np.ndarray], X: np.ndarray, ac
         "there is a softmax after the last layer; cross_entropy expects logits.": {"last": "softmax"},
         "there is a log-softmax after the last layer; logits are asked.": {"last": "log_softmax"},
     }
-    for other in ("relu", "tanh", "gelu", "sigmoid"):
+    for other in ("relu", "tanh", "gelu", "sigmoid", "leaky_relu", "elu", "silu", "softplus"):
         hypotheses[f"the activation is {other}; {activation} is asked for."] = {"activation": other}
     if activation == "gelu":
         hypotheses["this is GELU's approximation by tanh; GELU itself is asked."] = {"activation": "GELU by tanh"}
@@ -295,10 +296,12 @@ def check_params_to_torch(
 
 def _model_for(
     given: Problem, params_to_torch: Callable, build_mlp: Callable, state_of: Callable, logits_of: Callable
-) -> tuple[Any, Problem, Callable[..., Problem]]:
+) -> tuple[Any, Problem, list[Callable[..., Problem]]]:
     """A model of the student's, the problem with the parameters that it holds, and what solves its network.
 
-    The last is called like :func:`course_utils.oracle.solve`; the problem's values are its.
+    The last are called like :func:`course_utils.oracle.solve`, and the problem's values are those of
+    the first. There is a second one where the model ends with a softmax: a loss that takes its
+    outputs for probabilities, and not for logits, is the right one again.
     """
     failure: BaseException = NotImplementedError("params_to_torch is not written yet")
     for make in (lambda: call(params_to_torch, given.params), lambda: call(build_mlp, _sizes(given), "relu")):
@@ -310,8 +313,9 @@ def _model_for(
         except (CheckFailed, NotImplementedError) as error:
             failure = error
             continue
-        solver = solve if network == _NETWORKS[0] else partial(_solve_misbuilt, **network)
-        return model, solver(held, given.X, given.y, given.reg, given.name)._replace(params=held), solver
+        networks = [network] + [network | {"last": ""}] * (network["last"] == "softmax")
+        solvers = [solve if each == _NETWORKS[0] else partial(_solve_misbuilt, **each) for each in networks]
+        return model, solvers[0](held, given.X, given.y, given.reg, given.name)._replace(params=held), solvers
     raise failure
 
 
@@ -368,14 +372,15 @@ def check_torch_loss(
     """Check the loss of ``loss_and_gradients(model, X, y, reg)``, for several strengths of regularisation."""
     for given in _problems_with_reg(on):
         with on_problem(given):
-            model, here, _ = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
+            model, here, solvers = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
             got, _ = _loss_and_gradients(loss_and_gradients, model, here)
             params, values = here.params, here.values
             known = {
                 "N": len(here.X), "reg": here.reg, "data": values["data_loss"], "logits": values["z3"],
                 "labels": here.y, "weights": [params["W1"], params["W2"]], "biases": [params["b1"], params["b2"]],
             }  # fmt: skip
-            expect_close("the loss", got, values["loss"], known=known, **_accuracy_terms(here))
+            follows = [lambda other=other, here=here: _solved(here, other).values["loss"] for other in solvers[1:]]
+            expect_close("the loss", got, values["loss"], known=known, follows=follows, **_accuracy_terms(here))
     passed("the loss is that of your NumPy network, for every strength of regularisation.", on)
 
 
@@ -390,11 +395,11 @@ def check_torch_gradients(
     """Check the gradients of ``loss_and_gradients(model, X, y, reg)``, keyed and shaped like ``params``."""
     for given in _problems_with_reg(on):
         with on_problem(given):
-            model, here, _ = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
+            model, here, solvers = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
             for call_number in (1, 2):
                 _, got = _loss_and_gradients(loss_and_gradients, model, here)
                 try:
-                    _expect_gradients(got, here)
+                    _expect_gradients(got, here, solvers)
                 except CheckFailed as error:
                     held = _held(model, state_of)
                     if any(not np.array_equal(held[name], here.params[name]) for name in held):
@@ -405,14 +410,19 @@ def check_torch_gradients(
     passed("the gradients are those of your NumPy network, for every strength of regularisation.", on)
 
 
-def _expect_gradients(got: Any, here: Problem) -> None:
+def _solved(here: Problem, solver: Callable[..., Problem]) -> Problem:
+    return solver(here.params, here.X, here.y, here.reg)
+
+
+def _expect_gradients(got: Any, here: Problem, solvers: Sequence[Callable[..., Problem]]) -> None:
     got = expect_keys("loss_and_gradients", got, tuple(here.params))
     size = _accuracy_terms(here)
     size["scale"] *= 1 + float(np.abs(here.X).max())
     for name, expected in here.gradients().items():
         known = {"N": len(here.X), "reg": here.reg, "symbol": name}
         known |= {"weight" if name.startswith("W") else "bias": here.params[name]}
-        expect_close(f"the gradient of {name}", got[name], expected, known=known, **size)
+        follows = [lambda other=other, name=name: _solved(here, other).gradients()[name] for other in solvers[1:]]
+        expect_close(f"the gradient of {name}", got[name], expected, known=known, follows=follows, **size)
 
 
 # --- 5.d Training -----------------------------------------------------------------------
@@ -468,9 +478,9 @@ def check_train_steps(
         "the last batch is left out.": {"batches": run.batches[:-1]},
     }
     with on_problem(given):
-        model, here, solver = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
+        model, here, solvers = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
         got, _ = _trained(train_torch, model, here, run, state_of)
-        reference = partial(_reference, here, run, solver)
+        reference = partial(_reference, here, run, _followed(got, here, run, solvers))
         _expect_params(got, here, reference(), reference, causes, f"after {len(run.batches)} steps, ")
     passed("after 100 steps on the same batches, both networks hold the same parameters.", on)
 
@@ -503,8 +513,9 @@ def check_train_schedule(
     }
     models = (params_to_torch, build_mlp, state_of, logits_of)
     with on_problem(given):
-        model, here, solver = _model_for(given, *models)
+        model, here, solvers = _model_for(given, *models)
         got, history = _trained(train_torch, model, here, run, state_of)
+        solver = _followed(got, here, run, solvers)
         reference = partial(_reference, here, run, solver)
         right = reference()
         if not _agree(got, right):
@@ -603,6 +614,14 @@ def _reference(
         if (iteration + 1) % epoch == 0:
             epochs.append(params)
     return _Descent(params, losses, epochs, _TRAINED_TOLERANCE[np.dtype(here.params["W1"].dtype)])
+
+
+def _followed(
+    got: dict[str, np.ndarray], here: Problem, run: _Run, solvers: Sequence[Callable[..., Problem]]
+) -> Callable[..., Problem]:
+    """The solver whose gradients the training has followed; the first if it is none of them."""
+    further = (solver for solver in solvers[1:] if _agree(got, _reference(here, run, solver)))
+    return next(further, solvers[0])
 
 
 def _expect_params(

@@ -6,6 +6,7 @@ depend on chance: a batch that is the whole set, or a set whose rows are all ali
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -219,7 +220,7 @@ def check_train_descent(
     With the student's ``sample_batch`` and ``predict``, a mistake in these isn't counted again.
     """
     for given in [on] if on else [problem(name) for name in ("biased", "unregularised")]:
-        given = _with_equal_rows(_fit_for(predict, given), sample_batch)
+        given, seen = _with_equal_rows(_fit_for(predict, given), sample_batch)
         for num_iters in (7, 1):
             run = _Run(0.05, 1.0, given.reg, num_iters, batch_size=len(given.X) + 5, rng=3)
             got, _ = _trained(train, given, run)
@@ -238,7 +239,7 @@ def check_train_descent(
                 "this is one iteration too few.": {"num_iters": num_iters - 1},
             }
             place = f"after {num_iters} steps on the whole set, "
-            _expect_params(got, _reference(given, run), given, run, causes, place)
+            _expect_params(got, _reference(seen, run), seen, run, causes, place)
     passed("with the whole set as a batch, train takes the steps of gradient descent.")
 
 
@@ -249,32 +250,42 @@ def _fit_for(predict: Callable | None, given: Problem) -> Problem:
     return conforming(given, lambda own: np.broadcast_shapes(np.shape(call(predict, own.params, own.X)), own.y.shape))
 
 
-def _with_equal_rows(given: Problem, sample_batch: Callable | None) -> Problem:
-    """``given``, or its first row, repeated, if the student's ``sample_batch`` doesn't give the whole set as it is."""
+def _with_equal_rows(given: Problem, sample_batch: Callable | None) -> tuple[Problem, Problem]:
+    """A problem on which the student's ``sample_batch`` leaves nothing to chance, and the same as batches show it.
+
+    It is ``given`` if the whole set comes as it is, else its first row, repeated.
+    """
     if sample_batch is None:
-        return given
+        return given, given
     size = len(given.X) + 5
-    try:
+    with contextlib.suppress(CheckFailed):  # its own check says so
         X, y = _pair(call(sample_batch, given.X, given.y, size, 3))
         rows = _rows_of(X, given.X)
         if len(set(rows)) == len(given.X) == len(y) and (given.X[rows] == X).all() and (given.y[rows] == y).all():
-            return given
-        first = np.zeros(len(given.X), dtype=int)
-        X, y = given.X[first], given.y[first]
-        batch, _ = _pair(call(sample_batch, X, y, size, 3))
-    except CheckFailed:  # its own check says so
-        return given
-    if batch.shape == X.shape and (batch == batch[0]).all():  # the rows as the student's function gives them
-        X = batch
-    return solve(given.params, X, y, given.reg, given.name)
+            return given, given
+    first = np.zeros(len(given.X), dtype=int)
+    given = solve(given.params, given.X[first], given.y[first], given.reg, given.name)
+    return given, _as_drawn(given, sample_batch, size)
 
 
-def check_train_schedule(train: Callable, predict: Callable | None = None, seed: int = 5) -> None:
+def _as_drawn(given: Problem, sample_batch: Callable | None, batch_size: int) -> Problem:
+    """``given``, whose rows are all alike, with the rows that the student's ``sample_batch`` makes of them."""
+    with contextlib.suppress(CheckFailed):
+        if sample_batch is not None:
+            batch, _ = _pair(call(sample_batch, given.X, given.y, batch_size, 3))
+            if batch.ndim == 2 and batch.shape[1] == given.X.shape[1] and len(batch) and (batch == batch[0]).all():
+                return given._replace(X=np.repeat(batch[:1], len(given.X), axis=0))
+    return given
+
+
+def check_train_schedule(
+    train: Callable, sample_batch: Callable | None = None, predict: Callable | None = None, seed: int = 5
+) -> None:
     """Check the learning rate's decay and the history, on a set whose rows are all alike.
 
     Steps that are no steps of gradient descent are a mistake of their own: if the training is
     made of single steps of the student's with the right learning rates, its schedule is right.
-    With the student's ``predict``, a mistake in it isn't counted again.
+    With the student's ``sample_batch`` and ``predict``, a mistake in these isn't counted again.
     """
     rng = np.random.default_rng(seed)
     origin = random_problem(seed, samples=1)
@@ -285,10 +296,11 @@ def check_train_schedule(train: Callable, predict: Callable | None = None, seed:
     batch_size = max(len(given.X) // 4, 1)
     epoch = len(given.X) // batch_size
     run = _Run(0.02, 0.6, given.reg, 2 * epoch + 2, batch_size, rng=4)
+    seen = _as_drawn(given, sample_batch, batch_size)
     got, history = _trained(train, given, run)
-    reference = _reference(given, run)
+    reference = _reference(seen, run)
     if not _agree(got, reference.params):
-        own = _own_steps(train, given, run)
+        own = _own_steps(train, given, seen, run)
         if _agree(got, own.params):
             reference = own
     causes = {
@@ -297,19 +309,20 @@ def check_train_schedule(train: Callable, predict: Callable | None = None, seed:
         "the learning rate decays after the very first iteration too.": {"early": True},
         "an epoch has len(X) // batch_size iterations, rounded down.": {"epoch": epoch + 1},
     }
-    _expect_params(got, reference, given, run, causes, f"after {run.num_iters} steps, {epoch} to an epoch, ")
-    _expect_history(history, given, run, reference, predict)
+    _expect_params(got, reference, seen, run, causes, f"after {run.num_iters} steps, {epoch} to an epoch, ")
+    _expect_history(history, given, seen, run, reference, predict)
     passed("the learning rate decays after each epoch, and the history holds losses and accuracies.")
 
 
-def _own_steps(train: Callable, given: Problem, run: _Run) -> _Descent:
+def _own_steps(train: Callable, given: Problem, seen: Problem, run: _Run) -> _Descent:
     """The descent that single steps of the student's training make, with the right learning rates."""
 
     def step(here: Problem, rate: float) -> dict[str, np.ndarray]:
         single = run._replace(learning_rate=rate, learning_rate_decay=1.0, num_iters=1)
-        return {name: np.asarray(array) for name, array in _trained(train, here, single)[0].items()}
+        params, _ = _trained(train, given._replace(params=here.params), single)
+        return {name: np.asarray(array) for name, array in params.items()}
 
-    return _reference(given, run, step=step)
+    return _reference(seen, run, step=step)
 
 
 def check_train_batches(
@@ -340,7 +353,7 @@ def check_train_batches(
     last = np.count_nonzero(change > 1e-3 * change.max())  # a wrong regularisation changes all rows, by far less
     if not last:
         raise CheckFailed("train", "an iteration leaves W1 unchanged.")
-    if last > batch_size and own.deterministic() and not own.too_large():
+    if last > batch_size and own.deterministic() and not own.too_large() and not own.alters():
         raise CheckFailed("train", f"an iteration with batch_size {batch_size} has used {last} of {rows} samples.")
     iterations = 12 * rows
     trained = weights(num_iters=iterations)
@@ -413,6 +426,9 @@ class _OwnBatches:
 
     def too_large(self) -> bool:
         return self._sample_batch is not None and len(self._draw(0)[0]) > self._batch_size
+
+    def alters(self) -> bool:
+        return self._sample_batch is not None and -1 in self._draw(0)[0]
 
     def drawn(self) -> np.ndarray:
         """Which rows it ever draws."""
@@ -500,7 +516,9 @@ def _agree(got: dict, params: dict[str, np.ndarray]) -> bool:
     return all(np.allclose(got[name], params[name], rtol=1e-8, atol=_TOLERANCE) for name in _NAMES)
 
 
-def _expect_history(history: Any, given: Problem, run: _Run, reference: _Descent, predict: Callable | None) -> None:
+def _expect_history(
+    history: Any, given: Problem, seen: Problem, run: _Run, reference: _Descent, predict: Callable | None
+) -> None:
     history = expect_keys("history", history, ("loss", "train_accuracy", "val_accuracy"))
     losses = as_numbers('history["loss"]', history["loss"])
     if losses.shape != (run.num_iters,):
@@ -509,10 +527,10 @@ def _expect_history(history: Any, given: Problem, run: _Run, reference: _Descent
         )
     cause = None
     if run.reg:
-        without = [_reference(given, run._replace(num_iters=1), reg=0.0).losses[0]]
+        without = [_reference(seen, run._replace(num_iters=1), reg=0.0).losses[0]]
         if np.isclose(losses[0], without[0], rtol=1e-9):
             cause = "these are losses without regularisation; loss(params, X_batch, y_batch, reg) has it."
-    later = _reference(given, run._replace(num_iters=run.num_iters + 1)).losses[1:]
+    later = _reference(seen, run._replace(num_iters=run.num_iters + 1)).losses[1:]
     if np.allclose(losses, later, rtol=1e-9):
         cause = "each loss is that after the step; it should be the loss of the batch before it."
     try:

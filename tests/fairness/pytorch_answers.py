@@ -84,6 +84,10 @@ _building("tanh and GELU exchanged", '"tanh": nn.Tanh, "gelu": nn.GELU', '"tanh"
 _building("sigmoid for GELU", "nn.GELU", "nn.Sigmoid", says="the activation is sigmoid; gelu is asked for")
 _building("GELU approximated", "nn.GELU", 'lambda: nn.GELU(approximate="tanh")', says="GELU's approximation by tanh")
 _building("tanh for ReLU", "nn.ReLU", "nn.Tanh", says="the activation is tanh")
+_building("leaky ReLU", "nn.ReLU", "nn.LeakyReLU", says="the activation is leaky_relu; relu is asked for")
+_building("ELU for ReLU", "nn.ReLU", "nn.ELU", says="the activation is elu; relu is asked for")
+_building("SiLU for ReLU", "nn.ReLU", "nn.SiLU", says="the activation is silu; relu is asked for")
+_building("softplus for ReLU", "nn.ReLU", "nn.Softplus", says="the activation is softplus; relu is asked for")
 _building(
     "always tanh", '{"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}[activation]()', "nn.Tanh()",
     says="the activation is tanh; relu is asked for",
@@ -514,6 +518,31 @@ _several(
         "scores": _changed(_SCORES, "torch.softmax(z, dim=1)", "z"),
     },
     "test-build-mlp", says="there is a softmax after the last layer",
+)  # fmt: skip
+_several(
+    "softmax after the last layer, whose outputs are everywhere taken for probabilities",
+    {
+        "build_mlp": _changed(_BUILD, "*modules[:-1]", "*modules[:-1], nn.Softmax(dim=1)"),
+        "params_to_torch": _COPY,
+        "scores": _changed(_SCORES, "torch.softmax(z, dim=1)", "z"),
+        "loss_and_gradients": _changed(_LOSS, "cross_entropy(z, y)", "nll_loss(torch.log(z), y)"),
+        "train_torch": _changed(
+            _TRAIN, "cross_entropy(model(X_t[batch]), y_t[batch])", "nll_loss(torch.log(model(X_t[batch])), y_t[batch])"
+        ),
+    },
+    "test-build-mlp", says="there is a softmax after the last layer",
+)  # fmt: skip
+_several(
+    "log-softmax after the last layer, and a loss of log-probabilities",
+    {
+        "build_mlp": _changed(_BUILD, "*modules[:-1]", "*modules[:-1], nn.LogSoftmax(dim=1)"),
+        "params_to_torch": _COPY,
+        "scores": _changed(_SCORES, "torch.softmax(z, dim=1)", "z.exp()"),
+        "loss_and_gradients": _changed(_LOSS, "cross_entropy(z, y)", "nll_loss(z, y)"),
+        "train_torch": _changed(_TRAIN, "cross_entropy(model(X_t[batch]), y_t[batch])",
+                                "nll_loss(model(X_t[batch]), y_t[batch])"),
+    },
+    "test-build-mlp", says="there is a log-softmax after the last layer",
 )  # fmt: skip
 _several(
     "activation after the last layer, reshaped, gradients not transposed, losses without regularisation",

@@ -289,7 +289,6 @@ _wrong(
     return {"z2": z2, "a2": a2, "scores": z3, "a3": softmax(z3)}
     """,
     "test-forward",
-    "test-loss",
 )
 _wrong(
     "only the toy problem's five rows",
@@ -641,9 +640,9 @@ _wrong(
 _wrong(
     "the course's own function",
     "softmax",
-    "return theirs(z)",
+    "return theirs(z - z.max(axis=1, keepdims=True))",
     "test-vectorised",
-    before="from course_utils.oracle import softmax as theirs",
+    before="from course_utils.causes import softmax_of_rows as theirs",
 )
 
 # --- Notebook 2: the symbolic derivative ------------------------------------------------
@@ -1546,4 +1545,84 @@ _several(
     "test-sample-batch",
     "test-predict",
     "test-train-descent",
+)
+
+# --- Functions that fail: what calls them goes on with a stand-in ----------------------------
+
+_wrong("largest of each column", "relu", "return np.max(z, 0)", "test-relu")
+_wrong("largest of each row", "relu", "return np.max(z, axis=1, keepdims=True)", "test-relu")
+_wrong("Python's max", "relu", "return max(z, 0)", "test-relu")
+_wrong("the positive values alone", "relu", "return z[z > 0]", "test-relu")
+_wrong("nothing returned", "relu", "np.maximum(z, 0)", "test-relu")
+_wrong("not written", "relu", "raise NotImplementedError()", "test-relu", "test-vectorised")
+_wrong(
+    "sums without keepdims",
+    "softmax",
+    """
+    exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1)
+    """,
+    "test-softmax",
+)
+_wrong(
+    "a function of numbers, not of arrays",
+    "softmax",
+    """
+    import math
+    return math.exp(z) / np.sum(np.exp(z), axis=1)
+    """,
+    "test-softmax",
+    "test-stability",
+)
+_wrong("nothing returned", "softmax", "z = np.exp(z)", "test-softmax", "test-stability")
+_wrong("nothing returned", "forward", "z2 = X @ params['W1'] + params['b1']", "test-forward")
+_wrong("not written", "forward", "raise NotImplementedError()", "test-forward", "test-vectorised")
+_wrong(
+    "a name that isn't defined", "softmax_cross_entropy", "return -np.mean(np.log(a3[np.arange(len(y)), y]))",
+    "test-cross-entropy", "test-stability",
+)  # fmt: skip
+_wrong(
+    "nothing returned", "softmax_cross_entropy", f"{_SHIFTED.strip()}\nnp.mean(losses)",
+    "test-cross-entropy", "test-stability",
+)  # fmt: skip
+for _step_name, _body in {
+    "grad_z3": "a3[np.arange(len(y)), y] -= 1\na3 /= len(y)",
+    "grad_W2": "return a2 @ dz3",
+    "grad_b2": "np.sum(dz3, axis=0)",
+    "grad_a2": "return dz3 @ W2",
+    "grad_z2": "da2[z2 <= 0] = 0",
+    "grad_W1": "return dz2 @ X",
+    "grad_b1": "return dz2.sum(axis=2)",
+}.items():
+    _wrong("raises or returns nothing", _step_name, _body, f"test-{_step_name.replace('_', '-')}")
+_several(
+    "none of the formulas written",
+    dict.fromkeys(("grad_z3", "grad_W2", "grad_b2", "grad_a2", "grad_z2", "grad_W1", "grad_b1"), "pass"),
+    *(f"test-grad-{_variable}" for _variable in ("z3", "W2", "b2", "a2", "z2", "W1", "b1")),
+)
+_wrong("nothing returned", "numerical_gradient", "gradient = np.zeros_like(x)", "test-numerical-gradient")
+_wrong("one index too many", "numerical_gradient", "return f(x[..., h:]) - f(x)", "test-numerical-gradient")
+_wrong("nothing returned", "relative_error", "np.max(np.abs(a - b))", "test-relative-error")
+_wrong("Python's max", "relative_error", "return max(abs(a - b))", "test-relative-error")
+_BOTH = ("test-sample-batch", "test-sample-batch-random")
+_wrong("nothing returned", "sample_batch", "indices = rng", *_BOTH)
+_wrong(
+    "more rows than there are",
+    "sample_batch",
+    f"indices = np.random.default_rng(rng).choice(len(X), batch_size, replace=False)\n{_TAKE}",
+    "test-sample-batch",
+)
+_batch("rows scaled", "i = rng.integers(len(X), size=batch_size)\nreturn X[i] / 255, y[i]", *_BOTH)
+_wrong(
+    "rows centred", "sample_batch",
+    "i = np.random.default_rng(rng).permutation(len(X))[:batch_size]\nreturn X[i] - X[i].mean(), y[i]", *_BOTH,
+)  # fmt: skip
+_wrong("raises", "predict", 'return forward(params, X)["a3"].argmax(dim=1)', "test-predict")
+_several(
+    "none of the first functions written",
+    {"relu": "pass", "softmax": "pass", "softmax_cross_entropy": "pass"},
+    "test-relu",
+    "test-softmax",
+    "test-cross-entropy",
+    "test-stability",
 )
