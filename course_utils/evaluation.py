@@ -106,6 +106,11 @@ def load_network(path: str | Path) -> dict[str, np.ndarray]:
     CheckFailed
         If it is too large, or doesn't hold such a network.
     """
+    return {key: array.astype(np.float64) for key, array in _stored_network(path).items()}
+
+
+def _stored_network(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of :func:`load_network` in the precision on file."""
     path = check_file(path)
     params = {}
     try:
@@ -126,11 +131,11 @@ def load_network(path: str | Path) -> dict[str, np.ndarray]:
         raise
     except Exception:  # zipfile and numpy meet a broken file with a dozen different exceptions
         raise CheckFailed(path.name, "it can't be read as an .npz file; save it with save_network.") from None
-    return checked_network(params, path.name)
+    return _checked_network(params, path.name)
 
 
-def checked_network(params: Mapping[str, Any], name: str = "params") -> dict[str, np.ndarray]:
-    """``params`` in float64, or :class:`CheckFailed` if they are no two-layer network for CIFAR-10."""
+def _checked_network(params: Mapping[str, Any], name: str = "params") -> dict[str, np.ndarray]:
+    """The four arrays, or :class:`CheckFailed` if they are no two-layer network for CIFAR-10."""
     missing = [key for key in _NAMES if key not in params]
     if missing:
         raise CheckFailed(name, f"it lacks {', '.join(missing)}.")
@@ -155,7 +160,7 @@ def checked_network(params: Mapping[str, Any], name: str = "params") -> dict[str
             raise CheckFailed(
                 name, f"{int((~finite).sum())} of {array.size} values of {key} are not finite: the training diverged."
             )
-    return {key: array.astype(np.float64) for key, array in arrays.items()}
+    return arrays
 
 
 def save_network(path: str | Path, params: Mapping[str, np.ndarray], *, half_precision: bool = False) -> None:
@@ -178,8 +183,8 @@ def save_network(path: str | Path, params: Mapping[str, np.ndarray], *, half_pre
     path = Path(path)
     dtype = np.float16 if half_precision else np.float32
     with np.errstate(over="ignore"):  # what overflows is not finite, which is said
-        stored = {key: array.astype(dtype) for key, array in checked_network(params).items()}
-    checked_network(stored)
+        stored = {key: array.astype(dtype) for key, array in _checked_network(params).items()}
+    _checked_network(stored)
     with _replacing(path, MAX_FILE_BYTES) as temporary:
         np.savez(temporary, **stored)  # compression would save a tenth, and cost each reader more
 
@@ -218,7 +223,7 @@ def _version(path: Path) -> tuple[int, int, int]:
 # A notebook has several tests of one network; each file is read and measured once.
 @functools.lru_cache(maxsize=8)
 def _network_accuracy(path: Path, version: tuple[int, int, int], split: str) -> float:
-    params = load_network(path)
+    params = _stored_network(path)
     return accuracy(lambda X: classify(params, X), split)
 
 
