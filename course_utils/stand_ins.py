@@ -169,14 +169,15 @@ def _not_defined(*_: Any, **__: Any) -> None:
 
 
 def _backed(own: Callable, name: str) -> Callable:
-    notebook = getattr(inspect.unwrap(own), "__globals__", None)
+    # No reference to the notebook's names themselves: to be sent to another process, as joblib does, they'd be copied.
+    written = inspect.unwrap(own)
     said: list[str] = []
 
     @functools.wraps(own)
     def backed(*args: Any, **kwargs: Any) -> Any:
         caller = sys._getframe(1)
         # Not a check, nor the line of a cell in which a student tries the function.
-        if caller.f_globals is not notebook or caller.f_code.co_name == "<module>":
+        if caller.f_globals is not getattr(written, "__globals__", None) or caller.f_code.co_name == "<module>":
             return own(*args, **kwargs)
         kept = [value.copy() if isinstance(value, np.ndarray) and value.nbytes <= _COPIED else value for value in args]
         result = None

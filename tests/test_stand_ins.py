@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
+import cloudpickle
 import nbformat
 import numpy as np
 import pytest
@@ -148,6 +150,15 @@ def test_a_second_call_wraps_nothing_twice_and_decorators_stay(given):
     provide_stand_ins(student, "relu", "softmax")
     assert student["relu"]._own is first and hasattr(first, "__wrapped__")
     check_forward(student["forward"], student["relu"], student["softmax"], on=given)
+
+
+def test_another_process_gets_the_functions_and_not_all_of_the_notebook(given):
+    student = notebook(f"def relu(z):\n    raise ValueError\n{SOFTMAX}{FORWARD}", "relu", "softmax")
+    student["data"] = np.zeros(10**6)
+    sent = cloudpickle.dumps(student["forward"])
+    assert len(sent) < 20_000
+    got = pickle.loads(sent)(given.params, given.X)
+    np.testing.assert_allclose(got["a3"], given.values["a3"], atol=1e-13)
 
 
 def test_every_function_that_another_one_calls_has_a_stand_in():
