@@ -145,9 +145,9 @@ def provide_stand_ins(namespace: dict[str, Any], *names: str) -> None:
     """Let later functions of a student go on with stand-ins where the earlier ones ``names`` fail.
 
     From then on, if a function fails that another one of the same notebook calls (it raises,
-    returns nothing, lacks a key or, of ``relu`` and ``softmax``, has another shape than its
-    argument), one sentence says so, and the caller gets what the stand-in returns. Whoever else
-    calls it, a check above all, gets what the function itself does: a stand-in earns no points.
+    returns nothing, or what can't fit), one sentence says so, and the caller gets what the
+    stand-in returns. Whoever else calls it, a check above all, gets what the function itself
+    does: a stand-in earns no points.
 
     Parameters
     ----------
@@ -207,6 +207,10 @@ def _trouble_with(result: Any, name: str, arguments: list) -> str | None:
     if name == "forward" and isinstance(result, dict):
         missing = [key for key in ("z2", "a2", "z3", "a3") if key not in result]
         return f"returned no {', '.join(missing)}" if missing else None
+    if name == "sample_batch" and isinstance(result, (tuple, list)) and len(result) == 2 and arguments:
+        (X_batch, y_batch), features = map(np.shape, result), np.shape(arguments[0])[1:]
+        if X_batch[1:] != features or X_batch[:1] != y_batch[:1]:
+            return f"returned the shapes {X_batch} and {y_batch}"
     if name in _KEEP_THE_SHAPE and isinstance(result, (np.ndarray, np.number)):
         shape, asked = np.shape(result), np.shape(arguments[0]) if arguments else np.shape(result)
         return f"returned the shape {shape} for an argument of shape {asked}" if shape != asked else None

@@ -97,8 +97,9 @@ def _expect_stable_softmax(softmax: Callable, given: Problem) -> None:
         if right:
             # Adding the shift rounds the logits to 1e-12, and the probabilities with them.
             expect_close(f"softmax({text})", got, a3, terms=z3.shape[1], scale=LARGE)
-    # A spread within a row: subtracting anything but its largest logit overflows.
-    onehot = np.eye(z3.shape[1])[np.arange(len(z3)) % z3.shape[1]]
+    # A spread within a row: subtracting anything but its largest logit overflows. Each class has a row at
+    # least, so that a sum over the wrong axis, the matter of another question, isn't zero.
+    onehot = np.eye(z3.shape[1])[np.arange(max(z3.shape)) % z3.shape[1]]
     text = "softmax of rows (10000, 0, 0, ...), (0, 10000, 0, ...), ..."
     got = call(softmax, LARGE * onehot)
     _expect_finite(text, got)

@@ -297,8 +297,9 @@ def check_train_schedule(
     epoch = len(given.X) // batch_size
     run = _Run(0.02, 0.6, given.reg, 2 * epoch + 2, batch_size, rng=4)
     seen = _as_drawn(given, sample_batch, batch_size)
-    got, history = _trained(train, given, run)
     reference = _reference(seen, run)
+    validation = _telling_validation(given, _reference(seen, run, num_iters=epoch - 1).params, reference.epochs[0])
+    got, history = _trained(train, given, run, validation)
     if not _agree(got, reference.params):
         own = _own_steps(train, given, seen, run)
         if _agree(got, own.params):
@@ -310,7 +311,7 @@ def check_train_schedule(
         "an epoch has len(X) // batch_size iterations, rounded down.": {"epoch": epoch + 1},
     }
     _expect_params(got, reference, seen, run, causes, f"after {run.num_iters} steps, {epoch} to an epoch, ")
-    _expect_history(history, given, seen, run, reference, predict)
+    _expect_history(history, given, seen, run, reference, predict, validation)
     passed("the learning rate decays after each epoch, and the history holds losses and accuracies.")
 
 
@@ -356,7 +357,8 @@ def check_train_batches(
     if last > batch_size and own.deterministic() and not own.too_large() and not own.alters():
         raise CheckFailed("train", f"an iteration with batch_size {batch_size} has used {last} of {rows} samples.")
     iterations = 12 * rows
-    trained = weights(num_iters=iterations)
+    params, history = _trained(train, given, run._replace(num_iters=iterations))
+    trained = np.asarray(params["W1"])
     drawn = trained.any(axis=1)
     if not drawn.all() and (own.drawn() & ~drawn).any():
         cause = None
@@ -379,7 +381,25 @@ def check_train_batches(
         )
     if all(np.array_equal(once, weights(rng=other)) for other in (9, 10)) and own.differ():
         raise CheckFailed("train", "several seeds gave the same network. Draw the batches with rng.")
+    # The parameters hardly change, so the loss of the whole set doesn't either; that of a batch goes with its labels.
+    of_samples = -np.log(given.values["a3"][np.arange(rows), given.y])
+    steady = _largest_change(history, iterations) < 1e-2 * np.std(of_samples)
+    if steady and own.labelled() and own.differ() and not own.too_large():
+        raise CheckFailed(
+            'history["loss"]',
+            "it is nearly the same for all batches.",
+            cause="this isn't the loss of each iteration's batch but of all samples.",
+        )
     passed("train draws a new batch from all rows in each iteration, and the same seed gives the same network.")
+
+
+def _largest_change(history: Any, iterations: int) -> float:
+    """By how much the loss changes at most from one iteration to the next; infinity if these aren't the losses."""
+    with contextlib.suppress(Exception):  # the history's own check says so
+        losses = np.asarray(history["loss"], dtype=np.float64)
+        if losses.shape == (iterations,) and np.isfinite(losses).all():
+            return float(np.abs(np.diff(losses)).max())
+    return np.inf
 
 
 def _separate_rows(seed: int, classes: int) -> Problem:
@@ -445,8 +465,10 @@ class _OwnBatches:
         return len(rows) == len(labels) and np.array_equal(self._given.y[rows], labels)
 
 
-def _trained(train: Callable, given: Problem, run: _Run) -> tuple[dict, dict]:
-    X_val, y_val = _validation(given)
+def _trained(
+    train: Callable, given: Problem, run: _Run, validation: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[dict, dict]:
+    X_val, y_val = validation or _validation(given)
     got = call(train, given.params, given.X, given.y, X_val, y_val, **run.settings())
     if not isinstance(got, (tuple, list)) or len(got) != 2:
         raise CheckFailed("train", "it should return two dicts: return params, history.")
@@ -463,6 +485,25 @@ def _validation(given: Problem) -> tuple[np.ndarray, np.ndarray]:
     classes = given.params["b2"].size
     rows = len(given.X) if len(given.X) == classes else 50
     return 2 * rng.standard_normal((rows, given.X.shape[1])), rng.integers(0, classes, size=rows)
+
+
+def _telling_validation(
+    given: Problem, before: dict[str, np.ndarray], after: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """More rows, some of which change their class between two sets of parameters, so that an accuracy tells them apart.
+
+    On a square problem they are those of :func:`_validation`, where rows of the wrong number would not conform.
+    """
+    X, y = _validation(given)
+    if len(X) == len(given.X):
+        return X, y
+    pool = 2 * np.random.default_rng(len(given.X)).standard_normal((4000, X.shape[1]))
+    labels = np.zeros(len(pool), dtype=int)
+    logits = [solve(params, pool, labels).values["z3"] for params in (before, after)]
+    first, second = (z.argmax(axis=1) for z in logits)
+    clear = np.min([np.diff(np.sort(z, axis=1)[:, -2:])[:, 0] for z in logits], axis=0) > 1e-6  # beyond round-off
+    changed = np.flatnonzero((first != second) & clear)[:20]
+    return np.concatenate([X, pool[changed]]), np.concatenate([y, second[changed]])
 
 
 def _reference(
@@ -517,7 +558,13 @@ def _agree(got: dict, params: dict[str, np.ndarray]) -> bool:
 
 
 def _expect_history(
-    history: Any, given: Problem, seen: Problem, run: _Run, reference: _Descent, predict: Callable | None
+    history: Any,
+    given: Problem,
+    seen: Problem,
+    run: _Run,
+    reference: _Descent,
+    predict: Callable | None,
+    validation: tuple[np.ndarray, np.ndarray],
 ) -> None:
     history = expect_keys("history", history, ("loss", "train_accuracy", "val_accuracy"))
     losses = as_numbers('history["loss"]', history["loss"])
@@ -539,8 +586,7 @@ def _expect_history(
         raise CheckFailed(
             error.quantity, error.problem, place=error.place, tolerance=error.tolerance, cause=cause
         ) from None
-    X_val, y_val = _validation(given)
-    for key, X, y in (("train_accuracy", given.X, given.y), ("val_accuracy", X_val, y_val)):
+    for key, X, y in (("train_accuracy", given.X, given.y), ("val_accuracy", *validation)):
         quantity = f'history["{key}"]'
         got = as_numbers(quantity, history[key])
         if got.shape != (len(reference.epochs),):

@@ -1574,6 +1574,15 @@ _wrong(
     "test-softmax",
     "test-stability",
 )
+_wrong(
+    "the largest of each row, the sum of each column",
+    "softmax",
+    """
+    exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=0)
+    """,
+    "test-softmax",
+)
 _wrong("nothing returned", "softmax", "z = np.exp(z)", "test-softmax", "test-stability")
 _wrong("nothing returned", "forward", "z2 = X @ params['W1'] + params['b1']", "test-forward")
 _wrong("not written", "forward", "raise NotImplementedError()", "test-forward", "test-vectorised")
@@ -1625,4 +1634,19 @@ _several(
     "test-softmax",
     "test-cross-entropy",
     "test-stability",
+)
+_batch("transposed", "i = rng.integers(len(X), size=batch_size)\nreturn X[i].T, y[i]", *_BOTH)
+_batch("all labels", "i = rng.integers(len(X), size=batch_size)\nreturn X[i], y", "test-sample-batch")
+_training(
+    "losses of the whole set", 'history["loss"].append(loss(params, X_batch, y_batch, reg))',
+    'history["loss"].append(loss(params, X, y, reg))', "test-train-batches", says="this isn't the loss of each",
+)  # fmt: skip
+_ACCURACIES = "".join(_TRAIN.splitlines(keepends=True)[-5:-2])
+_wrong(
+    "accuracies before the last step of an epoch",
+    "train",
+    _TRAIN.replace(_ACCURACIES, "    if (iteration + 1) % epoch == 0:\n").replace(
+        "    for name, gradient", f"{_ACCURACIES}    for name, gradient"
+    ),
+    "test-train-schedule",
 )
