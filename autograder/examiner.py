@@ -396,7 +396,7 @@ class Examiner:
                 named = isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
                 for name in {statement.name} if named else _names_bound_by(statement):
                     self.source_of.pop(name, None)
-                    if named or isinstance(statement, (ast.Import, ast.ImportFrom)) or _is_lambda(statement):
+                    if named or isinstance(statement, (ast.Import, ast.ImportFrom)) or _defines(statement):
                         self.source_of[name] = own
 
     def _ask(self, channel: Channel, request: dict, buffers: list[memoryview] = ()) -> int:
@@ -478,8 +478,12 @@ def _is_error(raw: Any) -> bool:
     return isinstance(raw, dict) and raw.get("output_type") == "error"
 
 
-def _is_lambda(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Assign) and any(isinstance(node, ast.Lambda) for node in ast.walk(statement))
+def _defines(statement: ast.stmt) -> bool:
+    """Whether it is an assignment of a lambda or of a literal with several entries."""
+    if not isinstance(statement, ast.Assign):
+        return False
+    literal = isinstance(statement.value, (ast.Tuple, ast.List, ast.Dict, ast.Set))
+    return literal or any(isinstance(node, ast.Lambda) for node in ast.walk(statement))
 
 
 def _names_in(source: str) -> set[str]:

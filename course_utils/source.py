@@ -8,6 +8,8 @@ import textwrap
 import types
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from course_utils.comparison import CheckFailed
 from course_utils.stand_ins import OF_NOTEBOOKS
 
@@ -17,7 +19,7 @@ _HIDDEN_LOOPS = {"vectorize", "frompyfunc", "apply_along_axis", "nditer", "ndenu
 _LOOPING_FUNCTIONS = {"map", "filter", "reduce", "starmap", "accumulate"}
 _THEIR_MODULES = {"functools", "itertools"}
 #: Functions whose result is as short as their arguments.
-_AS_SHORT_AS_ARGUMENTS = {"enumerate", "sorted", "reversed", "list", "tuple", "set", "dict", "range"}
+_AS_SHORT_AS_ARGUMENTS = {"enumerate", "sorted", "reversed", "list", "tuple", "set", "dict", "range", "len", "int"}
 #: Names by which a notebook calls its dicts of four arrays.
 _DICTS = {"params", "grads", "gradients", "cache"}
 #: Modules that would do the exercise.
@@ -63,8 +65,8 @@ def find_loop(function: Callable) -> str | None:
         See :func:`source_of`. Helpers are the functions of the same notebook that it
         names.
     """
-    for text in _with_helpers(function):
-        line = _loop_in(text)
+    for text, short in _with_helpers(function):
+        line = _loop_in(text, short)
         if line is not None:
             return line
     return None
@@ -85,7 +87,7 @@ def find_foreign_help(function: Callable) -> str | None:
     """The name of a library in ``function`` or in a helper that would do the exercise, or None."""
     if str(getattr(function, "__module__", "")).split(".")[0] in _NOT_BY_HAND:
         return function.__module__
-    for text in _with_helpers(function):
+    for text, _ in _with_helpers(function):
         for node in ast.walk(ast.parse(text)):
             names = []
             if isinstance(node, ast.Name):
@@ -100,27 +102,79 @@ def find_foreign_help(function: Callable) -> str | None:
     return None
 
 
+def names_used(function: Callable) -> set[str]:
+    """The names of functions, methods and imports in ``function`` and its helpers, but for those defined there.
+
+    An import under another name counts by its own: with ``from sympy import diff as d``, ``d`` is ``diff``.
+    """
+    used: set[str] = set()
+    for text, _ in _with_helpers(function):
+        tree = ast.parse(text)
+        defined = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+        found = set()
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.Attribute):
+                found.add(node.attr)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                found.add(_original_name(function, node.func.id))
+        used |= found - defined
+    return used
+
+
 # --- Finding the helpers ----------------------------------------------------------------
 
 
-def _with_helpers(function: Callable) -> Iterator[str]:
-    """The texts of ``function`` and of every function of the student's that it leads to."""
+def _with_helpers(function: Callable) -> Iterator[tuple[str, set[str]]]:
+    """The texts of ``function`` and of every function of the student's that it leads to.
+
+    With each come the names that stand for something short in it: constants of the notebook,
+    and arguments that the caller gives something short.
+    """
     carried = getattr(function, "__student_source__", None)
     if carried:
         whole = textwrap.dedent(carried)
         others = {name: _text_of(node, whole) for name, node in _definitions(ast.parse(whole)).items()}
     else:
         others = _LazySources(getattr(inspect.unwrap(function), "__globals__", {}))
-    seen, waiting = set(), [source_of(function)]
+    constants = _short_constants(function)
+    seen, waiting = set(), [(text := source_of(function), constants - _argument_names(text))]
     while waiting:
-        text = waiting.pop(0)
-        yield text
-        for node in ast.walk(ast.parse(text)):
+        text, short = waiting.pop(0)
+        yield text, short
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
             if isinstance(node, ast.Name) and node.id not in seen:
                 seen.add(node.id)
                 helper = others.get(node.id)
                 if helper is not None and helper != text:
-                    waiting.append(helper)
+                    own = constants - _argument_names(helper)
+                    waiting.append((helper, own | _short_arguments(node.id, helper, tree, short)))
+
+
+def _argument_names(text: str) -> set[str]:
+    return {node.arg for node in ast.walk(ast.parse(text)) if isinstance(node, ast.arg)}
+
+
+def _short_arguments(name: str, helper: str, caller: ast.Module, short: set[str]) -> set[str]:
+    """The arguments of a helper that get something short in every call of a caller."""
+    arguments = next((node for node in ast.walk(ast.parse(helper)) if isinstance(node, ast.arguments)), None)
+    calls = [node for node in ast.walk(caller) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name]
+    if arguments is None or not calls:
+        return set()
+    short = _short_names(caller, short)
+    names = [argument.arg for argument in arguments.posonlyargs + arguments.args]
+    found = []
+    for call in calls:
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        starred = any(isinstance(value, ast.Starred) for value in call.args)
+        if not starred:
+            given |= dict(zip(names, call.args, strict=False))
+        found.append({argument for argument, value in given.items() if _is_short(value, short)})
+        if arguments.vararg and not starred:
+            found[-1].add(arguments.vararg.arg)
+    return set.intersection(*found)
 
 
 class _LazySources:
@@ -131,6 +185,7 @@ class _LazySources:
 
     def get(self, name: str) -> str | None:
         helper = self.names.get(name)
+        helper = helper.pyfunc if isinstance(helper, np.vectorize) else helper
         helper = inspect.unwrap(helper) if callable(helper) else helper
         # Functions of installed modules aren't the student's.
         if not isinstance(helper, types.FunctionType) or helper.__globals__ is not self.names:
@@ -141,6 +196,10 @@ class _LazySources:
         except (OSError, TypeError, SyntaxError):
             return None
         return text
+
+
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(textwrap.dedent(text))
 
 
 def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:
@@ -176,18 +235,46 @@ def _library_of(function: Callable, name: str) -> str:
         return ""
     carried = getattr(function, "__student_source__", None)
     if carried:
-        return _imports(ast.parse(textwrap.dedent(carried))).get(name, "")
+        return _imports(_parsed(carried)).get(name, "")
     value = getattr(inspect.unwrap(function), "__globals__", {}).get(name)
     module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
     return module if isinstance(module, str) else ""
 
 
+def _original_name(function: Callable, name: str) -> str:
+    """What a global name of ``function`` is called where it comes from; the empty string for the student's own."""
+    carried = getattr(function, "__student_source__", None)
+    if carried:
+        tree = _parsed(carried)
+        aliases = {
+            alias.asname or alias.name: alias.name
+            for statement in tree.body
+            if isinstance(statement, (ast.Import, ast.ImportFrom))
+            for alias in statement.names
+        }
+        return "" if name in _definitions(tree) else aliases.get(name, name)
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    value = names.get(name)
+    if getattr(inspect.unwrap(value) if callable(value) else value, "__globals__", None) is names:
+        return ""
+    return getattr(value, "__name__", name)
+
+
 # --- Finding the loops ------------------------------------------------------------------
 
 
-def _loop_in(text: str) -> str | None:
+def _short_constants(function: Callable) -> set[str]:
+    """Names of the notebook's that stand for a literal, as ``LAYERS = (1, 2)``."""
+    carried = getattr(function, "__student_source__", None)
+    if carried:
+        return _short_names(ast.Module([node for node in _parsed(carried).body if isinstance(node, ast.Assign)], []))
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    return {name for name, value in names.items() if isinstance(value, (tuple, list, dict, set)) and len(value) <= 20}
+
+
+def _loop_in(text: str, constants: set[str]) -> str | None:
     tree, lines = ast.parse(text), text.splitlines()
-    short = _short_names(tree)
+    short = _short_names(tree, constants)
     own_name = getattr(tree.body[0], "name", None)
     for node in ast.walk(tree):
         loops = isinstance(node, ast.While)
@@ -213,9 +300,16 @@ def _decorates_with_a_loop(decorator: ast.expr) -> bool:
     return any(getattr(node, "attr", getattr(node, "id", None)) in _HIDDEN_LOOPS for node in ast.walk(decorator))
 
 
-def _short_names(tree: ast.AST) -> set[str]:
-    """Local names that only ever stand for something short."""
-    short = set(_DICTS)
+def _short_names(tree: ast.AST, constants: set[str] = frozenset()) -> set[str]:
+    """Names that only ever stand for something short."""
+    short = _DICTS | constants
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arguments):  # what isn't given may be the default
+            arguments = [*node.posonlyargs, *node.args][::-1][: len(node.defaults)] + node.kwonlyargs
+            defaults = [*node.defaults[::-1], *node.kw_defaults]
+            for argument, default in zip(arguments, defaults, strict=True):
+                if default is not None and _is_short(default, short):
+                    short = short | {argument.arg}
     assignments = [node for node in ast.walk(tree) if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value]
     for node in assignments:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -248,4 +342,6 @@ def _is_short(iterable: ast.expr, names: set[str]) -> bool:
         if name in ("zip", "map", "filter"):  # as short as the shortest of what they go through
             return any(_is_short(argument, names) for argument in iterable.args[name != "zip" :])
         return name in _AS_SHORT_AS_ARGUMENTS and all(_is_short(argument, names) for argument in iterable.args)
+    if isinstance(iterable, ast.Subscript):
+        return isinstance(iterable.slice, ast.Slice) and _is_short(iterable.value, names)
     return isinstance(iterable, ast.Name) and iterable.id in names

@@ -78,11 +78,12 @@ def _grad_z3(a3: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _grad_W(inputs: np.ndarray, upstream: np.ndarray) -> np.ndarray:
-    return _pulled_back(lambda W: _tensor(inputs) @ W, np.zeros((inputs.shape[1], upstream.shape[1])), upstream)
+    at = np.zeros((np.shape(inputs)[1], np.shape(upstream)[1]))
+    return _pulled_back(lambda W: _tensor(inputs) @ W, at, upstream)
 
 
 def _grad_b(upstream: np.ndarray) -> np.ndarray:
-    return _pulled_back(lambda b: b.expand(upstream.shape), np.zeros(upstream.shape[1]), upstream)
+    return _pulled_back(lambda b: b.expand(np.shape(upstream)), np.zeros(np.shape(upstream)[1]), upstream)
 
 
 def _grad_a2(dz3: np.ndarray, W2: np.ndarray) -> np.ndarray:
@@ -135,8 +136,18 @@ _WITHIN_NOTEBOOKS: dict[str, Callable] = {
     "sample_batch": _sample_batch,
     "predict": _predict,
 }
-#: What returns an array of its argument's shape, or has failed.
-_KEEP_THE_SHAPE = ("relu", "softmax")
+#: Shape of the result, from the arguments.
+_SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {
+    "relu": np.shape,
+    "softmax": np.shape,
+    "grad_z3": lambda a3, y: np.shape(a3),
+    "grad_W2": lambda a2, dz3: (np.shape(a2)[1], np.shape(dz3)[1]),
+    "grad_b2": lambda dz3: np.shape(dz3)[1:],
+    "grad_a2": lambda dz3, W2: (len(dz3), len(W2)),
+    "grad_z2": lambda da2, z2: np.shape(z2),
+    "grad_W1": lambda X, dz2: (np.shape(X)[1], np.shape(dz2)[1]),
+    "grad_b1": lambda dz2: np.shape(dz2)[1:],
+}
 #: Arguments up to this size, in bytes, are copied, since a function that fails may have changed them.
 _COPIED = 2**20
 
@@ -168,6 +179,15 @@ def _not_defined(*_: Any, **__: Any) -> None:
     raise NotImplementedError
 
 
+def with_stand_in(name: str, own: Callable) -> Callable:
+    """``own`` for which the stand-in called ``name`` steps in, whoever calls it; nothing is said."""
+
+    def backed(*args: Any, **kwargs: Any) -> Any:
+        return _result(name, own, args, kwargs)[0]
+
+    return backed
+
+
 def _backed(own: Callable, name: str) -> Callable:
     # No reference to the notebook's names themselves: to be sent to another process, as joblib does, they'd be copied.
     written = inspect.unwrap(own)
@@ -179,39 +199,47 @@ def _backed(own: Callable, name: str) -> Callable:
         # Not a check, nor the line of a cell in which a student tries the function.
         if caller.f_globals is not getattr(written, "__globals__", None) or caller.f_code.co_name == "<module>":
             return own(*args, **kwargs)
-        kept = [value.copy() if isinstance(value, np.ndarray) and value.nbytes <= _COPIED else value for value in args]
-        result = None
-        try:
-            result = own(*args, **kwargs)
-            trouble = _trouble_with(result, name, kept)
-        except NotImplementedError:
-            trouble = "is not written yet"
-        except Exception as error:
-            trouble = f"raised {type(error).__name__}"
-        if trouble is None:
-            return result
-        if not said:
+        result, trouble = _result(name, own, args, kwargs)
+        if trouble and not said:
             said.append(trouble)
             print(f"{name} {trouble}: a stand-in takes its place where your other functions call it.")
-        replaced = _WITHIN_NOTEBOOKS[name](*kept, **kwargs)
-        return replaced | result if isinstance(result, dict) else replaced
+        return result
 
     backed._own = own
     return backed
 
 
-def _trouble_with(result: Any, name: str, arguments: list) -> str | None:
+def _result(name: str, own: Callable, args: tuple, kwargs: dict) -> tuple[Any, str | None]:
+    """What ``own`` returns, or the stand-in in its place, and then why."""
+    kept = [value.copy() if isinstance(value, np.ndarray) and value.nbytes <= _COPIED else value for value in args]
+    result = None
+    try:
+        result = own(*args, **kwargs)
+        trouble = _trouble_with(result, name, kept, kwargs)
+    except NotImplementedError:
+        trouble = "is not written yet"
+    except Exception as error:
+        trouble = f"raised {type(error).__name__}"
+    if trouble is None:
+        return result, None
+    replaced = _WITHIN_NOTEBOOKS[name](*kept, **kwargs)
+    return replaced | result if isinstance(result, dict) else replaced, trouble
+
+
+def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | None:
     """What keeps callers from going on with a result, as the end of a sentence."""
     if result is None:
         return "returned nothing"
     if name == "forward" and isinstance(result, dict):
         missing = [key for key in ("z2", "a2", "z3", "a3") if key not in result]
         return f"returned no {', '.join(missing)}" if missing else None
-    if name == "sample_batch" and isinstance(result, (tuple, list)) and len(result) == 2 and arguments:
-        (X_batch, y_batch), features = map(np.shape, result), np.shape(arguments[0])[1:]
+    if name == "sample_batch" and isinstance(result, (tuple, list)) and len(result) == 2 and args:
+        (X_batch, y_batch), features = map(np.shape, result), np.shape(args[0])[1:]
         if X_batch[1:] != features or X_batch[:1] != y_batch[:1]:
             return f"returned the shapes {X_batch} and {y_batch}"
-    if name in _KEEP_THE_SHAPE and isinstance(result, (np.ndarray, np.number)):
-        shape, asked = np.shape(result), np.shape(arguments[0]) if arguments else np.shape(result)
-        return f"returned the shape {shape} for an argument of shape {asked}" if shape != asked else None
+    if name in _SHAPES and (isinstance(result, (np.ndarray, np.number)) or name.startswith("grad_")):
+        shape, asked = np.shape(result), _SHAPES[name](*args, **kwargs)
+        # A transposed gradient fits a square problem, and a row of biases every problem.
+        fitting = [asked, asked[::-1], (1, *asked)[-2:]] if name.startswith("grad_") else [asked]
+        return None if shape in fitting else f"returned the shape {shape} where {asked} is asked for"
     return None

@@ -846,3 +846,62 @@ _right(
     return params, history
     """,
 )
+
+# --- Loops over the layers, which aren't loops over samples, classes or features ----------------
+
+_DATA_LOSS = 'softmax_cross_entropy(forward(params, X)["z3"], y)'
+
+
+def _penalty(name: str, body: str, before: str = "") -> None:
+    RIGHT.append(Answer(name, {"loss": function("loss", body, before=before)}))
+
+
+_penalty(
+    "a constant names the weights",
+    f"J = {_DATA_LOSS}\nfor name in WEIGHTS:\n    J = J + reg * np.sum(params[name] ** 2)\nreturn J",
+    'WEIGHTS = ("W1", "W2")',
+)
+_penalty(
+    "a helper takes the weights one by one",
+    f'return {_DATA_LOSS} + reg * squares(params["W1"], params["W2"])',
+    "def squares(*weights):\n    return sum(np.sum(W ** 2) for W in weights)",
+)
+_penalty(
+    "a helper takes a list of weights",
+    f'return {_DATA_LOSS} + reg * squares([params["W1"], params["W2"]])',
+    "def squares(weights):\n    total = 0\n    for W in weights:\n        total += np.sum(W ** 2)\n    return total",
+)
+_penalty(
+    "a helper takes all parameters",
+    f"return {_DATA_LOSS} + reg * squares(params)",
+    'def squares(p):\n    return sum(np.sum(p[name] ** 2) for name in p if name.startswith("W"))',
+)
+_penalty(
+    "layers are counted",
+    f"""
+    layers = len(params) // 2
+    J = {_DATA_LOSS}
+    for i in range(1, layers + 1):
+        J += reg * np.sum(params[f"W{{i}}"] ** 2)
+    return J
+    """,
+)
+_penalty(
+    "the first names in order", f"return {_DATA_LOSS} + reg * sum(np.sum(params[k] ** 2) for k in sorted(params)[:2])"
+)
+RIGHT.append(
+    Answer(
+        "a helper of its own called gradient",
+        {
+            "dJ_dz3_symbolic": function(
+                "dJ_dz3_symbolic",
+                """
+                def gradient(k):
+                    return sp.exp(z[k]) / sum(sp.exp(logit) for logit in z) - (1 if k == y else 0)
+
+                return [gradient(k) for k in range(3)]
+                """,
+            )
+        },
+    )
+)

@@ -1650,3 +1650,91 @@ _wrong(
     ),
     "test-train-schedule",
 )
+
+_NOT_AVERAGED = _DELTA + "return a3 - delta"
+_several("one not averaged, one missing", {"grad_z3": _NOT_AVERAGED, "grad_a2": "pass"}, "test-grad-z3", "test-grad-a2")
+_several(
+    "one not averaged, one that raises",
+    {"grad_z3": _NOT_AVERAGED, "grad_b1": "return dz2.sum(dim=0)"},
+    "test-grad-z3",
+    "test-grad-b1",
+)
+_several(
+    "no mask, nothing returned", {"grad_z2": "return da2", "grad_b1": "dz2.sum(0)"}, "test-grad-z2", "test-grad-b1"
+)
+_wrong("summed once more", "grad_W2", "return np.sum(a2.T @ dz3, axis=0)", "test-grad-W2")
+_wrong("sum over the samples forgotten", "grad_W1", "return X[:, :, None] * dz2[:, None, :]", "test-grad-W1")
+_wrong("flat", "grad_W1", "return (X.T @ dz2).ravel()", "test-grad-W1")
+_wrong("the true classes alone", "grad_z3", "return (a3[np.arange(len(y)), y] - 1) / len(y)", "test-grad-z3")
+_wrong("mean over the samples", "grad_z3", f"{_DELTA}return np.mean(a3 - delta, axis=0)", "test-grad-z3")
+_wrong(
+    "gradient of the probabilities", "grad_z3",
+    f"{_DELTA}return -delta / (len(y) * a3)", "test-grad-z3",
+)  # fmt: skip
+_wrong("the active units alone", "grad_z2", "return da2[z2 > 0]", "test-grad-z2")
+_wrong("two values", "grad_z2", "return da2 * (z2 > 0), z2 > 0", "test-grad-z2")
+_wrong("a column", "grad_b1", "return dz2.sum(axis=0)[:, None]", "test-grad-b1")
+
+# --- Limits, seen where logits are large or probabilities small --------------------------------
+
+_CLIPPED = """
+z2 = X @ params["W1"] + params["b1"]
+a2 = relu(z2)
+z3 = np.clip(a2 @ params["W2"] + params["b2"], -50, 50)
+return {"z2": z2, "a2": a2, "z3": z3, "a3": softmax(z3)}
+"""
+_wrong("logits limited", "forward", _CLIPPED, "test-forward")
+_wrong(
+    "probabilities limited", "forward",
+    _CLIPPED.replace("np.clip(a2 @ params[\"W2\"] + params[\"b2\"], -50, 50)", "a2 @ params[\"W2\"] + params[\"b2\"]")
+    .replace("softmax(z3)}", "np.clip(softmax(z3), 1e-7, 1 - 1e-7)}"), "test-forward",
+)  # fmt: skip
+_wrong(
+    "probabilities limited",
+    "softmax",
+    """
+    exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+    return np.clip(exponentials / exponentials.sum(axis=1, keepdims=True), 1e-7, 1 - 1e-7)
+    """,
+    "test-softmax",
+)
+_wrong(
+    "a guarded logarithm", "loss",
+    f"""
+    probabilities = forward(params, X)["a3"][np.arange(len(y)), y]
+    return -np.mean(np.log(probabilities + 1e-8)) + reg * ({_SQUARES})
+    """, "test-loss",
+)  # fmt: skip
+_several(
+    "columns, in a cross-entropy that is right",
+    {
+        "softmax": "e = np.exp(z - z.max(axis=0))\nreturn e / e.sum(axis=0)",
+        "softmax_cross_entropy": "return -np.mean(np.log(softmax(z3)[np.arange(len(y)), y]))",
+    },
+    "test-softmax",
+    "test-stability",
+)
+
+# --- The derivative by SymPy, and loops, out of sight -----------------------------------------
+
+_COST = "J = -sp.log(sp.exp(z[y]) / sum(sp.exp(logit) for logit in z))\n"
+_wrong(
+    "SymPy differentiates in a helper", "dJ_dz3_symbolic", f"{_COST}return [derivative(J, a) for a in z]",
+    "test-dJ_dz3-symbolic", before="def derivative(J, a):\n    return sp.diff(J, a)",
+)  # fmt: skip
+_wrong(
+    "SymPy differentiates under another name", "dJ_dz3_symbolic", f"{_COST}return [derivative(J, a) for a in z]",
+    "test-dJ_dz3-symbolic", before="from sympy import diff as derivative",
+)  # fmt: skip
+_wrong(
+    "a helper for numbers, vectorised", "relu", "return of_number(z)", "test-vectorised",
+    before="@np.vectorize\ndef of_number(v):\n    return v if v > 0 else 0 * v",
+)  # fmt: skip
+_wrong(
+    "a lambda for numbers, vectorised", "relu", "return of_number(z)", "test-vectorised",
+    before="of_number = np.vectorize(lambda v: v if v > 0 else 0 * v)",
+)  # fmt: skip
+_wrong(
+    "rows handed to a helper one by one", "relu", "return np.array(positive(*z))", "test-vectorised",
+    before="def positive(*rows):\n    return [np.maximum(row, 0) for row in rows]",
+)  # fmt: skip
