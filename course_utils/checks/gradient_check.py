@@ -47,8 +47,9 @@ class ToyFunction(NamedTuple):
 
 
 def _weights(x: np.ndarray) -> np.ndarray:
-    """A different weight for every entry, from 0.5 to 1.5 over the root of their number."""
-    return (1 + 0.5 * np.sin(np.arange(x.size))).reshape(x.shape) / np.sqrt(x.size)
+    """A different weight for every entry, of size 0.5 to 1.5 over the root of their number; each third is negative."""
+    signs = np.where(np.arange(x.size) % 3 == 2, -1.0, 1.0)
+    return (signs * (1 + 0.5 * np.sin(np.arange(x.size)))).reshape(x.shape) / np.sqrt(x.size)
 
 
 def _cubic(x: np.ndarray) -> float:

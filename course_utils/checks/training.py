@@ -52,7 +52,7 @@ def check_sample_batch(sample_batch: Callable, seed: int = 1) -> None:
 
 def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
     """Check that ``sample_batch`` draws every row at times, with the generator that it is given."""
-    X, y = _numbered_rows(seed, rows=30)
+    X, y = _numbered_rows(seed, rows=31)
     size, draws = 10, 200
     batches = [_rows_of(_pair(call(sample_batch, X, y, size, 1000 * seed + draw))[0], X) for draw in range(draws)]
     if any(-1 in rows for rows in batches):
@@ -61,6 +61,9 @@ def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
         raise CheckFailed(
             "X_batch", "the same seed gave two different batches. Draw with rng, not with np.random itself."
         )
+    sizes = {len(rows) for rows in batches}
+    if len(sizes) > 1:
+        raise CheckFailed("X_batch", f"of {draws} batches with batch_size {size}, some have {min(sizes)} rows.")
     counts = np.bincount(np.concatenate(batches), minlength=len(X))
     if all(np.array_equal(batches[0], rows) for rows in batches[1:]):
         raise CheckFailed("X_batch", f"{draws} seeds gave {draws} times the same batch. Draw the indices with rng.")
@@ -298,7 +301,8 @@ def check_train_schedule(
     run = _Run(0.02, 0.6, given.reg, 2 * epoch + 2, batch_size, rng=4)
     seen = _as_drawn(given, sample_batch, batch_size)
     reference = _reference(seen, run)
-    validation = _telling_validation(given, _reference(seen, run, num_iters=epoch - 1).params, reference.epochs[0])
+    around = [_reference(seen, run, num_iters=epoch + shift).params for shift in (-1, 1)]
+    validation = _telling_validation(given, reference.epochs[0], around)
     got, history = _trained(train, given, run, validation)
     if not _agree(got, reference.params):
         own = _own_steps(train, given, seen, run)
@@ -350,8 +354,10 @@ def check_train_batches(
     once = weights()
     if not np.array_equal(once, weights()) and own.deterministic():
         raise CheckFailed("train", "the same seed gave two different networks. Draw the batches with rng.")
-    change = np.abs(once - weights(num_iters=run.num_iters - 1)).max(axis=1)
-    last = np.count_nonzero(change > 1e-3 * change.max())  # a wrong regularisation changes all rows, by far less
+    first, second = (weights(num_iters=number) for number in (1, 2))
+    steps = [np.abs(step).max(axis=1) for step in (first, second - first, once - second)]
+    used = [step > 1e-3 * step.max() for step in steps]  # a wrong regularisation changes all rows, by far less
+    last = np.count_nonzero(used[-1])
     if not last:
         raise CheckFailed("train", "an iteration leaves W1 unchanged.")
     if last > batch_size and own.deterministic() and not own.too_large() and not own.alters():
@@ -362,7 +368,7 @@ def check_train_batches(
     drawn = trained.any(axis=1)
     if not drawn.all() and (own.drawn() & ~drawn).any():
         cause = None
-        if not drawn[batch_size:].any():
+        if drawn.any() and not drawn[batch_size:].any():
             cause = "only the first batch_size rows are ever drawn."
         elif drawn.sum() <= batch_size:
             cause = "the same batch is used in every iteration: draw it inside the loop."
@@ -371,6 +377,13 @@ def check_train_batches(
             f"after {iterations} iterations with batch_size {batch_size},"
             f" {rows - drawn.sum()} of {rows} samples have never been used.",
             cause=cause,
+        )
+    same = np.array_equal(used[0], used[1]) and np.array_equal(used[1], used[2])
+    if same and not own.alters() and own.drawn().sum() > 2 * batch_size:
+        raise CheckFailed(
+            "train",
+            "the first three iterations use the same samples.",
+            cause="the same batch is used in several iterations: draw a new one in each.",
         )
     mislabelled = drawn & (_labels_learned(trained, given) != given.y)
     if mislabelled.any() and own.labelled():
@@ -441,7 +454,7 @@ class _OwnBatches:
 
     def differ(self) -> bool:
         return self._sample_batch is None or any(
-            not np.array_equal(self._draw(0)[0], self._draw(seed)[0]) for seed in range(1, 5)
+            not np.array_equal(np.sort(self._draw(0)[0]), np.sort(self._draw(seed)[0])) for seed in range(1, 5)
         )
 
     def too_large(self) -> bool:
@@ -488,9 +501,9 @@ def _validation(given: Problem) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _telling_validation(
-    given: Problem, before: dict[str, np.ndarray], after: dict[str, np.ndarray]
+    given: Problem, right: dict[str, np.ndarray], others: list[dict[str, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """More rows, some of which change their class between two sets of parameters, so that an accuracy tells them apart.
+    """More rows, some of which change their class with other parameters, so that an accuracy tells them apart.
 
     On a square problem they are those of :func:`_validation`, where rows of the wrong number would not conform.
     """
@@ -499,11 +512,11 @@ def _telling_validation(
         return X, y
     pool = 2 * np.random.default_rng(len(given.X)).standard_normal((4000, X.shape[1]))
     labels = np.zeros(len(pool), dtype=int)
-    logits = [solve(params, pool, labels).values["z3"] for params in (before, after)]
-    first, second = (z.argmax(axis=1) for z in logits)
+    logits = [solve(params, pool, labels).values["z3"] for params in (right, *others)]
     clear = np.min([np.diff(np.sort(z, axis=1)[:, -2:])[:, 0] for z in logits], axis=0) > 1e-6  # beyond round-off
-    changed = np.flatnonzero((first != second) & clear)[:20]
-    return np.concatenate([X, pool[changed]]), np.concatenate([y, second[changed]])
+    own, *classes = (z.argmax(axis=1) for z in logits)
+    changed = np.concatenate([np.flatnonzero((own != other) & clear)[:20] for other in classes])
+    return np.concatenate([X, pool[changed]]), np.concatenate([y, own[changed]])
 
 
 def _reference(

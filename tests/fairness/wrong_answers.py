@@ -1738,3 +1738,34 @@ _wrong(
     "rows handed to a helper one by one", "relu", "return np.array(positive(*z))", "test-vectorised",
     before="def positive(*rows):\n    return [np.maximum(row, 0) for row in rows]",
 )  # fmt: skip
+
+# --- More on training, batches and differences ------------------------------------------------
+
+_wrong(
+    "a batch for each epoch",
+    "train",
+    _TRAIN.replace(
+        "    X_batch, y_batch = sample_batch(X, y, batch_size, rng)\n",
+        """    if iteration % epoch == 0:
+        rows = rng.permutation(len(X))[:batch_size]
+        X_batch, y_batch = X[rows], y[rows]
+""",
+    ),
+    "test-train-batches",
+    says="the same batch is used in several iterations",
+)
+_training(
+    "accuracies after the first step of the next epoch", "if (iteration + 1) % epoch == 0:",
+    "if iteration and iteration % epoch == 0:", "test-train-schedule",
+)  # fmt: skip
+_batch(
+    "a window that the end cuts off", "k = rng.integers(len(X))\nreturn X[k : k + batch_size], y[k : k + batch_size]",
+    "test-sample-batch-random",
+)  # fmt: skip
+_batch(
+    "whole batches, one after the other",
+    "k = rng.integers(len(X) // batch_size) * batch_size\nreturn X[k : k + batch_size], y[k : k + batch_size]",
+    "test-sample-batch-random",
+)  # fmt: skip
+_wrong("sizes of the differences", "numerical_gradient",
+       _DIFFERENCES.replace("(above - below)", "abs(above - below)"), "test-numerical-gradient")  # fmt: skip
