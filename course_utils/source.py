@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import textwrap
 import types
@@ -135,7 +136,7 @@ def _with_helpers(function: Callable) -> Iterator[tuple[str, set[str]]]:
     carried = getattr(function, "__student_source__", None)
     if carried:
         whole = textwrap.dedent(carried)
-        others = {name: _text_of(node, whole) for name, node in _definitions(ast.parse(whole)).items()}
+        others = {name: _text_of(node, whole) for name, node in _definitions(_parsed(carried)).items()}
     else:
         others = _LazySources(getattr(inspect.unwrap(function), "__globals__", {}))
     constants = _short_constants(function)
@@ -198,7 +199,9 @@ class _LazySources:
         return text
 
 
+@functools.lru_cache(maxsize=4)
 def _parsed(text: str) -> ast.Module:
+    """The syntax tree, not to be changed: a notebook's text is looked into for each name."""
     return ast.parse(textwrap.dedent(text))
 
 
@@ -213,14 +216,15 @@ def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:
     return found
 
 
-def _imports(tree: ast.Module) -> dict[str, str]:
-    """Name -> the module that an import at the top level binds it to, or from."""
-    found: dict[str, str] = {}
+def _imports(tree: ast.Module) -> dict[str, tuple[str, str]]:
+    """Name -> the module that an import at the top level binds it to, or from, and the name that it has there."""
+    found: dict[str, tuple[str, str]] = {}
     for statement in tree.body:
         if isinstance(statement, ast.Import):
-            found |= {alias.asname or alias.name.split(".")[0]: alias.name for alias in statement.names}
+            found |= {alias.asname or alias.name.split(".")[0]: (alias.name, alias.name) for alias in statement.names}
         elif isinstance(statement, ast.ImportFrom):
-            found |= {alias.asname or alias.name: statement.module or "" for alias in statement.names}
+            module = statement.module or ""
+            found |= {alias.asname or alias.name: (module, alias.name) for alias in statement.names}
     return found
 
 
@@ -235,7 +239,7 @@ def _library_of(function: Callable, name: str) -> str:
         return ""
     carried = getattr(function, "__student_source__", None)
     if carried:
-        return _imports(_parsed(carried)).get(name, "")
+        return _imports(_parsed(carried)).get(name, ("", ""))[0]
     value = getattr(inspect.unwrap(function), "__globals__", {}).get(name)
     module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
     return module if isinstance(module, str) else ""
@@ -246,13 +250,7 @@ def _original_name(function: Callable, name: str) -> str:
     carried = getattr(function, "__student_source__", None)
     if carried:
         tree = _parsed(carried)
-        aliases = {
-            alias.asname or alias.name: alias.name
-            for statement in tree.body
-            if isinstance(statement, (ast.Import, ast.ImportFrom))
-            for alias in statement.names
-        }
-        return "" if name in _definitions(tree) else aliases.get(name, name)
+        return "" if name in _definitions(tree) else _imports(tree).get(name, ("", name))[1]
     names = getattr(inspect.unwrap(function), "__globals__", {})
     value = names.get(name)
     if getattr(inspect.unwrap(value) if callable(value) else value, "__globals__", None) is names:

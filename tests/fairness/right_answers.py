@@ -889,19 +889,12 @@ _penalty(
 _penalty(
     "the first names in order", f"return {_DATA_LOSS} + reg * sum(np.sum(params[k] ** 2) for k in sorted(params)[:2])"
 )
-RIGHT.append(
-    Answer(
-        "a helper of its own called gradient",
-        {
-            "dJ_dz3_symbolic": function(
-                "dJ_dz3_symbolic",
-                """
-                def gradient(k):
-                    return sp.exp(z[k]) / sum(sp.exp(logit) for logit in z) - (1 if k == y else 0)
+_right(
+    "a helper of its own called gradient",
+    dJ_dz3_symbolic="""
+    def gradient(k):
+        return sp.exp(z[k]) / sum(sp.exp(logit) for logit in z) - (1 if k == y else 0)
 
-                return [gradient(k) for k in range(3)]
-                """,
-            )
-        },
-    )
+    return [gradient(k) for k in range(3)]
+    """,
 )
