@@ -66,7 +66,7 @@ class Problem(NamedTuple):
     def gradients(self) -> dict[str, np.ndarray]:
         """The four gradients of the regularised loss, keyed like ``params``."""
         gradients = {name: self.values[f"d{name}"].copy() for name in self.params}
-        for name in ("W1", "W2"):
+        for name in filter(lambda name: name.startswith("W"), gradients):
             gradients[name] += 2 * self.reg * self.params[name]
         return gradients
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -115,6 +116,39 @@ def _sample_batch(X: np.ndarray, y: np.ndarray, batch_size: int, rng: Any) -> tu
     return X_batch.numpy(), y_batch.numpy()
 
 
+def _build_mlp(sizes: Any, activation: str) -> Any:
+    if len(sizes) != 3 or activation != "relu":
+        raise NotImplementedError("there is a stand-in for two layers and the ReLU alone")
+    return two_layer_model(sizes)
+
+
+def two_layer_model(sizes: Any) -> Any:
+    """A two-layer ReLU network in PyTorch, float64, with random parameters.
+
+    Parameters
+    ----------
+    sizes : (D, H, K)
+
+    Returns
+    -------
+    torch.nn.Sequential
+    """
+    import torch
+
+    D, H, K = sizes
+    return torch.nn.Sequential(torch.nn.Linear(D, H), torch.nn.ReLU(), torch.nn.Linear(H, K)).double()
+
+
+def _params_of(model: Any) -> dict[str, np.ndarray]:
+    arrays = [parameter.detach().cpu().numpy().T for parameter in model.parameters()]
+    return dict(zip(("W1", "b1", "W2", "b2"), arrays, strict=True))
+
+
+def _loss_and_gradients(model: Any, X: Any, y: Any, reg: float) -> tuple[float, dict[str, np.ndarray]]:
+    solved = solve(_params_of(model), X, y, reg)
+    return solved.values["loss"], solved.gradients()
+
+
 def _predict(params: Mapping[str, np.ndarray], X: np.ndarray) -> np.ndarray:
     return _applied("argmax", forward(params, X)["a3"], 1)
 
@@ -135,6 +169,9 @@ _WITHIN_NOTEBOOKS: dict[str, Callable] = {
     "relative_error": _relative_error,
     "sample_batch": _sample_batch,
     "predict": _predict,
+    "build_mlp": _build_mlp,
+    "scores": lambda model, X: forward(_params_of(model), X)["a3"],
+    "loss_and_gradients": _loss_and_gradients,
 }
 #: Shape of the result, from the arguments.
 _SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {
@@ -166,7 +203,8 @@ def provide_stand_ins(namespace: dict[str, Any], *names: str) -> None:
         The notebook's ``globals()``, in which the functions are replaced; one that isn't defined is added.
     *names : str
         ``relu``, ``softmax``, ``forward``, ``softmax_cross_entropy``, ``grad_z3`` and the other six,
-        ``numerical_gradient``, ``relative_error``, ``sample_batch`` or ``predict``.
+        ``numerical_gradient``, ``relative_error``, ``sample_batch``, ``predict``, ``build_mlp``,
+        ``scores`` or ``loss_and_gradients``; the last three for two-layer ReLU networks.
     """
     for name in names:
         own = namespace.get(name)
@@ -237,6 +275,13 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
         (X_batch, y_batch), features = map(np.shape, result), np.shape(args[0])[1:]
         if X_batch[1:] != features or X_batch[:1] != y_batch[:1]:
             return f"returned the shapes {X_batch} and {y_batch}"
+    if name == "build_mlp" and args:
+        shapes = [tuple(parameter.shape) for parameter in getattr(result, "parameters", list)()]
+        layers = [(fan_out, fan_in) for fan_in, fan_out in itertools.pairwise(args[0])]
+        if shapes != [shape for layer in layers for shape in (layer, layer[:1])]:
+            return "returned no fully connected layers of the sizes asked for"
+    if name == "loss_and_gradients" and not (isinstance(result, (tuple, list)) and len(result) == 2):
+        return "returned no pair of a loss and gradients"
     if name in _SHAPES and (isinstance(result, (np.ndarray, np.number)) or name.startswith("grad_")):
         shape, asked = np.shape(result), _SHAPES[name](*args, **kwargs)
         # A transposed gradient fits a square problem, and a row of biases every problem.

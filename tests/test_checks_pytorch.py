@@ -44,7 +44,7 @@ def inspect(solution):
 @pytest.fixture
 def models(solution):
     """What the checks of 5.c and 5.d need besides the function that they check."""
-    return tuple(solution[name] for name in ("params_to_torch", "build_mlp", "state_of", "logits_of"))
+    return tuple(solution[name] for name in ("params_to_torch", "build_mlp", "stand_in_model", "state_of", "logits_of"))
 
 
 def layers_of(model):

@@ -6,16 +6,17 @@ model holds and computes (``state_of`` and ``logits_of`` of the notebook), and a
 functions return.
 
 A mistake costs its own question. Where ``params_to_torch`` isn't right, later questions are
-checked with a model of ``build_mlp`` and the parameters that it happens to hold; where a model
-computes another network, as its logits tell, with the values that such a network gives.
+checked with a model of ``build_mlp`` and the parameters that it happens to hold, or with a
+stand-in; where a model computes another network, as its logits tell, with the values that such a
+network gives. A training that follows the student's own wrong gradients is right.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
 #: Round-off of a hundred steps of gradient descent, relative to the size of a parameter, by precision.
 _TRAINED_TOLERANCE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-3}
 #: Sizes of the models on which build_mlp is checked: all differ, so that no layer can take another's place.
-_SIZES = ((5, 7, 3), (4, 6, 9, 3), (6, 9, 8, 5, 4))
+_SIZES = ((5, 7, 3), [4, 6, 9, 3], (6, 9, 8, 5, 4), [5, 8, 4, 7, 3, 6, 4])
+#: Models on which the functions of 5.c and 5.d are checked besides those with two layers and the ReLU.
+_DEEP = (((6, 7, 5, 4), "tanh"), ([5, 8, 4, 7, 3], "relu"))
 #: Layers so large that the standard deviation of their weights is known to one per cent.
-_LARGE_SIZES = (220, 150, 130, 100)
+_LARGE_SIZES = ((220, 150, 100), [150, 140, 130, 120, 110, 100])
 
 
 # --- What a model holds -----------------------------------------------------------------
@@ -61,7 +64,10 @@ def as_params(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     arrays = [as_numbers(name, state[name]) for name in names]
     if not arrays or [array.ndim for array in arrays] != [2, 1] * (len(arrays) // 2):
         held = ", ".join(f"{name} {array.shape}" for name, array in zip(names, arrays, strict=True)) or "nothing"
-        raise CheckFailed("the model", f"each of its layers should have weights and biases, in order; it holds {held}.")
+        raise CheckFailed(
+            "the model",
+            f"each of its layers should have weights and biases, in order, that can be trained; it has {held}.",
+        )
     for number, (weight, bias) in enumerate(zip(arrays[::2], arrays[1::2], strict=True), start=1):
         params[f"W{number}"], params[f"b{number}"] = weight.T, bias
     return params
@@ -155,22 +161,24 @@ def _logits_tolerance(params: Mapping[str, np.ndarray], X: np.ndarray) -> float:
     return 2 * float(np.finfo(precision).eps) * roundings * max(float(sums.max()), 1.0)
 
 
-def _network_of(model: Any, held: Mapping[str, np.ndarray], logits_of: Callable) -> dict[str, str]:
-    """Which of :data:`_NETWORKS` the model computes; the right one if it is none of them."""
+def _network_of(
+    model: Any, held: Mapping[str, np.ndarray], logits_of: Callable, asked: str = "relu"
+) -> dict[str, str] | None:
+    """Which of :data:`_NETWORKS` the model computes, first of all that with the activation asked for."""
     # Many and large enough that units are on and off, and GELU isn't its approximation.
     X = 3 * np.random.default_rng(0).standard_normal((120, len(held["W1"])))
     got, tolerance = as_numbers("the logits", call(logits_of, model, X)), _logits_tolerance(held, X)
-    for network in _NETWORKS:
+    for network in sorted(_NETWORKS, key=lambda network: network != {"activation": asked, "last": ""}):
         expected = _logits(held, X, **network)
         if got.shape == expected.shape and np.all(np.abs(got - expected) <= tolerance):
             return network
-    return _NETWORKS[0]
+    return None
 
 
-def _solve_misbuilt(
+def _solve_other(
     params: Mapping[str, Any], X: Any, y: Any, reg: float = 0.0, name: str = "", **network: str
 ) -> Problem:
-    """What :func:`course_utils.oracle.solve` gives, for another network; its outputs are taken for logits."""
+    """What :func:`course_utils.oracle.solve` gives, for a network with other layers; its outputs are the logits."""
     import torch
 
     arrays = {key: np.asarray(array, dtype=np.float64) for key, array in params.items()}
@@ -181,7 +189,7 @@ def _solve_misbuilt(
     values = {f"d{key}": gradient.numpy() for key, gradient in zip(leaves, gradients, strict=True)}
     values |= {"z3": logits.detach().numpy(), "a3": torch.softmax(logits.detach(), dim=1).numpy()}
     values["data_loss"] = data_loss.item()
-    values["loss"] = values["data_loss"] + reg * sum(float(np.sum(arrays[key] ** 2)) for key in ("W1", "W2"))
+    values["loss"] = values["data_loss"] + reg * sum(float(np.sum(arrays[key] ** 2)) for key in arrays if key.startswith("W"))
     return Problem(name, X, y, arrays, reg, values)
 
 
@@ -194,7 +202,7 @@ def check_build_mlp(build_mlp: Callable, state_of: Callable, logits_of: Callable
     Parameters
     ----------
     build_mlp : callable
-        Sizes of two to four layers, ``"relu"``, ``"tanh"`` or ``"gelu"`` -> model.
+        Sizes of two to six layers, a tuple or a list, ``"relu"``, ``"tanh"`` or ``"gelu"`` -> model.
     state_of : callable
         model -> dict of its parameters, see :func:`as_params`.
     logits_of : callable
@@ -205,7 +213,7 @@ def check_build_mlp(build_mlp: Callable, state_of: Callable, logits_of: Callable
     rng = np.random.default_rng(seed)
     for sizes in _SIZES:
         if seed != 1:
-            sizes = tuple(int(size) for size in rng.permutation(np.arange(3, 13))[: len(sizes)])
+            sizes = type(sizes)(int(size) for size in rng.permutation(np.arange(3, 13))[: len(sizes)])
         for activation in ("relu", "tanh", "gelu"):
             model = call(build_mlp, sizes, activation)
             held = _held(model, state_of)
@@ -273,9 +281,11 @@ def check_params_to_torch(
                     raise
             logits = call(logits_of, model, given.X)
 
-            def as_built(given: Problem = given) -> np.ndarray:
+            def as_built(given: Problem = given, logits: Any = logits) -> Any:
                 built = call(build_mlp, _sizes(given), "relu")
-                return _logits(given.params, given.X, **_network_of(built, _held(built, state_of), logits_of))
+                network = _network_of(built, _held(built, state_of), logits_of)
+                # Of another network there is nothing to compare with: the parameters must do.
+                return _logits(given.params, given.X, **network) if network else logits
 
             tolerance = _logits_tolerance(given.params, given.X)
             try:
@@ -294,9 +304,22 @@ def check_params_to_torch(
 # --- 5.c The same numbers ---------------------------------------------------------------
 
 
-def _model_for(
-    given: Problem, params_to_torch: Callable, build_mlp: Callable, state_of: Callable, logits_of: Callable
-) -> tuple[Any, Problem, list[Callable[..., Problem]]]:
+class Models(NamedTuple):
+    """What the checks of 5.c and 5.d need besides the function that they check."""
+
+    #: params -> model
+    params_to_torch: Callable
+    #: sizes, name of the activation -> model
+    build_mlp: Callable
+    #: sizes -> a right two-layer model, which takes the place of a student's
+    stand_in_model: Callable
+    #: model -> dict of its parameters, see :func:`as_params`
+    state_of: Callable
+    #: model, X (N, D) -> (N, K)
+    logits_of: Callable
+
+
+def _model_for(given: Problem, models: Models) -> tuple[Any, Problem, list[Callable[..., Problem]]]:
     """A model of the student's, the problem with the parameters that it holds, and what solves its network.
 
     The last are called like :func:`course_utils.oracle.solve`, and the problem's values are those of
@@ -304,48 +327,104 @@ def _model_for(
     outputs for probabilities, and not for logits, is the right one again.
     """
     failure: BaseException = NotImplementedError("params_to_torch is not written yet")
-    for make in (lambda: call(params_to_torch, given.params), lambda: call(build_mlp, _sizes(given), "relu")):
+    for make in (
+        lambda: call(models.params_to_torch, given.params),
+        lambda: call(models.build_mlp, _sizes(given), "relu"),
+        lambda: call(models.stand_in_model, _sizes(given)),
+    ):
         try:
-            model = make()
-            held = _held(model, state_of)
-            _expect_shapes("the model", held, _sizes(given))
-            network = _network_of(model, held, logits_of)
+            return _examined(make(), given, _sizes(given), "relu", models)
         except (CheckFailed, NotImplementedError) as error:
             failure = error
-            continue
-        networks = [network] + [network | {"last": ""}] * (network["last"] == "softmax")
-        solvers = [solve if each == _NETWORKS[0] else partial(_solve_misbuilt, **each) for each in networks]
-        return model, solvers[0](held, given.X, given.y, given.reg, given.name)._replace(params=held), solvers
     raise failure
+
+
+def _examined(
+    model: Any, given: Problem, sizes: Sequence[int], activation: str, models: Models
+) -> tuple[Any, Problem, list[Callable[..., Problem]]]:
+    """What :func:`_model_for` returns, of this model; raises where it computes none of :data:`_NETWORKS`."""
+    held = _held(model, models.state_of)
+    _expect_shapes("the model", held, sizes)
+    network = _network_of(model, held, models.logits_of, activation)
+    if network is None:
+        raise CheckFailed("the model", "its logits are those of no network that is known.")
+    networks = [network] + [network | {"last": ""}] * (network["last"] == "softmax")
+    plain = len(sizes) == 3
+    solvers = [solve if plain and each == _NETWORKS[0] else partial(_solve_other, **each) for each in networks]
+    return model, solvers[0](held, given.X, given.y, given.reg, given.name)._replace(params=held), solvers
+
+
+def _deep_models(models: Models, seed: int) -> Iterator[tuple[Any, Problem, list[Callable[..., Problem]]]]:
+    """What :func:`_model_for` returns, of models with more layers, as far as ``build_mlp`` makes them."""
+    rng = np.random.default_rng(seed)
+    for sizes, activation in _DEEP:
+        X, y = 2 * rng.standard_normal((9, sizes[0])), rng.integers(0, sizes[-1], size=9)
+        name = f'build_mlp({sizes}, "{activation}") and N=9 samples'
+        with contextlib.suppress(CheckFailed, NotImplementedError):
+            model = call(models.build_mlp, sizes, activation)
+            yield _examined(model, Problem(name, X, y, {}, 0.2, {}), sizes, activation, models)
+
+
+def _all_models(
+    problems: Sequence[Problem], models: Models
+) -> Iterator[tuple[Any, Problem, list[Callable[..., Problem]]]]:
+    """Models for the problems, among them some in other precisions and with very large logits, and deep ones."""
+    last, size = problems[-1], f"and N={len(problems[-1].X)} samples"
+    single = {name: array.astype(np.float32) for name, array in last.params.items()}
+    yield from (_model_for(given, models) for given in problems)
+    for given in (
+        last._replace(X=last.X.astype(np.float32), name=f"X in float32 for a float64 model, {size}"),
+        last._replace(params=single, name=f"a float32 model {size}"),
+        last._replace(X=2000 * last.X, name=f"very large logits {size}"),
+    ):
+        yield _model_for(given, models)
+    yield from _deep_models(models, len(last.X))
+
+
+def _expect_unchanged(function: str, model: Any, here: Problem, state_of: Callable) -> None:
+    held = _held(model, state_of)
+    if any(
+        held[name].dtype != array.dtype or not np.array_equal(held[name], array) for name, array in here.params.items()
+    ):
+        raise CheckFailed(function, "the call has changed the model's parameters; it should leave them as they are.")
 
 
 def _accuracy_terms(given: Problem) -> dict[str, Any]:
     """How much the values of a problem may deviate: the sizes of its sums, and the precision of the model."""
-    W1, b1, W2, b2 = (np.abs(given.params[name]).astype(np.float64) for name in ("W1", "b1", "W2", "b2"))
-    first = np.max(np.abs(given.X) @ W1 + b1)
-    scale = (1 + first) * (1 + np.max(W2.sum(axis=0)) + np.max(b2)) + given.reg * (np.sum(W1**2) + np.sum(W2**2))
-    return {"terms": len(given.X) + sum(W1.shape) + b2.size, "scale": scale, "input_dtype": given.params["W1"].dtype}
+    params = {name: np.abs(array).astype(np.float64) for name, array in given.params.items()}
+    weights = [params[name] for name in params if name.startswith("W")]
+    scale = 1 + float(np.max(np.abs(given.X) @ params["W1"] + params["b1"]))
+    for number, W in enumerate(weights[1:], start=2):
+        scale *= 1 + float(np.max(W.sum(axis=0)) + np.max(params[f"b{number}"]))
+    scale += given.reg * float(sum(np.sum(W**2) for W in weights))
+    terms = len(given.X) + len(weights[0]) + sum(W.shape[1] for W in weights)
+    return {"terms": terms, "scale": scale, "input_dtype": given.params["W1"].dtype}
 
 
-def check_scores(
-    scores: Callable,
-    params_to_torch: Callable,
-    build_mlp: Callable,
-    state_of: Callable,
-    logits_of: Callable,
-    on: Problem | None = None,
-) -> None:
-    """Check ``scores(model, X)``: (N, D) -> probabilities (N, K), those of the NumPy network."""
-    for given in [on] if on else [problem("toy"), problem("biased")]:
-        with on_problem(given):
-            model, here, _ = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
+def check_scores(scores: Callable, *models: Callable, on: Problem | None = None) -> None:
+    """Check ``scores(model, X)``: (N, D) -> probabilities (N, K), those of the NumPy network.
+
+    Parameters
+    ----------
+    scores : callable
+    *models : callables
+        See :class:`Models`, in that order.
+    on : Problem, optional
+        Takes the place of the stored problems.
+    """
+    given = Models(*models)
+    for model, here, _ in _all_models([on] if on else [problem("toy"), problem("biased")], given):
+        with on_problem(here):
             for rows in (slice(None), slice(0, 1)):
-                here, logits, expected = here._replace(X=here.X[rows]), here.values["z3"], here.values["a3"]
-                known = {"before": logits[rows], "N": len(here.X)}
-                got = call(scores, model, here.X)
+                logits, X = here.values["z3"][rows], here.X[rows]
+                got = call(scores, model, X)
                 # A softmax in the model costs its own question: its outputs are the probabilities already.
-                own = [partial(np.array, logits[rows])] if np.allclose(logits.sum(axis=1), 1) else []
-                expect_close("scores(model, X)", got, expected[rows], known=known, follows=own, **_accuracy_terms(here))
+                own = [partial(np.array, logits)] if np.allclose(logits.sum(axis=1), 1) else []
+                expect_close(
+                    "scores(model, X)", got, here.values["a3"][rows],
+                    known={"before": logits, "N": len(X)}, follows=own, **_accuracy_terms(here),
+                )  # fmt: skip
+            _expect_unchanged("scores", model, here, given.state_of)
     passed("scores gives the probabilities that your NumPy network gives.", on)
 
 
@@ -361,50 +440,52 @@ def _problems_with_reg(on: Problem | None) -> list[Problem]:
     return [each._replace(reg=reg) for each in given for reg in (each.reg, 0.0, 0.3 + each.reg)]
 
 
-def check_torch_loss(
-    loss_and_gradients: Callable,
-    params_to_torch: Callable,
-    build_mlp: Callable,
-    state_of: Callable,
-    logits_of: Callable,
-    on: Problem | None = None,
-) -> None:
-    """Check the loss of ``loss_and_gradients(model, X, y, reg)``, for several strengths of regularisation."""
-    for given in _problems_with_reg(on):
-        with on_problem(given):
-            model, here, solvers = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
+def check_torch_loss(loss_and_gradients: Callable, *models: Callable, on: Problem | None = None) -> None:
+    """Check the loss of ``loss_and_gradients(model, X, y, reg)``, for several strengths of regularisation.
+
+    Parameters
+    ----------
+    loss_and_gradients : callable
+    *models : callables
+        See :class:`Models`, in that order.
+    on : Problem, optional
+        Takes the place of the stored problems.
+    """
+    for model, here, solvers in _all_models(_problems_with_reg(on), Models(*models)):
+        with on_problem(here):
             got, _ = _loss_and_gradients(loss_and_gradients, model, here)
             params, values = here.params, here.values
             known = {
                 "N": len(here.X), "reg": here.reg, "data": values["data_loss"], "logits": values["z3"],
-                "labels": here.y, "weights": [params["W1"], params["W2"]], "biases": [params["b1"], params["b2"]],
+                "labels": here.y, "weights": [params[name] for name in params if name.startswith("W")],
+                "biases": [params[name] for name in params if name.startswith("b")],
             }  # fmt: skip
             follows = [lambda other=other, here=here: _solved(here, other).values["loss"] for other in solvers[1:]]
             expect_close("the loss", got, values["loss"], known=known, follows=follows, **_accuracy_terms(here))
     passed("the loss is that of your NumPy network, for every strength of regularisation.", on)
 
 
-def check_torch_gradients(
-    loss_and_gradients: Callable,
-    params_to_torch: Callable,
-    build_mlp: Callable,
-    state_of: Callable,
-    logits_of: Callable,
-    on: Problem | None = None,
-) -> None:
-    """Check the gradients of ``loss_and_gradients(model, X, y, reg)``, keyed and shaped like ``params``."""
-    for given in _problems_with_reg(on):
-        with on_problem(given):
-            model, here, solvers = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
+def check_torch_gradients(loss_and_gradients: Callable, *models: Callable, on: Problem | None = None) -> None:
+    """Check the gradients of ``loss_and_gradients(model, X, y, reg)``, keyed and shaped like ``params``.
+
+    Parameters
+    ----------
+    loss_and_gradients : callable
+    *models : callables
+        See :class:`Models`, in that order.
+    on : Problem, optional
+        Takes the place of the stored problems.
+    """
+    given = Models(*models)
+    for model, here, solvers in _all_models(_problems_with_reg(on), given):
+        with on_problem(here):
             for call_number in (1, 2):
                 _, got = _loss_and_gradients(loss_and_gradients, model, here)
+                _expect_unchanged("loss_and_gradients", model, here, given.state_of)
                 try:
                     _expect_gradients(got, here, solvers)
                 except CheckFailed as error:
-                    held = _held(model, state_of)
-                    if any(not np.array_equal(held[name], here.params[name]) for name in held):
-                        error.cause = "the call has changed the model's parameters; it should leave them."
-                    elif call_number == 2:  # the first one was right
+                    if call_number == 2:  # the first one was right
                         error.cause = "the second call adds to the gradients of the first one: clear them."
                     raise
     passed("the gradients are those of your NumPy network, for every strength of regularisation.", on)
@@ -447,16 +528,22 @@ class _Descent(NamedTuple):
 
 
 def check_train_steps(
-    train_torch: Callable,
-    params_to_torch: Callable,
-    build_mlp: Callable,
-    state_of: Callable,
-    logits_of: Callable,
-    on: Problem | None = None,
+    train_torch: Callable, loss_and_gradients: Callable, *models: Callable, on: Problem | None = None
 ) -> None:
-    """Check a hundred steps of ``train_torch`` on given batches against gradient descent: to 1e-9 in float64."""
-    given = on or random_problem(seed=6)
-    run = _Run(_batches(given, 100, 2), 0.02, 1.0, given.reg)
+    """Check a hundred steps of ``train_torch`` on given batches against gradient descent: to 1e-9 in float64.
+
+    Parameters
+    ----------
+    train_torch, loss_and_gradients : callables
+        A training that follows the gradients of the student's own ``loss_and_gradients`` is right.
+    *models : callables
+        See :class:`Models`, in that order.
+    on : Problem, optional
+        Takes the place of the stored problem.
+    """
+    # All within one epoch: how the learning rate decays is a question of its own.
+    given = _with_rows(on or random_problem(seed=6), 210)
+    run = _Run(_batches(given, 100, 2), 0.02, 0.9, given.reg)
     causes = {
         "the parameters are as they were: the model is to be trained in place.": {"learning_rate": 0.0},
         "this climbs the loss: the step goes against the gradient.": {"learning_rate": -run.learning_rate},
@@ -477,28 +564,45 @@ def check_train_steps(
         "every step uses the same batch.": {"batches": np.tile(run.batches[:1], (len(run.batches), 1))},
         "the last batch is left out.": {"batches": run.batches[:-1]},
     }
+    makers = Models(*models)
     with on_problem(given):
-        model, here, solvers = _model_for(given, params_to_torch, build_mlp, state_of, logits_of)
-        got, _ = _trained(train_torch, model, here, run, state_of)
-        reference = partial(_reference, here, run, _followed(got, here, run, solvers))
+        model, here, solvers = _model_for(given, makers)
+        with contextlib.suppress(CheckFailed, NotImplementedError):
+            loss_and_gradients(model, here.X[:2], here.y[:2], here.reg)  # leaves gradients, which are to be cleared
+        got, _ = _trained(train_torch, model, here, run, makers.state_of)
+        solvers = [*solvers, _own_gradients(loss_and_gradients, solvers[0], makers)]
+        reference = partial(_reference, here, run, solver=_followed(got, here, run, solvers))
         _expect_params(got, here, reference(), reference, causes, f"after {len(run.batches)} steps, ")
+    single = {name: array.astype(np.float32) for name, array in given.params.items()}
+    in_float32 = given._replace(params=single, name=f"a float32 model and N={len(given.X)} samples")
+    few = run._replace(batches=run.batches[:3])
+    for model, here, solvers in (_model_for(in_float32, makers), *_deep_models(makers, len(given.X))):
+        with on_problem(here):
+            here = _with_rows(here, 210)
+            got, _ = _trained(train_torch, model, here, few, makers.state_of)
+            reference = partial(_reference, here, few, solver=_followed(got, here, few, solvers))
+            _expect_params(got, here, reference(), reference, causes, f"after {len(few.batches)} steps, ")
     passed("after 100 steps on the same batches, both networks hold the same parameters.", on)
 
 
 def check_train_schedule(
-    train_torch: Callable,
-    params_to_torch: Callable,
-    build_mlp: Callable,
-    state_of: Callable,
-    logits_of: Callable,
-    on: Problem | None = None,
+    train_torch: Callable, loss_and_gradients: Callable, *models: Callable, on: Problem | None = None
 ) -> None:
     """Check the learning rate's decay and the history of ``train_torch``.
 
     Steps that are no steps of gradient descent are a mistake of their own: if the training is
     made of single steps of the student's with the right learning rates, its schedule is right.
+
+    Parameters
+    ----------
+    train_torch, loss_and_gradients : callables
+    *models : callables
+        See :class:`Models`, in that order.
+    on : Problem, optional
+        Takes the place of the stored problem.
     """
-    given = _with_more_rows(on or random_problem(seed=7, samples=22))
+    # 1,100 rows: the accuracy on the training data is asked on the first 1,000.
+    given = _with_rows(on or random_problem(seed=7, samples=22), 1100)
     batch_size = len(given.X) * 2 // 9
     epoch = len(given.X) // batch_size  # 4, and 5 if it is rounded up
     run = _Run(_batches(given, 3 * epoch + 1, batch_size), 0.02, 0.6, given.reg)
@@ -511,30 +615,41 @@ def check_train_schedule(
             "learning_rate": run.learning_rate * run.learning_rate_decay
         },
     }
-    models = (params_to_torch, build_mlp, state_of, logits_of)
+    makers = Models(*models)
     with on_problem(given):
-        model, here, solvers = _model_for(given, *models)
-        got, history = _trained(train_torch, model, here, run, state_of)
-        solver = _followed(got, here, run, solvers)
-        reference = partial(_reference, here, run, solver)
+        model, here, solvers = _model_for(given, makers)
+        got, history = _trained(train_torch, model, here, run, makers.state_of)
+        own_solver = _own_gradients(loss_and_gradients, solvers[0], makers)
+        solver = _followed(got, here, run, [*solvers, own_solver])
+        reference = partial(_reference, here, run, solver=solver)
         right = reference()
         if not _agree(got, right):
-            own = partial(reference, step=_own_step(train_torch, given, run, *models))
+            own = partial(reference, step=_own_step(train_torch, given, run, makers))
             with contextlib.suppress(CheckFailed):
                 # Where the rates make no difference, as in a training that changes nothing, none is right.
                 if _agree(got, descent := own()) and not _agree(got, own(learning_rate_decay=1.0)):
                     right, reference = descent, own
         _expect_params(got, here, right, reference, causes, f"after {len(run.batches)} steps, {epoch} to an epoch, ")
-        _expect_history(history, here, run, solver, right, reference)
+        own_losses = lambda: reference(solver=own_solver).losses  # noqa: E731
+        _expect_history(history, here, run, solver, right, reference, own_losses)
+        model, here, _ = _model_for(given, makers)
+        large = _Run(_batches(given, 2, len(given.X) + 1), 0.02, 0.6, given.reg)
+        _, history = _trained(train_torch, model, here, large, makers.state_of)
+        got = expect_keys("train_torch", history, ("val_accuracy",))["val_accuracy"]
+        if np.shape(got) != (2,):
+            raise CheckFailed(
+                'history["val_accuracy"]',
+                f"the shape is {np.shape(got)}, expected (2,): with batches larger than X, each is an epoch.",
+            )
     passed("the learning rate decays after each epoch, and the history holds losses and accuracies.", on)
 
 
-def _with_more_rows(given: Problem) -> Problem:
-    """``given`` with 1,100 rows: the accuracy on the training data is asked on the first 1,000."""
-    rng, rows = np.random.default_rng(len(given.X)), 1100 - len(given.X)
+def _with_rows(given: Problem, samples: int) -> Problem:
+    """``given`` with more rows, as many as ``samples`` in all."""
+    rng, rows, classes = np.random.default_rng(len(given.X)), samples - len(given.X), int(given.y.max()) + 1
     X = np.concatenate([given.X, 2 * rng.standard_normal((rows, given.X.shape[1])).astype(given.X.dtype)])
-    y = np.concatenate([given.y, rng.integers(0, given.params["b2"].size, size=rows)])
-    return given._replace(X=X, y=y, name=given.name.replace(f"N={len(given.X)},", f"N={len(X)},"))
+    y = np.concatenate([given.y, rng.integers(0, classes, size=rows)])
+    return given._replace(X=X, y=y, name=given.name.replace(f"N={len(given.X)}", f"N={len(X)}"))
 
 
 def _batches(given: Problem, num_iters: int, batch_size: int) -> np.ndarray:
@@ -557,24 +672,40 @@ def _trained(
     return _held(model, state_of), history
 
 
+def _own_gradients(
+    loss_and_gradients: Callable, solver: Callable[..., Problem], models: Models
+) -> Callable[..., Problem]:
+    """A solver with the loss and the gradients of the student's own ``loss_and_gradients``."""
+
+    def solved(params: dict[str, np.ndarray], X: np.ndarray, y: np.ndarray, reg: float = 0.0) -> Problem:
+        right = solver(params, X, y, reg)
+        model = call(models.params_to_torch, params)
+        _expect_held(model, params, models.state_of)
+        value, gradients = _loss_and_gradients(loss_and_gradients, model, right._replace(X=X, y=y))
+        own = expect_keys("loss_and_gradients", gradients, tuple(params))
+        values = {f"d{name}": np.asarray(own[name], dtype=np.float64) for name in params}
+        return right._replace(reg=0.0, values=right.values | values | {"loss": float(value)})
+
+    return solved
+
+
+def _expect_held(model: Any, params: Mapping[str, np.ndarray], state_of: Callable) -> None:
+    held = _held(model, state_of)
+    if any(not np.array_equal(held.get(name), array) for name, array in params.items()):
+        raise CheckFailed("params_to_torch", "the model doesn't hold the parameters that it was given.")
+
+
 def _own_step(
-    train_torch: Callable,
-    given: Problem,
-    run: _Run,
-    params_to_torch: Callable,
-    build_mlp: Callable,
-    state_of: Callable,
-    logits_of: Callable,
+    train_torch: Callable, given: Problem, run: _Run, models: Models
 ) -> Callable[[dict[str, np.ndarray], np.ndarray, float], dict[str, np.ndarray]]:
     """A single step of the student's training: parameters, batch, learning rate -> parameters."""
 
     def step(params: dict[str, np.ndarray], batch: np.ndarray, rate: float) -> dict[str, np.ndarray]:
         changed = given._replace(params=params)
-        model, here, _ = _model_for(changed, params_to_torch, build_mlp, state_of, logits_of)
-        if any(not np.array_equal(here.params[name], params[name]) for name in params):
-            raise CheckFailed("params_to_torch", "the model doesn't hold the parameters that it was given.")
+        model, here, _ = _model_for(changed, models)
+        _expect_held(model, params, models.state_of)
         single = run._replace(batches=batch[np.newaxis], learning_rate=rate, learning_rate_decay=1.0)
-        return _trained(train_torch, model, here, single, state_of)[0]
+        return _trained(train_torch, model, here, single, models.state_of)[0]
 
     return step
 
@@ -582,8 +713,8 @@ def _own_step(
 def _reference(
     here: Problem,
     run: _Run,
-    solver: Callable[..., Problem],
     *,
+    solver: Callable[..., Problem],
     step: Callable[[dict[str, np.ndarray], np.ndarray, float], dict[str, np.ndarray]] | None = None,
     epoch: int | None = None,
     early: bool = False,
@@ -619,9 +750,12 @@ def _reference(
 def _followed(
     got: dict[str, np.ndarray], here: Problem, run: _Run, solvers: Sequence[Callable[..., Problem]]
 ) -> Callable[..., Problem]:
-    """The solver whose gradients the training has followed; the first if it is none of them."""
-    further = (solver for solver in solvers[1:] if _agree(got, _reference(here, run, solver)))
-    return next(further, solvers[0])
+    """The first solver whose gradients the training has followed; the first of all if it is none of them."""
+    for solver in solvers:
+        with contextlib.suppress(CheckFailed, NotImplementedError, TypeError, ValueError):
+            if _agree(got, _reference(here, run, solver=solver)):
+                return solver
+    return solvers[0]
 
 
 def _expect_params(
@@ -661,6 +795,7 @@ def _expect_history(
     solver: Callable[..., Problem],
     right: _Descent,
     reference: Callable[..., _Descent],
+    own_losses: Callable[[], list[float]],
 ) -> None:
     import torch
 
@@ -677,7 +812,8 @@ def _expect_history(
     # A loss is a float32 number where the model is.
     precision = max(right.relative, float(np.finfo(here.params["W1"].dtype).eps))
     try:
-        expect_close('history["loss"]', losses, right.losses, tolerance=precision * max(1.0, max(right.losses)))
+        tolerance = precision * max(1.0, max(right.losses))
+        expect_close('history["loss"]', losses, right.losses, tolerance=tolerance, follows=[own_losses])
     except CheckFailed as error:
         batch, after = run.batches[0], reference(batches=run.batches[:1]).params
         if run.reg and np.isclose(losses[0], reference(batches=run.batches[:1], reg=0.0).losses[0], rtol=1e-6):
@@ -703,10 +839,21 @@ def _expect_history(
 # --- 5.e Initialisation -----------------------------------------------------------------
 
 
-def check_initialise(initialise: Callable, build_mlp: Callable, state_of: Callable, seed: int = 1) -> None:
-    """Check that ``initialise(model, scale, rng)`` draws the weights in place, and sets the biases to zero."""
-    for scale in (1e-4, 0.3, None):
-        model = call(build_mlp, _LARGE_SIZES, "relu")
+def check_initialise(
+    initialise: Callable, build_mlp: Callable, stand_in_model: Callable, state_of: Callable, seed: int = 1
+) -> None:
+    """Check that ``initialise(model, scale, rng)`` draws the weights in place, and sets the biases to zero.
+
+    Parameters
+    ----------
+    initialise : callable
+    build_mlp, stand_in_model, state_of : callables
+        See :class:`Models`.
+    seed : int
+        Of the random numbers.
+    """
+    for sizes, scale in product(_LARGE_SIZES, (1e-4, 0.3, None)):
+        model = _large_model(sizes, build_mlp, stand_in_model, state_of)
         drawn = _drawn(initialise, model, scale, seed, state_of)
         text = f"with scale={scale}, "
         for name, array in drawn.items():
@@ -754,11 +901,25 @@ def check_initialise(initialise: Callable, build_mlp: Callable, state_of: Callab
     passed("initialise draws weights of the right size for every layer, and sets the biases to zero.")
 
 
+def _large_model(sizes: Sequence[int], build_mlp: Callable, stand_in_model: Callable, state_of: Callable) -> Any:
+    with contextlib.suppress(CheckFailed, NotImplementedError):
+        model = call(build_mlp, sizes, "relu")
+        _expect_shapes("build_mlp", _held(model, state_of), sizes)
+        return model
+    return call(stand_in_model, (sizes[0], *sizes[-2:]))
+
+
 def _drawn(
     initialise: Callable, model: Any, scale: float | None, rng: int, state_of: Callable
 ) -> dict[str, np.ndarray]:
+    before = _held(model, state_of)
     call(initialise, model, scale, rng)
-    return _held(model, state_of)
+    drawn = _held(model, state_of)
+    _expect_shapes("initialise", drawn, [len(before["W1"]), *(before[name].size for name in before if name[0] == "b")])
+    for name, array in drawn.items():
+        if array.dtype != before[name].dtype:
+            raise CheckFailed(name, f"it is {array.dtype} now, and was {before[name].dtype}: draw in place.")
+    return drawn
 
 
 def _cause_of_deviation(deviation: float, shape: tuple[int, ...], scale: float | None) -> str | None:
