@@ -276,12 +276,18 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
         if X_batch[1:] != features or X_batch[:1] != y_batch[:1]:
             return f"returned the shapes {X_batch} and {y_batch}"
     if name == "build_mlp" and args:
-        shapes = [tuple(parameter.shape) for parameter in getattr(result, "parameters", list)()]
+        shapes = [
+            tuple(parameter.shape) for parameter in getattr(result, "parameters", list)() if parameter.requires_grad
+        ]
         layers = [(fan_out, fan_in) for fan_in, fan_out in itertools.pairwise(args[0])]
         if shapes != [shape for layer in layers for shape in (layer, layer[:1])]:
             return "returned no fully connected layers of the sizes asked for"
-    if name == "loss_and_gradients" and not (isinstance(result, (tuple, list)) and len(result) == 2):
-        return "returned no pair of a loss and gradients"
+    if name == "loss_and_gradients":
+        if not (isinstance(result, (tuple, list)) and len(result) == 2 and isinstance(result[1], dict)):
+            return "returned no pair of a loss and gradients"
+        layers = [parameter.shape[::-1] for parameter in args[0].parameters()] if args else []
+        if [np.shape(gradient) for gradient in result[1].values()] != [tuple(shape) for shape in layers]:
+            return "returned gradients of other shapes than those of params"
     if name in _SHAPES and (isinstance(result, (np.ndarray, np.number)) or name.startswith("grad_")):
         shape, asked = np.shape(result), _SHAPES[name](*args, **kwargs)
         # A transposed gradient fits a square problem, and a row of biases every problem.

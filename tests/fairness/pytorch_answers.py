@@ -116,12 +116,32 @@ return nn.Sequential(*modules[:-1])""",
     "nn.Tanh())\nreturn nn.Sequential(*modules[:-1], nn.Softmax(dim=1))",
     copies=True,
 )
-# Without biases no copy of params can be made, and the right functions fail on the model.
+_building("no biases", "fan_in, fan_out)", "fan_in, fan_out, bias=False)", says="should have weights and biases")
 _building(
-    "no biases", "fan_in, fan_out)", "fan_in, fan_out, bias=False)",
-    "test-params-to-torch", "test-scores", "test-torch-loss", "test-torch-gradients", "test-train-torch-steps",
-    "test-train-torch-schedule", "test-initialise",
+    "frozen", "return nn.Sequential(*modules[:-1])", "return nn.Sequential(*modules[:-1]).requires_grad_(False)",
+    says="that can be trained; it has nothing",
 )  # fmt: skip
+_building("not returned", "return nn.Sequential(*modules[:-1])", "nn.Sequential(*modules[:-1])", says="it is None")
+_building("a list of modules", "return nn.Sequential(*modules[:-1])", "return modules[:-1]")
+_building("dropout", "    modules.append({", "    modules.append(nn.Dropout(0.5))\n    modules.append({", copies=True)
+_building(
+    "batch norm",
+    "    modules.append({",
+    "    modules.append(nn.BatchNorm1d(fan_out))\n    modules.append({",
+    copies=True,
+)
+_building("sigmoid after the last layer", "*modules[:-1]", "*modules[:-1], nn.Sigmoid()", copies=True)
+_building("tanh after the last layer", "*modules[:-1]", "*modules[:-1], nn.Tanh()", copies=True)
+_building("softmax over the batch", "*modules[:-1]", "*modules[:-1], nn.Softmax(dim=0)", copies=True)
+_building(
+    "activation before each layer",
+    "*modules[:-1]",
+    "*[modules[i + (-1) ** i] for i in range(len(modules))]",
+    copies=True,
+)
+_building("sizes as a tuple only", "zip(sizes[:-1], sizes[1:])", "zip((sizes[0],) + sizes[1:-1], sizes[1:])")
+_building("at most four layers", "modules = []", "if len(sizes) > 5:\n    sizes = sizes[:4] + sizes[-1:]\nmodules = []")
+_wrong("not written", "build_mlp", "raise NotImplementedError", "test-build-mlp")
 _building("one hidden layer only", "zip(sizes[:-1], sizes[1:])", "[(sizes[0], sizes[1]), (sizes[1], sizes[-1])]")
 _building(
     "all hidden layers as wide as the first", "for fan_in",
@@ -165,6 +185,14 @@ _copying(
 )  # fmt: skip
 _copying(
     "reshaped", '"]).T)', '"]).reshape(layer.weight.shape))', says="this is a reshape",
+)  # fmt: skip
+_copying(
+    "frozen", "return model", "return model.requires_grad_(False)", says="that can be trained; it has nothing"
+)  # fmt: skip
+_copying(
+    "made in inference mode", "return model",
+    "with torch.inference_mode():\n    for layer in layers:\n        layer.bias = nn.Parameter(layer.bias.clone())\n"
+    "return model", says="that can be trained; it has",
 )  # fmt: skip
 _copying("float32 always", 'model.to(torch.from_numpy(params["W1"]).dtype)\n', "")
 _copying("float64 always", 'model.to(torch.from_numpy(params["W1"]).dtype)', "model.double()")
@@ -225,6 +253,13 @@ _scoring("result in float32", ".numpy()", ".float().numpy()", says="digits of si
 _scoring("rounded", ".numpy()", ".numpy().round(4)", says="rounded to a few decimals")
 _scoring("a tensor", ".numpy()", "")
 _scoring("squeezed, so that one row loses its axis", ".numpy()", ".squeeze().numpy()")
+_scoring("unstable", "torch.softmax(z, dim=1)", "(z.exp() / z.exp().sum(dim=1, keepdim=True))")
+_scoring("data in their own precision", "as_tensor(X, model)", "torch.tensor(X)")
+_scoring("the model in float32 from then on", "model(as_tensor(X, model))", "model.float()(torch.tensor(X).float())")
+_scoring(
+    "of two layers", "model(as_tensor(X, model))",
+    "torch.relu(as_tensor(X, model) @ model[0].weight.T + model[0].bias) @ model[2].weight.T + model[2].bias",
+)  # fmt: skip
 _wrong("not detached", "scores", "return torch.softmax(model(as_tensor(X, model)), dim=1).numpy()", "test-scores")
 
 # --- 5.c loss_and_gradients -------------------------------------------------------------------
@@ -293,6 +328,34 @@ _losing(
     "test-torch-gradients", says="the call has changed the model's parameters",
 )  # fmt: skip
 
+_losing("unstable", "cross_entropy(z, y)", "nll_loss(torch.log(torch.softmax(z, dim=1)), y)")
+_losing("data in their own precision", "as_tensor(X, model)", "torch.tensor(X)")
+_losing("penalty of two layers", "in weights)", "in weights[:2])")
+_losing("penalty of the first and the last layer", "in weights)", "in (weights[0], weights[-1]))")
+_losing(
+    "gradients of two layers", "if isinstance(module, nn.Linear)]", "if isinstance(module, nn.Linear)][:2]",
+    "test-torch-gradients",
+)  # fmt: skip
+
+
+def _helped(name: str, old: str, new: str, *loses: str, says: str = "") -> None:
+    """A wrong loss in a helper that the training calls as well costs the questions about the loss alone."""
+    text = function("loss_and_gradients", _changed(_LOSS, _VALUE, "value = regularised_loss(model, X, y, reg)"))
+    code = f"{text}\n\n{_changed(_HELPER, old, new).strip()}\n"
+    WRONG.append(Answer(f"{name}, in a helper", {"loss_and_gradients": code}, loses or _BOTH, says))
+
+
+_VALUE = """z = model(X)
+data = nn.functional.cross_entropy(z, y)
+weights = [parameter for parameter in model.parameters() if parameter.ndim == 2]
+value = data + reg * sum((weight ** 2).sum() for weight in weights)"""
+_helped("half the regularisation", "+ reg *", "+ reg / 2 *", says="has a factor 1/2")
+_helped("biases regularised", " if parameter.ndim == 2", "", says="the biases are regularised too")
+_helped("hard-coded lambda", "+ reg *", "+ 0.05 *", says="a fixed strength")
+_helped("no regularisation", " + reg * squares", "", says="the regularisation is missing")
+_helped("sum over the samples", "(model(X), y)", '(model(X), y, reduction="sum")', says="summed over the samples")
+_helped("softmax before cross_entropy", "(model(X), y)", "(model(X).softmax(dim=1), y)", says="applied twice")
+
 # --- 5.d train_torch --------------------------------------------------------------------------
 
 _TRAIN = """
@@ -324,6 +387,9 @@ def _training(name: str, old: str, new: str, *loses: str, says: str = "") -> Non
 _BACKWARD = "    value.backward()"
 _SGD = "SGD(model.parameters(), lr=learning_rate)"
 _PENALTY = "reg * sum(p.square().sum() for p in model.parameters() if p.ndim == 2)"
+_RATE = """        for group in optimizer.param_groups:
+            group["lr"] *= learning_rate_decay
+"""
 # Wrong steps with a right history and decay leave the schedule's point, if single steps show what they do.
 _training("uphill", "lr=learning_rate)", "lr=learning_rate, maximize=True)", _STEPS, says="this climbs the loss")
 _training(
@@ -389,10 +455,29 @@ _training(
     "in float32", "X_t, y_t = as_tensor(X, model)", "X_t, y_t = as_tensor(X, model.float())",
     _STEPS, _SCHEDULE, says="digits of single precision (float32)",
 )  # fmt: skip
+_wrong(
+    "gradients cleared after each step, not before the first one", "train_torch",
+    _changed(_changed(_TRAIN, "    optimizer.zero_grad()\n", ""), ".step()\n", ".step()\n    optimizer.zero_grad()\n"),
+    _STEPS,
+)  # fmt: skip
+_training("two layers are trained", "SGD(model.parameters()", "SGD(list(model.parameters())[:4]", _STEPS)
+_training("penalty of two layers", "for p in model.parameters()", "for p in list(model.parameters())[:4]", _STEPS)
+_training("data in their own precision", "as_tensor(X, model)", "torch.tensor(X)", _STEPS)
+_SCHEDULED = """optimizer.step()
+    schedule.step()"""
+
+
+def _scheduling(name: str, schedule: str, says: str) -> None:
+    """A schedule of PyTorch's, in place of the decay by hand."""
+    body = _changed(_changed(_TRAIN, _RATE, ""), "optimizer.step()", _SCHEDULED)
+    body = _changed(body, "history = {", f"schedule = torch.optim.lr_scheduler.{schedule}\nhistory = {{")
+    _wrong(name, "train_torch", body, _SCHEDULE, says=says)
+
+
 # The learning rate and the history.
-_RATE = """        for group in optimizer.param_groups:
-            group["lr"] *= learning_rate_decay
-"""
+_scheduling("StepLR without gamma", "StepLR(optimizer, E)", "")
+_scheduling("StepLR with a gamma of its own", "StepLR(optimizer, E, gamma=0.95)", "")
+_scheduling("MultiStepLR", "MultiStepLR(optimizer, [E], gamma=learning_rate_decay)", "")
 _training("never decays", _RATE, "", _SCHEDULE, says="the learning rate never decays")
 _training(
     "decays after every iteration", _RATE, textwrap.indent(textwrap.dedent(_RATE), "    "),
@@ -432,6 +517,9 @@ _training(
     _SCHEDULE,
     says="each loss is that after the step",
 )
+_training("epoch of no iteration", "max(len(X) // batches.shape[1], 1)", "len(X) // batches.shape[1]", _SCHEDULE)
+_training("a fixed decay", "*= learning_rate_decay", "*= 0.95", _SCHEDULE)
+_training("the rate less its decay", "*= learning_rate_decay", "-= learning_rate_decay * group['lr']", _SCHEDULE)
 _training("losses as tensors", "value.item()", "value", _SCHEDULE)
 _training("accuracy on all training data", "X[:1000], y[:1000]", "X, y", _SCHEDULE)
 _training("training data for validation data", "X_val, y_val)", "X[:1000], y[:1000])", _SCHEDULE)
@@ -497,7 +585,62 @@ _initialising(
     says="these are the weights that PyTorch draws by itself",
 )  # fmt: skip
 
+_initialising(
+    "not transposed", _NORMAL,
+    "layer.weight = nn.Parameter(std * torch.randn(layer.weight.T.shape, generator=generator))",
+    says="the weights aren't transposed",
+)  # fmt: skip
+_initialising(
+    "in double precision", _NORMAL,
+    "layer.weight = nn.Parameter(std * torch.randn(layer.weight.shape, generator=generator, dtype=torch.float64))",
+    says="draw in place",
+)  # fmt: skip
+_initialising(
+    "a bias for each input", "nn.init.zeros_(layer.bias)", "layer.bias = nn.Parameter(torch.zeros(layer.in_features))"
+)
+_initialising(
+    "frozen", "        nn.init.zeros_(layer.bias)",
+    "        nn.init.zeros_(layer.bias)\n        layer.requires_grad_(False)",
+    says="that can be trained; it has nothing",
+)  # fmt: skip
+_initialising("three layers", "model.modules():", "(model[0], model[2], model[4]):")
+
 # --- Several mistakes at once: each costs its own question -----------------------------------
+
+#: A training that leaves loss and gradients to the function of 5.c.
+_BY_HAND = """
+E = max(len(X) // batches.shape[1], 1)
+layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+history = {"loss": [], "train_accuracy": [], "val_accuracy": []}
+for t, batch in enumerate(batches):
+    value, gradients = loss_and_gradients(model, X[batch], y[batch], reg)
+    rate = learning_rate * learning_rate_decay ** (t // E)
+    with torch.no_grad():
+        for number, layer in enumerate(layers, start=1):
+            layer.weight -= rate * torch.tensor(gradients[f"W{number}"].T)
+            layer.bias -= rate * torch.tensor(gradients[f"b{number}"])
+    history["loss"].append(float(value))
+    if (t + 1) % E == 0:
+        history["train_accuracy"].append(accuracy_of(model, X[:1000], y[:1000]))
+        history["val_accuracy"].append(accuracy_of(model, X_val, y_val))
+return history
+"""
+
+
+def _followed(name: str, old: str, new: str, *loses: str, says: str = "") -> None:
+    """A wrong loss_and_gradients costs its own questions where the training follows it."""
+    bodies = {"loss_and_gradients": _changed(_LOSS, old, new), "train_torch": _BY_HAND}
+    _several(f"{name}, and a training that follows", bodies, *(loses or _BOTH), says=says)
+
+
+_followed("no regularisation", "data + reg *", "data + 0 *", says="the regularisation is missing")
+_followed("half the regularisation", "data + reg *", "data + reg / 2 *", says="has a factor 1/2")
+_followed("sum over the samples", "(z, y)", '(z, y, reduction="sum")', says="summed over the samples")
+_followed("loss without, gradients with regularisation", "return value.item()", "return data.item()", "test-torch-loss")
+_followed("gradients of the data loss", "value.backward()", "data.backward()", "test-torch-gradients")
+_followed("gradients not transposed", "grad.T", "grad", "test-torch-gradients")
+_followed("gradients not returned", "return value.item(), gradients", "return value.item()")
+_followed("not written", "model.zero_grad()", "raise NotImplementedError")
 
 _several(
     "always ReLU, biases forgotten, logits, no decay, outputs for inputs",
@@ -560,6 +703,7 @@ _several(
 # Where the network isn't a chain of three modules, the other functions take it as it is.
 _FOR_ANY_MODEL = {"params_to_torch": _COPY, "loss_and_gradients": _LOSS, "initialise": _INITIALISE}
 
+_right("a training by hand that follows loss_and_gradients", train_torch=_BY_HAND)
 _right(
     "a class with a ModuleList",
     before="""
