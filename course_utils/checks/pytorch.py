@@ -576,15 +576,16 @@ def check_train_steps(
         model, here, solvers = _model_for(given, makers)
         got, _ = _trained(train_torch, model, here, run, makers.state_of)
         own_solver = _own_gradients(loss_and_gradients, solvers[0], makers)
-        solver = _followed(got, here, run, [*solvers, own_solver])
+        solver, right = _followed(got, here, run, [*solvers, own_solver])
         reference = partial(_reference, here, run, solver=solver)
-        _expect_params(got, here, reference(), reference, causes, f"after {len(run.batches)} steps, ")
+        _expect_params(got, here, right, reference, causes, f"after {len(run.batches)} steps, ")
     few = run._replace(batches=run.batches[:3])
     for model, here, solvers in _used_models(loss_and_gradients, given, makers):
         with on_problem(here):
             got, _ = _trained(train_torch, model, here, few, makers.state_of)
-            reference = partial(_reference, here, few, solver=_followed(got, here, few, solvers))
-            _expect_params(got, here, reference(), reference, causes, f"after {len(few.batches)} steps, ")
+            solver, right = _followed(got, here, few, solvers)
+            reference = partial(_reference, here, few, solver=solver)
+            _expect_params(got, here, right, reference, causes, f"after {len(few.batches)} steps, ")
     passed("after 100 steps on the same batches, both networks hold the same parameters.", on)
 
 
@@ -651,9 +652,8 @@ def check_train_schedule(
         model, here, solvers = _model_for(given, makers)
         got, history = _trained(train_torch, model, here, run, makers.state_of)
         own_solver = _own_gradients(loss_and_gradients, solvers[0], makers)
-        solver = _followed(got, here, run, [*solvers, own_solver])
+        solver, right = _followed(got, here, run, [*solvers, own_solver])
         reference = partial(_reference, here, run, solver=solver)
-        right = reference()
         if not _agree(got, right):
             own = partial(reference, step=_own_step(train_torch, given, run, makers))
             with contextlib.suppress(CheckFailed):
@@ -780,13 +780,14 @@ def _reference(
 
 def _followed(
     got: dict[str, np.ndarray], here: Problem, run: _Run, solvers: Sequence[Callable[..., Problem]]
-) -> Callable[..., Problem]:
-    """The first solver whose gradients the training has followed; the first of all if it is none of them."""
+) -> tuple[Callable[..., Problem], _Descent]:
+    """The first solver whose gradients the training has followed, and the descent; the first of all if it is none."""
     for solver in solvers:
         with contextlib.suppress(CheckFailed, NotImplementedError, TypeError, ValueError):
-            if _agree(got, _reference(here, run, solver=solver)):
-                return solver
-    return solvers[0]
+            descent = _reference(here, run, solver=solver)
+            if _agree(got, descent):
+                return solver, descent
+    return solvers[0], _reference(here, run, solver=solvers[0])
 
 
 def _expect_params(
