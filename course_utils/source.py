@@ -223,7 +223,8 @@ class _LazySources:
 
     def get(self, name: str) -> str | None:
         helper = self.names.get(name)
-        helper = helper.pyfunc if isinstance(helper, np.vectorize) else helper
+        if isinstance(helper, np.vectorize) or "(vectorized)" in str(getattr(helper, "__name__", "")):  # by frompyfunc
+            return f"{name} = np.vectorize(...)"
         # Functions of installed modules aren't the student's.
         if _names_of(helper) is not self.names:
             return None
@@ -253,10 +254,10 @@ def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:
 
 
 def _gives_a_function(value: ast.expr, known: dict[str, ast.stmt]) -> bool:
-    """Whether it holds a lambda, is another name for something, a partial function, or an instance of a class."""
+    """Whether it holds a lambda, is another name, a partial or vectorised function, or an instance of a class."""
     if isinstance(value, ast.Call):
         called = getattr(value.func, "attr", getattr(value.func, "id", ""))
-        if called == "partial" or isinstance(known.get(called), ast.ClassDef):
+        if called in ("partial", "vectorize", "frompyfunc") or isinstance(known.get(called), ast.ClassDef):
             return True
     return isinstance(value, (ast.Name, ast.Attribute)) or any(isinstance(node, ast.Lambda) for node in ast.walk(value))
 

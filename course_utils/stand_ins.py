@@ -8,7 +8,6 @@ They are built on PyTorch, which gives the numbers and not the derivation.
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -175,7 +174,7 @@ def provide_stand_ins(namespace: dict[str, Any], *names: str) -> None:
         own = namespace.get(name)
         if not callable(own):
             own = types.FunctionType(_not_defined.__code__, namespace, name)
-        namespace[name] = _backed(getattr(own, "_own", own), name)
+        namespace[name] = _backed(getattr(own, "_own", own), name, namespace.get("__name__"))
 
 
 def _not_defined(*_: Any, **__: Any) -> None:
@@ -191,16 +190,15 @@ def with_stand_in(name: str, own: Callable) -> Callable:
     return backed
 
 
-def _backed(own: Callable, name: str) -> Callable:
+def _backed(own: Callable, name: str, module: str | None) -> Callable:
     # No reference to the notebook's names themselves: to be sent to another process, as joblib does, they'd be copied.
-    written = inspect.unwrap(own)
     said: list[str] = []
 
     @functools.wraps(own)
     def backed(*args: Any, **kwargs: Any) -> Any:
         caller = sys._getframe(1)
         # Not a check, nor the line of a cell in which a student tries the function.
-        if caller.f_globals is not getattr(written, "__globals__", None) or caller.f_code.co_name == "<module>":
+        if caller.f_globals.get("__name__") != module or caller.f_code.co_name == "<module>":
             return own(*args, **kwargs)
         result, trouble = _result(name, own, args, kwargs, set(caller.f_code.co_consts))
         if trouble and not said:

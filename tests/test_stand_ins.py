@@ -84,13 +84,35 @@ def test_batches_hold_rows_with_their_labels():
     assert sorted(sample_batch(X, y, 50, 1)[1]) == list(range(20))
 
 
-@pytest.mark.parametrize("negative", ["nan", "inf"])
-def test_values_that_are_not_finite_are_replaced(given, capsys, negative):
-    student = notebook(
-        f"def relu(z):\n    return np.where(z > 0, z, np.{negative})\n{SOFTMAX}{FORWARD}", "relu", "softmax"
-    )
+@pytest.mark.parametrize(
+    ("relu", "trouble"),
+    [
+        ("raise NotImplementedError()", "relu is not written yet: "),
+        ("return max(z, 0)", "relu raised ValueError: "),
+        ("pass", "relu returned nothing: "),
+        ("return np.max(z, 0)", "relu returned the shape "),
+        ("return z + np.nan", "relu returned nan or inf: "),
+        ("return z - np.inf", "relu returned nan or inf: "),
+    ],
+)
+def test_a_function_that_fails_is_replaced_for_its_callers_alone(relu, trouble, given, capsys):
+    text = f"def relu(z):\n    {relu}\n{SOFTMAX}{FORWARD}"
+    student = notebook(text, "relu", "softmax")
     check_forward(student["forward"], student["relu"], student["softmax"], on=given)
-    assert "relu returned nan or inf" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith(trouble) and out.count("a stand-in takes its place") == 1
+    with pytest.raises((CheckFailed, NotImplementedError)):
+        check_relu(student["relu"], on=given)
+    exec("try:\n    tried = relu(np.ones((2, 3)))\nexcept Exception:\n    tried = 'raised'\n", student)
+    assert not np.array_equal(student["tried"], np.ones((2, 3)))
+
+
+def test_a_function_that_works_is_left_alone(given, capsys):
+    student = notebook(f"def relu(z):\n    return np.where(z > 0, z, z / 9)\n{SOFTMAX}{FORWARD}", "relu", "softmax")
+    z2 = student["forward"](given.params, given.X)["z2"]
+    assert np.array_equal(student["forward"](given.params, given.X)["a2"], np.where(z2 > 0, z2, z2 / 9))
+    assert capsys.readouterr().out == ""
+    assert student["relu"].__name__ == "relu" and list(inspect.signature(student["relu"]).parameters) == ["z"]
 
 
 def test_a_forward_that_returns_no_dict_is_replaced_for_who_looks_for_keys(given):
@@ -114,11 +136,11 @@ def test_a_formula_spends_no_argument_of_the_next_one(given):
     assert np.array_equal(dz3, given.values["dz3"])
 
 
-@pytest.mark.parametrize(
-    "relu", ["functools.partial(np.maximum, 0)", "type('ReLU', (), {'__call__': lambda self, z: z})()"]
-)
-def test_what_has_no_name_gets_that_of_the_function(relu):
-    assert notebook(f"import functools\nrelu = {relu}\n", "relu")["relu"].__name__ == "relu"
+@pytest.mark.parametrize("relu", ["functools.partial(np.maximum, axis=0)", "type('R', (), {'__call__': max})()"])
+def test_a_function_without_a_name_is_replaced_too(given, capsys, relu):
+    student = notebook(f"import functools\nrelu = {relu}\n{SOFTMAX}{FORWARD}", "relu", "softmax")
+    check_forward(student["forward"], student["relu"], student["softmax"], on=given)
+    assert student["relu"].__name__ == "relu" and "relu raised" in capsys.readouterr().out
 
 
 def test_an_undefined_function_counts_as_not_written(given):

@@ -1840,6 +1840,13 @@ _step("infinite", "grad_W2", "return a2.T @ dz3 / 0")
 _step("nan where z2 is negative", "grad_z2", "return da2 * np.maximum(z2, 0) / np.maximum(z2, 0)")
 _step("zeros", "grad_b2", "return np.zeros(dz3.shape[1])", "every value is zero")
 _step("dz3 divided in place", "grad_W2", "dz3 /= len(dz3)\nreturn a2.T @ dz3")
+WRONG.append(
+    Answer(
+        "an instance that raises",
+        {"grad_b1": "class Sum:\n    def __call__(self, d):\n        return d.sum(dim=0)\n\n\ngrad_b1 = Sum()\n"},
+        ("test-grad-b1",),
+    )
+)
 _step("dz3 spent", "grad_W2", "gradient = a2.T @ dz3\ndz3[:] = 0\nreturn gradient")
 _several(
     "an activation where z2 belongs",
@@ -1883,6 +1890,11 @@ _DEFINED_OTHERWISE = {
 }
 for _name, _code in _DEFINED_OTHERWISE.items():
     WRONG.append(Answer(_name, {"relu": _code}, ("test-vectorised",)))
+for _vectorised in ("np.vectorize(of_number)", "np.frompyfunc(of_number, 1, 1)"):
+    _wrong(
+        f"a helper by {_vectorised}", "relu", "return positive(z).astype(float)", "test-vectorised",
+        before=f"def of_number(v):\n    return v if v > 0 else 0.0 * v\n\n\npositive = {_vectorised}",
+    )  # fmt: skip
 _wrong(
     "loop that extends a list", "relu",
     "rows = []\nrows.extend(np.maximum(row, 0) for row in z)\nreturn np.array(rows)", "test-vectorised",
