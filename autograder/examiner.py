@@ -479,11 +479,11 @@ def _is_error(raw: Any) -> bool:
 
 
 def _defines(statement: ast.stmt) -> bool:
-    """Whether it is an assignment of a lambda or of a literal with several entries."""
+    """Whether it may give a name to a function or to a literal with several entries."""
     if not isinstance(statement, ast.Assign):
         return False
-    literal = isinstance(statement.value, (ast.Tuple, ast.List, ast.Dict, ast.Set))
-    return literal or any(isinstance(node, ast.Lambda) for node in ast.walk(statement))
+    kinds = (ast.Tuple, ast.List, ast.Dict, ast.Set, ast.Call, ast.Name, ast.Attribute)
+    return isinstance(statement.value, kinds) or any(isinstance(node, ast.Lambda) for node in ast.walk(statement))
 
 
 def _names_in(source: str) -> set[str]:

@@ -648,7 +648,7 @@ def relu_mask_missing(got, expected, known):
     return known["upstream"]
 
 
-@_rule("the ReLU's derivative is missing between a2 and z2: use grad_z2.")
+@_rule("where z2 is negative, the gradient still flows back: between a2 and z2 use grad_z2, with z2 itself, not a2.")
 def backward_without_mask(got, expected, known):
     return known["without_mask"]
 
@@ -693,7 +693,9 @@ def sum_over_wrong_axis(got, expected, known):
 @_rule("the sum is taken over all entries; sum over the samples (axis 0) only.")
 def sum_over_everything(got, expected, known):
     total = np.sum(known["upstream_rows"])
-    return np.full(got.shape, total) if got.shape in ((), expected.shape) else None
+    if got.shape not in ((), expected.shape) or (not got.any() and expected.size > 1):  # rows may sum to zero
+        return None
+    return np.full(got.shape, total)
 
 
 @_rule("the mean over the samples is taken, but the rows are divided by N already: sum them.")

@@ -165,7 +165,8 @@ def conforming(given: Problem, own_steps: Callable[[Problem], Any]) -> Problem:
 
 def _fits(own_steps: Callable[[Problem], Any], given: Problem) -> bool:
     try:
-        own_steps(given)
+        with np.errstate(all="ignore"):
+            own_steps(given)
     except NotImplementedError:  # nothing to fit; the check says so
         return True
     except Exception:
@@ -204,12 +205,52 @@ def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
     CheckFailed
         When it raises anything else; the text names the student's line.
     """
+    return _called(function, _copied(args), _copied(kwargs))
+
+
+def call_keeping(function: Callable, **given: Any) -> Any:
+    """Like :func:`call`, for a function whose callers go on with the same arguments.
+
+    Parameters
+    ----------
+    function : callable
+        The student's function.
+    **given
+        The arguments in their order, by the names that the texts give them; the function gets
+        them by position.
+
+    Raises
+    ------
+    CheckFailed
+        Also when an array has changed, or a dict has lost or gained an entry.
+    """
+    copies = _copied(given)
+    result = _called(function, tuple(copies.values()), {})
+    for name, before in given.items():
+        for part, intact in _parts_intact(name, before, copies[name]):
+            if not intact:
+                called = getattr(function, "__name__", "the function")
+                raise CheckFailed(called, f"it changes {part}; leave its arguments as they are, and work on copies.")
+    return result
+
+
+def _parts_intact(name: str, before: Any, after: Any) -> Iterator[tuple[str, bool]]:
+    """What an argument consists of, and whether it is still the same."""
+    if isinstance(before, dict):
+        yield f"the keys of {name}", before.keys() == after.keys()
+        for key in before:
+            yield f'{name}["{key}"]', np.array_equal(before[key], after[key])
+    elif isinstance(before, np.ndarray):
+        yield name, np.array_equal(before, after)
+
+
+def _called(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
     name = getattr(function, "__name__", "the function")
     if not callable(function):
         raise CheckFailed("the function", f"it is {_described(function)}, expected a function; define it with def.")
     try:
         with _by_the_defaults():
-            return function(*_copied(args), **_copied(kwargs))
+            return function(*args, **kwargs)
     except NotImplementedError as error:
         innermost = traceback.extract_tb(error.__traceback__)[-1]
         unwritten = innermost.name if "ipykernel" in innermost.filename else name
@@ -383,7 +424,8 @@ def _and_dtype(got: np.ndarray) -> str:
 
 def _follows(values: np.ndarray, own_step: Callable[[], Any], tolerance: float) -> bool:
     try:
-        own = np.asarray(own_step(), dtype=np.float64)
+        with np.errstate(all="ignore"):
+            own = np.asarray(own_step(), dtype=np.float64)
     except Exception:  # the earlier step is missing or fails; its own check says so
         return False
     # A mistaken step may give far larger values than the tolerance is made for.

@@ -33,9 +33,10 @@ def source_of(function: Callable) -> str:
     Parameters
     ----------
     function : callable
-        A function defined in a notebook cell, or a stand-in for one that runs in another
-        process and carries the text as ``__student_source__``. That text may hold other
-        definitions and imports too (the whole notebook's); they are then known as its helpers.
+        A function defined in a notebook cell, a partial one and an instance of a class with
+        ``__call__`` included, or a stand-in for one that runs in another process and carries
+        the text as ``__student_source__``. That text may hold other definitions and imports
+        too (the whole notebook's); they are then known as its helpers.
 
     Raises
     ------
@@ -45,9 +46,9 @@ def source_of(function: Callable) -> str:
     name = getattr(function, "__name__", "the function")
     carried = getattr(function, "__student_source__", None)
     try:
-        text = textwrap.dedent(carried or inspect.getsource(function))
+        text = textwrap.dedent(carried or _text_behind(function))
         definitions = _definitions(ast.parse(text))
-    except (OSError, TypeError, SyntaxError):
+    except (OSError, TypeError, SyntaxError, KeyError):
         raise CheckFailed(name, "its source can't be read; define it with def in a cell.") from None
     own = definitions.get(name)
     return text if own is None else _text_of(own, text)
@@ -75,7 +76,7 @@ def find_loop(function: Callable) -> str | None:
 
 def is_unwritten(function: Callable) -> bool:
     """Whether ``function`` does nothing but raise NotImplementedError."""
-    definition = ast.parse(source_of(function)).body[0]
+    definition = next(iter(ast.parse(source_of(function)).body), None)
     body = [
         statement
         for statement in getattr(definition, "body", [])
@@ -86,8 +87,9 @@ def is_unwritten(function: Callable) -> bool:
 
 def find_foreign_help(function: Callable) -> str | None:
     """The name of a library in ``function`` or in a helper that would do the exercise, or None."""
-    if str(getattr(function, "__module__", "")).split(".")[0] in _NOT_BY_HAND:
-        return function.__module__
+    module = str(getattr(_behind(function), "__module__", ""))
+    if module.split(".")[0] in _NOT_BY_HAND:
+        return module
     for text, _ in _with_helpers(function):
         for node in ast.walk(ast.parse(text)):
             names = []
@@ -127,6 +129,37 @@ def names_used(function: Callable) -> set[str]:
 # --- Finding the helpers ----------------------------------------------------------------
 
 
+def _behind(function: Callable) -> Callable:
+    """What was written with def or class: no decorator nor partial function, and of an instance its class."""
+    function = inspect.unwrap(function)
+    while isinstance(function, functools.partial):
+        function = inspect.unwrap(function.func)
+    return function if hasattr(function, "__name__") else type(function)
+
+
+def _text_behind(function: Callable) -> str:
+    written = _behind(function)
+    if isinstance(written, type):
+        # inspect finds no class in a notebook, but the cell of a method.
+        lines, _ = inspect.findsource(_method_of(written))
+        cell = "".join(lines)
+        return _text_of(_definitions(ast.parse(cell))[written.__name__], cell)
+    if isinstance(inspect.unwrap(function), functools.partial) and getattr(written, "__module__", "") != "__main__":
+        return ""  # a library's function with some arguments given
+    return inspect.getsource(written)
+
+
+def _method_of(written: type) -> types.FunctionType | None:
+    plain = (getattr(value, "__func__", getattr(value, "fget", value)) for value in vars(written).values())
+    return next((value for value in plain if isinstance(value, types.FunctionType)), None)
+
+
+def _names_of(function: Callable) -> dict[str, object]:
+    """The global names of the notebook in which ``function`` was written."""
+    written = _behind(function)
+    return getattr(_method_of(written) if isinstance(written, type) else written, "__globals__", {})
+
+
 def _with_helpers(function: Callable) -> Iterator[tuple[str, set[str]]]:
     """The texts of ``function`` and of every function of the student's that it leads to.
 
@@ -138,7 +171,7 @@ def _with_helpers(function: Callable) -> Iterator[tuple[str, set[str]]]:
         whole = textwrap.dedent(carried)
         others = {name: _text_of(node, whole) for name, node in _definitions(_parsed(carried)).items()}
     else:
-        others = _LazySources(getattr(inspect.unwrap(function), "__globals__", {}))
+        others = _LazySources(_names_of(function))
     constants = _short_constants(function)
     seen, waiting = set(), [(text := source_of(function), constants - _argument_names(text))]
     while waiting:
@@ -160,12 +193,16 @@ def _argument_names(text: str) -> set[str]:
 
 def _short_arguments(name: str, helper: str, caller: ast.Module, short: set[str]) -> set[str]:
     """The arguments of a helper that get something short in every call of a caller."""
-    arguments = next((node for node in ast.walk(ast.parse(helper)) if isinstance(node, ast.arguments)), None)
+    definition = ast.parse(helper).body[0]
+    is_class = isinstance(definition, ast.ClassDef)
+    if is_class:
+        definition = next((node for node in definition.body if getattr(node, "name", "") == "__init__"), definition)
+    arguments = next((node for node in ast.walk(definition) if isinstance(node, ast.arguments)), None)
     calls = [node for node in ast.walk(caller) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name]
     if arguments is None or not calls:
         return set()
     short = _short_names(caller, short)
-    names = [argument.arg for argument in arguments.posonlyargs + arguments.args]
+    names = [argument.arg for argument in arguments.posonlyargs + arguments.args][is_class:]  # without self
     found = []
     for call in calls:
         given = {keyword.arg: keyword.value for keyword in call.keywords}
@@ -179,22 +216,22 @@ def _short_arguments(name: str, helper: str, caller: ast.Module, short: set[str]
 
 
 class _LazySources:
-    """The source texts of the functions among a notebook's global names."""
+    """The source texts of a notebook's functions and classes, and of what gave its other global names."""
 
     def __init__(self, names: dict[str, object]) -> None:
         self.names = names
 
     def get(self, name: str) -> str | None:
         helper = self.names.get(name)
-        helper = helper.pyfunc if isinstance(helper, np.vectorize) else helper
-        helper = inspect.unwrap(helper) if callable(helper) else helper
+        if isinstance(helper, np.vectorize) or "(vectorized)" in str(getattr(helper, "__name__", "")):  # by frompyfunc
+            return f"{name} = np.vectorize(...)"
         # Functions of installed modules aren't the student's.
-        if not isinstance(helper, types.FunctionType) or helper.__globals__ is not self.names:
+        if _names_of(helper) is not self.names:
             return None
         try:
-            text = textwrap.dedent(inspect.getsource(helper))
+            text = textwrap.dedent(_text_behind(helper))
             ast.parse(text)
-        except (OSError, TypeError, SyntaxError):
+        except (OSError, TypeError, SyntaxError, KeyError):
             return None
         return text
 
@@ -206,14 +243,23 @@ def _parsed(text: str) -> ast.Module:
 
 
 def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:
-    """Name -> the last statement at the top level that defines it, with def or as a lambda."""
+    """Name -> the last statement at the top level that defines a function or class of that name."""
     found: dict[str, ast.stmt] = {}
     for statement in tree.body:
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             found[statement.name] = statement
-        elif isinstance(statement, ast.Assign) and any(isinstance(node, ast.Lambda) for node in ast.walk(statement)):
+        elif isinstance(statement, ast.Assign) and _gives_a_function(statement.value, found):
             found |= {target.id: statement for target in statement.targets if isinstance(target, ast.Name)}
     return found
+
+
+def _gives_a_function(value: ast.expr, known: dict[str, ast.stmt]) -> bool:
+    """Whether it holds a lambda, is another name, a partial or vectorised function, or an instance of a class."""
+    if isinstance(value, ast.Call):
+        called = getattr(value.func, "attr", getattr(value.func, "id", ""))
+        if called in ("partial", "vectorize", "frompyfunc") or isinstance(known.get(called), ast.ClassDef):
+            return True
+    return isinstance(value, (ast.Name, ast.Attribute)) or any(isinstance(node, ast.Lambda) for node in ast.walk(value))
 
 
 def _imports(tree: ast.Module) -> dict[str, tuple[str, str]]:
@@ -240,7 +286,10 @@ def _library_of(function: Callable, name: str) -> str:
     carried = getattr(function, "__student_source__", None)
     if carried:
         return _imports(_parsed(carried)).get(name, ("", ""))[0]
-    value = getattr(inspect.unwrap(function), "__globals__", {}).get(name)
+    names = _names_of(function)
+    value = names.get(name)
+    if any(value is names.get(taken_over, names) for taken_over in OF_NOTEBOOKS):  # by another name
+        return ""
     module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
     return module if isinstance(module, str) else ""
 
@@ -251,7 +300,7 @@ def _original_name(function: Callable, name: str) -> str:
     if carried:
         tree = _parsed(carried)
         return "" if name in _definitions(tree) else _imports(tree).get(name, ("", name))[1]
-    names = getattr(inspect.unwrap(function), "__globals__", {})
+    names = _names_of(function)
     value = names.get(name)
     if getattr(inspect.unwrap(value) if callable(value) else value, "__globals__", None) is names:
         return ""
@@ -266,16 +315,16 @@ def _short_constants(function: Callable) -> set[str]:
     carried = getattr(function, "__student_source__", None)
     if carried:
         return _short_names(ast.Module([node for node in _parsed(carried).body if isinstance(node, ast.Assign)], []))
-    names = getattr(inspect.unwrap(function), "__globals__", {})
+    names = _names_of(function)
     return {name for name, value in names.items() if isinstance(value, (tuple, list, dict, set)) and len(value) <= 20}
 
 
 def _loop_in(text: str, constants: set[str]) -> str | None:
     tree, lines = ast.parse(text), text.splitlines()
     short = _short_names(tree, constants)
-    own_name = getattr(tree.body[0], "name", None)
+    own_name = getattr(next(iter(tree.body), None), "name", None)
     for node in ast.walk(tree):
-        loops = isinstance(node, ast.While)
+        loops = isinstance(node, ast.While) and not _counts_to_something_short(node.test, short)
         if isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
             loops = not _is_short(node.iter, short)
         elif isinstance(node, ast.Call):
@@ -292,6 +341,12 @@ def _loop_in(text: str, constants: set[str]) -> str | None:
             place = node.iter if isinstance(node, ast.comprehension) else node
             return lines[place.lineno - 1].strip()
     return None
+
+
+def _counts_to_something_short(test: ast.expr, short: set[str]) -> bool:
+    """Whether it is like ``i <= 2`` or ``f"W{i}" in params``."""
+    counts = isinstance(test, ast.Compare) and isinstance(test.ops[0], (ast.Lt, ast.LtE, ast.In))
+    return counts and len(test.ops) == 1 and _is_short(test.comparators[0], short)
 
 
 def _decorates_with_a_loop(decorator: ast.expr) -> bool:
@@ -311,7 +366,7 @@ def _short_names(tree: ast.AST, constants: set[str] = frozenset()) -> set[str]:
     assignments = [node for node in ast.walk(tree) if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value]
     for node in assignments:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        names = {target.id for target in targets if isinstance(target, ast.Name)}
+        names = {_name_of(target) for target in targets} - {None}
         if _is_short(node.value, short):
             short |= names
         else:
@@ -342,4 +397,9 @@ def _is_short(iterable: ast.expr, names: set[str]) -> bool:
         return name in _AS_SHORT_AS_ARGUMENTS and all(_is_short(argument, names) for argument in iterable.args)
     if isinstance(iterable, ast.Subscript):
         return isinstance(iterable.slice, ast.Slice) and _is_short(iterable.value, names)
-    return isinstance(iterable, ast.Name) and iterable.id in names
+    return _name_of(iterable) in names
+
+
+def _name_of(node: ast.expr) -> str | None:
+    """``layers`` for ``layers`` and for ``self.layers``."""
+    return getattr(node, "attr", getattr(node, "id", None))

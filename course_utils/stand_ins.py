@@ -8,7 +8,6 @@ They are built on PyTorch, which gives the numbers and not the derivation.
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 import sys
 import types
@@ -153,7 +152,8 @@ def _predict(params: Mapping[str, np.ndarray], X: np.ndarray) -> np.ndarray:
     return _applied("argmax", forward(params, X)["a3"], 1)
 
 
-_WITHIN_NOTEBOOKS: dict[str, Callable] = {
+#: What may take the place of a function within a notebook.
+WITHIN_NOTEBOOKS: dict[str, Callable] = {
     "relu": lambda z: _applied("relu", z),
     "softmax": lambda z: _applied("softmax", z, 1),
     "forward": forward,
@@ -173,6 +173,8 @@ _WITHIN_NOTEBOOKS: dict[str, Callable] = {
     "scores": lambda model, X: forward(_params_of(model), X)["a3"],
     "loss_and_gradients": _loss_and_gradients,
 }
+#: What ``forward`` returns, by key.
+_VALUES = ("z2", "a2", "z3", "a3")
 #: Shape of the result, from the arguments.
 _SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {
     "relu": np.shape,
@@ -193,7 +195,7 @@ def provide_stand_ins(namespace: dict[str, Any], *names: str) -> None:
     """Let later functions of a student go on with stand-ins where the earlier ones ``names`` fail.
 
     From then on, if a function fails that another one of the same notebook calls (it raises,
-    returns nothing, or what can't fit), one sentence says so, and the caller gets what the
+    returns nothing, what can't fit, nan or inf), one sentence says so, and the caller gets what the
     stand-in returns. Whoever else calls it, a check above all, gets what the function itself
     does: a stand-in earns no points.
 
@@ -210,7 +212,7 @@ def provide_stand_ins(namespace: dict[str, Any], *names: str) -> None:
         own = namespace.get(name)
         if not callable(own):
             own = types.FunctionType(_not_defined.__code__, namespace, name)
-        namespace[name] = _backed(getattr(own, "_own", own), name)
+        namespace[name] = _backed(getattr(own, "_own", own), name, namespace.get("__name__"))
 
 
 def _not_defined(*_: Any, **__: Any) -> None:
@@ -226,51 +228,67 @@ def with_stand_in(name: str, own: Callable) -> Callable:
     return backed
 
 
-def _backed(own: Callable, name: str) -> Callable:
+def _backed(own: Callable, name: str, module: str | None) -> Callable:
     # No reference to the notebook's names themselves: to be sent to another process, as joblib does, they'd be copied.
-    written = inspect.unwrap(own)
     said: list[str] = []
 
     @functools.wraps(own)
     def backed(*args: Any, **kwargs: Any) -> Any:
         caller = sys._getframe(1)
         # Not a check, nor the line of a cell in which a student tries the function.
-        if caller.f_globals is not getattr(written, "__globals__", None) or caller.f_code.co_name == "<module>":
+        if caller.f_globals.get("__name__") != module or caller.f_code.co_name == "<module>":
             return own(*args, **kwargs)
-        result, trouble = _result(name, own, args, kwargs)
+        result, trouble = _result(name, own, args, kwargs, set(caller.f_code.co_consts))
         if trouble and not said:
             said.append(trouble)
             print(f"{name} {trouble}: a stand-in takes its place where your other functions call it.")
         return result
 
+    backed.__name__ = getattr(own, "__name__", name)  # a partial function has none
     backed._own = own
     return backed
 
 
-def _result(name: str, own: Callable, args: tuple, kwargs: dict) -> tuple[Any, str | None]:
-    """What ``own`` returns, or the stand-in in its place, and then why."""
+def _result(
+    name: str, own: Callable, args: tuple, kwargs: dict, constants: set[Any] = frozenset()
+) -> tuple[Any, str | None]:
+    """What ``own`` returns, or the stand-in in its place, and then why; ``constants`` stand in the caller's code."""
     kept = [value.copy() if isinstance(value, np.ndarray) and value.nbytes <= _COPIED else value for value in args]
     result = None
     try:
         result = own(*args, **kwargs)
+        if name == "forward" and not isinstance(result, dict) and constants.isdisjoint(_VALUES):
+            return result, None  # a tuple, say, and the caller expects one
         trouble = _trouble_with(result, name, kept, kwargs)
     except NotImplementedError:
         trouble = "is not written yet"
     except Exception as error:
         trouble = f"raised {type(error).__name__}"
+    if name.startswith("grad_"):  # what one formula does to an argument, the next one shall not find
+        for value, copy in zip(args, kept, strict=True):
+            shared = isinstance(result, np.ndarray) and np.may_share_memory(value, result)
+            if value is not copy and value.flags.writeable and not shared:
+                value[...] = copy
     if trouble is None:
         return result, None
-    replaced = _WITHIN_NOTEBOOKS[name](*kept, **kwargs)
-    return replaced | result if isinstance(result, dict) else replaced, trouble
+    replaced = WITHIN_NOTEBOOKS[name](*kept, **kwargs)
+    if isinstance(result, dict):
+        replaced |= {key: value for key, value in result.items() if key not in _VALUES or _is_finite(value)}
+    return replaced, trouble
 
 
 def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | None:
     """What keeps callers from going on with a result, as the end of a sentence."""
     if result is None:
         return "returned nothing"
-    if name == "forward" and isinstance(result, dict):
-        missing = [key for key in ("z2", "a2", "z3", "a3") if key not in result]
-        return f"returned no {', '.join(missing)}" if missing else None
+    if name == "forward":
+        if not isinstance(result, dict):
+            return f"returned no dict but a {type(result).__name__}"
+        missing = [key for key in _VALUES if key not in result]
+        if missing:
+            return f"returned no {', '.join(missing)}"
+        spoilt = [key for key in _VALUES if not _is_finite(result[key])]
+        return f"returned nan or inf in {', '.join(spoilt)}" if spoilt and all(map(_is_finite, args)) else None
     if name == "sample_batch" and isinstance(result, (tuple, list)) and len(result) == 2 and args:
         (X_batch, y_batch), features = map(np.shape, result), np.shape(args[0])[1:]
         if X_batch[1:] != features or X_batch[:1] != y_batch[:1]:
@@ -292,5 +310,16 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
         shape, asked = np.shape(result), _SHAPES[name](*args, **kwargs)
         # A transposed gradient fits a square problem, and a row of biases every problem.
         fitting = [asked, asked[::-1], (1, *asked)[-2:]] if name.startswith("grad_") else [asked]
-        return None if shape in fitting else f"returned the shape {shape} where {asked} is asked for"
+        if shape not in fitting:
+            return f"returned the shape {shape} where {asked} is asked for"
+    if name in (*_SHAPES, "softmax_cross_entropy") and not _is_finite(result) and all(map(_is_finite, args)):
+        return "returned nan or inf"
     return None
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether there is neither nan nor inf; true of what isn't an array of numbers."""
+    try:
+        return bool(np.isfinite(value).all())
+    except (TypeError, ValueError):
+        return True

@@ -303,6 +303,12 @@ def test_no_rule_explains_what_is_random(quantity):
     assert fired == []
 
 
+def test_zeros_are_no_sum_over_all_entries():
+    """Each row of dz3 sums to zero, and so do all of its entries together."""
+    known = {"quantity": "dJ/db2", "N": N, "upstream_rows": V["dz3"] - V["dz3"].sum(axis=1, keepdims=True)}
+    assert _name(find_rule(np.zeros(len(B2)), V["db2"], known, TOLERANCE)) == "all_zero"
+
+
 def test_values_that_are_not_finite_have_no_cause():
     assert probable_cause(np.full((2, 2), np.nan), np.ones((2, 2)), {}, TOLERANCE) is None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -341,6 +343,34 @@ def test_a_slip_in_one_formula_costs_that_formula_alone(variable, function):
     check_backward(backward_of(functions), functions, on=NEW_PROBLEMS[0])
     with pytest.raises(CheckFailed):
         check_backward(backward_of(functions))
+
+
+def test_formulas_that_backward_does_not_use_cost_it_nothing():
+    """However many of them are wrong, and whichever of them it uses."""
+    slipped = dict(SLIPS)
+    for used in itertools.product([True, False], repeat=3):
+        chosen = {name: slipped[name] for name, uses in zip(("z3", "z2", "W1"), used, strict=True) if uses}
+        check_backward(backward_of(steps(**chosen)), steps(**slipped))
+    with pytest.raises(CheckFailed, match="of backward"):
+        check_backward(backward_of(steps(W1=lambda X, dz2: 3 * X.T @ dz2)), steps(**slipped))
+
+
+def test_arguments_that_others_need_are_left_alone():
+    def spending(a2, dz3):
+        gradient = a2.T @ dz3
+        dz3[:] = 0
+        return gradient
+
+    with pytest.raises(CheckFailed, match="it changes dz3"):
+        check_step("W2", spending)
+
+    def updating(params, X, y, reg):
+        gradients = backward_of(steps())(params, X, y, reg)
+        params["b1"] -= gradients["b1"]
+        return gradients
+
+    with pytest.raises(CheckFailed, match=r'it changes params\["b1"\]'):
+        check_backward(updating, steps())
 
 
 WRONG_BACKWARD = [

@@ -13,7 +13,7 @@ import pytest
 from course_utils.checks.forward import check_forward, check_relu, check_stability, check_vectorised
 from course_utils.comparison import CheckFailed
 from course_utils.oracle import random_problem
-from course_utils.stand_ins import _WITHIN_NOTEBOOKS, OF_NOTEBOOKS, provide_stand_ins
+from course_utils.stand_ins import OF_NOTEBOOKS, WITHIN_NOTEBOOKS, provide_stand_ins
 from tests.conftest import SOURCE
 
 FORWARD = """\
@@ -58,7 +58,7 @@ def test_they_agree_with_the_oracle(seed):
         "predict": ((params, given.X), values["z3"].argmax(axis=1)),
     }
     for name, (arguments, result) in expected.items():
-        np.testing.assert_allclose(_WITHIN_NOTEBOOKS[name](*arguments), result, rtol=1e-12, atol=1e-14, err_msg=name)
+        np.testing.assert_allclose(WITHIN_NOTEBOOKS[name](*arguments), result, rtol=1e-12, atol=1e-14, err_msg=name)
     for name in ("z2", "a2", "z3", "a3"):
         np.testing.assert_allclose(OF_NOTEBOOKS["forward"](params, given.X)[name], values[name], atol=1e-13)
     assert OF_NOTEBOOKS["loss"](params, given.X, given.y, given.reg) == pytest.approx(values["loss"], rel=1e-13)
@@ -68,13 +68,13 @@ def test_they_agree_with_the_oracle(seed):
 
 def test_the_numerical_gradient_is_a_central_difference():
     x = np.array([[0.5, -1.0, 2.0]])
-    gradient = _WITHIN_NOTEBOOKS["numerical_gradient"](lambda x: float(np.sum(x**3)), x, 0.1)
+    gradient = WITHIN_NOTEBOOKS["numerical_gradient"](lambda x: float(np.sum(x**3)), x, 0.1)
     np.testing.assert_allclose(gradient, 3 * x**2 + 0.01, rtol=1e-12)  # a one-sided one is off by 0.3 x
 
 
 def test_batches_hold_rows_with_their_labels():
     X, y = np.arange(40.0, dtype=np.float32).reshape(20, 2), np.arange(20)
-    sample_batch = _WITHIN_NOTEBOOKS["sample_batch"]
+    sample_batch = WITHIN_NOTEBOOKS["sample_batch"]
     X_batch, y_batch = sample_batch(X, y, 5, 1)
     assert X_batch.dtype == X.dtype and X_batch.shape == (5, 2) and np.array_equal(X[y_batch], X_batch)
     assert np.array_equal(sample_batch(X, y, 5, 1)[1], y_batch)
@@ -91,6 +91,8 @@ def test_batches_hold_rows_with_their_labels():
         ("return max(z, 0)", "relu raised ValueError: "),
         ("pass", "relu returned nothing: "),
         ("return np.max(z, 0)", "relu returned the shape "),
+        ("return z + np.nan", "relu returned nan or inf: "),
+        ("return z - np.inf", "relu returned nan or inf: "),
     ],
 )
 def test_a_function_that_fails_is_replaced_for_its_callers_alone(relu, trouble, given, capsys):
@@ -111,6 +113,34 @@ def test_a_function_that_works_is_left_alone(given, capsys):
     assert np.array_equal(student["forward"](given.params, given.X)["a2"], np.where(z2 > 0, z2, z2 / 9))
     assert capsys.readouterr().out == ""
     assert student["relu"].__name__ == "relu" and list(inspect.signature(student["relu"]).parameters) == ["z"]
+
+
+def test_a_forward_that_returns_no_dict_is_replaced_for_who_looks_for_keys(given):
+    text = (
+        "def forward(params, X):\n    return X, 'theirs'\n\n"
+        "def by_key(params, X):\n    return forward(params, X)['z3']\n\n"
+        "def unpacking(params, X):\n    _, found = forward(params, X)\n    return found\n"
+    )
+    student = notebook(text, "forward")
+    np.testing.assert_allclose(student["by_key"](given.params, given.X), given.values["z3"], atol=1e-13)
+    assert student["unpacking"](given.params, given.X) == "theirs"
+
+
+def test_a_formula_spends_no_argument_of_the_next_one(given):
+    text = (
+        "def grad_W2(a2, dz3):\n    gradient = a2.T @ dz3\n    dz3[:] = 0\n    return gradient\n\n"
+        "def use(a2, dz3):\n    return grad_W2(a2, dz3), dz3\n"
+    )
+    gradient, dz3 = notebook(text, "grad_W2")["use"](given.values["a2"], given.values["dz3"].copy())
+    np.testing.assert_allclose(gradient, given.values["dW2"], atol=1e-14)
+    assert np.array_equal(dz3, given.values["dz3"])
+
+
+@pytest.mark.parametrize("relu", ["functools.partial(np.maximum, axis=0)", "type('R', (), {'__call__': max})()"])
+def test_a_function_without_a_name_is_replaced_too(given, capsys, relu):
+    student = notebook(f"import functools\nrelu = {relu}\n{SOFTMAX}{FORWARD}", "relu", "softmax")
+    check_forward(student["forward"], student["relu"], student["softmax"], on=given)
+    assert student["relu"].__name__ == "relu" and "relu raised" in capsys.readouterr().out
 
 
 def test_an_undefined_function_counts_as_not_written(given):
@@ -166,5 +196,5 @@ def test_every_function_that_another_one_calls_has_a_stand_in():
     for path in SOURCE.glob("*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "code" and "provide_stand_ins(" in cell.source:
-                provided |= {name for name in _WITHIN_NOTEBOOKS if f'"{name}"' in cell.source}
-    assert provided == set(_WITHIN_NOTEBOOKS)
+                provided |= {name for name in WITHIN_NOTEBOOKS if f'"{name}"' in cell.source}
+    assert provided == set(WITHIN_NOTEBOOKS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,6 +17,7 @@ from course_utils.comparison import (
     CheckFailed,
     as_numbers,
     call,
+    call_keeping,
     conforming,
     expect_close,
     expect_keys,
@@ -24,7 +27,7 @@ from course_utils.comparison import (
 )
 from course_utils.reference import Problem, problems
 from course_utils.source import is_unwritten, names_used
-from course_utils.stand_ins import with_stand_in
+from course_utils.stand_ins import WITHIN_NOTEBOOKS, with_stand_in
 
 #: Arguments of each formula ``grad_<variable>``, in the order of the backward pass.
 STEPS = {
@@ -146,7 +149,10 @@ def _available(given: Problem) -> dict[str, Any]:
 
 def _check_step(variable: str, function: Callable, given: Problem) -> None:
     available = _available(given)
-    got = call(function, *(available[name] for name in STEPS[variable]))
+    passed_on = {name: available[name] for name in STEPS[variable]}
+    # What these two get, no other step needs.
+    spends = variable in ("z3", "z2")
+    got = call(function, *passed_on.values()) if spends else call_keeping(function, **passed_on)
     arguments = [available[name] for name in STEPS[variable] if name != "y"]
     known = {"N": len(given.X)}
     if variable == "z3":
@@ -204,7 +210,8 @@ def check_backward(backward: Callable, steps: Sequence[Callable] | None = None, 
     """Check ``backward(params, X, y, reg)`` -> dict with the gradients ``W1``, ``b1``, ``W2``, ``b2``.
 
     Several values of reg are used, 0 among them. With the student's seven functions
-    (``steps``, in the order of :data:`STEPS`), a mistake in these isn't counted again.
+    (``steps``, in the order of :data:`STEPS`), a mistake in these isn't counted again, whether
+    ``backward`` uses them or writes some of them anew.
     """
     if steps is not None:
         # As in the student's notebook: a formula that fails is replaced where others build on it.
@@ -213,29 +220,55 @@ def check_backward(backward: Callable, steps: Sequence[Callable] | None = None, 
     for given in [on] if on else problems():
         if steps is not None:
             given = conforming(given, lambda candidate: _own_gradients(steps, candidate))
+        mixed = functools.cache(partial(_mixtures, steps, given))
         for reg in (given.reg, 0.0, 0.3 + given.reg):
             regularised = given._replace(reg=reg)
             with on_problem(regularised):
-                got = call(backward, given.params, given.X, given.y, reg)
-                _compare_gradients(expect_keys("backward", got, tuple(given.params)), regularised, steps)
+                got = call_keeping(backward, params=given.params, X=given.X, y=given.y, reg=reg)
+                _compare_gradients(expect_keys("backward", got, tuple(given.params)), regularised, steps, mixed)
     passed("backward gives the reference gradients, for every strength of regularisation.", on)
 
 
 def _own_gradients(steps: Sequence[Callable], given: Problem) -> dict[str, np.ndarray]:
     """The four gradients of the regularised loss as they follow from the student's own formulas."""
     gradients = backpropagate(steps, given)
-    own = {}
-    for name, array in given.params.items():
-        gradient = np.asarray(gradients[name])
-        if name.startswith("W"):
-            if gradient.shape != array.shape:
-                raise ValueError(f"the gradient of {name} has shape {gradient.shape}")
-            gradient = gradient + 2 * given.reg * array
-        own[name] = gradient.reshape(array.shape) if gradient.size == array.size else gradient
-    return own
+    return {name: _regularised(gradients[name], name, given) for name in given.params}
 
 
-def _compare_gradients(got: dict, given: Problem, steps: Sequence[Callable] | None) -> None:
+def _regularised(gradient: Any, name: str, given: Problem) -> np.ndarray:
+    array, gradient = given.params[name], np.asarray(gradient)
+    if name.startswith("W"):
+        if gradient.shape != array.shape:
+            raise ValueError(f"the gradient of {name} has shape {gradient.shape}")
+        gradient = gradient + 2 * given.reg * array
+    return gradient.reshape(array.shape) if gradient.size == array.size else gradient
+
+
+def _mixtures(steps: Sequence[Callable], given: Problem) -> dict[str, list[np.ndarray]]:
+    """Variable -> the gradients that follow where each step up to it is the student's own or the right one."""
+    available = {name: [value] for name, value in _available(given).items()}
+    for (variable, names), own in zip(STEPS.items(), steps, strict=True):
+        found: list[np.ndarray] = []
+        for arguments in itertools.product(*(available[name] for name in names)):
+            for step in (WITHIN_NOTEBOOKS[f"grad_{variable}"], own):
+                with contextlib.suppress(Exception):  # what doesn't conform leads nowhere
+                    gradient = np.asarray(step(*arguments))
+                    if not any(_agree(gradient, other) for other in found):
+                        found.append(gradient)
+        available[f"d{variable}"] = found
+    return {variable: available[f"d{variable}"] for variable in STEPS}
+
+
+def _agree(gradient: np.ndarray, other: np.ndarray) -> bool:
+    return gradient.shape == other.shape and np.allclose(gradient, other, rtol=1e-12, atol=1e-15)
+
+
+def _compare_gradients(
+    got: dict,
+    given: Problem,
+    steps: Sequence[Callable] | None,
+    mixed: Callable[[], dict[str, list[np.ndarray]]],
+) -> None:
     params, values = given.params, given.values
     sizes = _error_scales(given)
     for name, expected in given.gradients().items():
@@ -248,7 +281,7 @@ def _compare_gradients(got: dict, given: Problem, steps: Sequence[Callable] | No
             row_vector=name.startswith("b"), terms=len(given.X) + sum(params["W1"].shape) + params["b2"].size,
             scale=sizes[name] + float(np.max(np.abs(regularisation))),
             input_dtype=np.result_type(given.X, params["W1"]),
-            follows=[lambda name=name: _own_gradients(steps, given)[name]],
+            follows=(partial(_regularised, gradient, name, given) for gradient in (mixed()[name] if steps else ())),
         )  # fmt: skip
 
 

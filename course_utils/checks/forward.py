@@ -11,6 +11,7 @@ from course_utils.comparison import (
     CheckFailed,
     as_numbers,
     call,
+    call_keeping,
     conforming,
     expect_close,
     expect_keys,
@@ -29,8 +30,8 @@ LOSS_TOLERANCE = 1e-12
 #: Constants that students add to a probability to keep its logarithm finite. They spoil the
 #: loss in its last digits only, and whether the loss is stable is a question of its own.
 LOGARITHM_GUARDS = (0.0, *(10.0**-k for k in range(6, 21)), *(float(np.finfo(t).eps) for t in (np.float32, np.float64)))
-#: Size of the logits in the question about stability; exp overflows beyond 709.
-LARGE = 1e4
+#: Size of the logits in the question about stability; exp overflows beyond 709, and beyond 11356 in long double.
+LARGE = 1e5
 #: Up to this size the exponentials of logits and their sums are far from any limit.
 MODERATE = 100.0
 
@@ -68,8 +69,8 @@ def check_stability(softmax: Callable, softmax_cross_entropy: Callable, on: Prob
     """Check that large logits give neither nan nor inf, in the softmax and in the cross-entropy.
 
     The softmax doesn't change when a constant is added to a row, another one to each row; no
-    more does the cross-entropy. The cross-entropy of a row whose largest logit lies 1e4 above
-    its true one is 1e4, though the probability of the true class underflows to 0.
+    more does the cross-entropy. The cross-entropy of a row whose largest logit lies 1e5 above
+    its true one is 1e5, though the probability of the true class underflows to 0.
 
     Whether the functions are right on moderate logits is asked elsewhere, and isn't asked
     again: a function that is wrong there must give finite values only.
@@ -81,14 +82,15 @@ def check_stability(softmax: Callable, softmax_cross_entropy: Callable, on: Prob
     with on_problem(given):
         _expect_stable_softmax(softmax, given)
         _expect_stable_cross_entropy(softmax_cross_entropy, given)
-    passed("logits of size 1e4 give finite probabilities and losses.", on)
+    passed("logits of size 1e5 give finite probabilities and losses.", on)
 
 
 def _shifts(rows: int) -> dict[str, np.ndarray]:
     """What is added to the logits, by name; in the last case the rows lie far apart."""
     apart = LARGE * (np.arange(rows) % 3 - 1.0)
-    shifts = {"z + 10000": np.full(rows, LARGE), "z - 10000": np.full(rows, -LARGE)}
-    return {name: shift[:, None] for name, shift in {**shifts, "z + (-10000, 0, 10000, ... row by row)": apart}.items()}
+    shifts = {"z + 100000": np.full(rows, LARGE), "z - 100000": np.full(rows, -LARGE)}
+    shifts["z + (-100000, 0, 100000, ... row by row)"] = apart
+    return {name: shift[:, None] for name, shift in shifts.items()}
 
 
 def _expect_stable_softmax(softmax: Callable, given: Problem) -> None:
@@ -106,7 +108,7 @@ def _expect_stable_softmax(softmax: Callable, given: Problem) -> None:
     # A spread within a row: subtracting anything but its largest logit overflows. Each class has a row at
     # least, so that a sum over the wrong axis, the matter of another question, isn't zero.
     onehot = np.eye(z3.shape[1])[np.arange(max(z3.shape)) % z3.shape[1]]
-    text = "softmax of rows (10000, 0, 0, ...), (0, 10000, 0, ...), ..."
+    text = "softmax of rows (100000, 0, 0, ...), (0, 100000, 0, ...), ..."
     got = call(softmax, LARGE * onehot)
     _expect_finite(text, got)
     if right:  # but perhaps for a limit from below, which is the matter of another question
@@ -122,7 +124,7 @@ def _expect_stable_cross_entropy(softmax_cross_entropy: Callable, given: Problem
         _expect_dependence("softmax_cross_entropy(z, y)", own, call(softmax_cross_entropy, 2 * z3 + 1, y))
     extreme = np.zeros((rows, classes))
     extreme[:, 1] = LARGE
-    text = "softmax_cross_entropy of rows (0, 10000, 0, ...), the true class being 0,"
+    text = "softmax_cross_entropy of rows (0, 100000, 0, ...), the true class being 0,"
     got = as_numbers(text, call(softmax_cross_entropy, extreme, np.zeros(rows, dtype=y.dtype)))
     _expect_finite(
         text,
@@ -189,7 +191,9 @@ def check_forward(
         if relu is not None:
             given = conforming(given, lambda own: call(relu, own.values["z2"]) @ own.params["W2"] + own.params["b2"])
         with on_problem(given):
-            got = expect_keys("forward", call(forward, given.params, given.X), ("z2", "a2", "z3", "a3"))
+            got = expect_keys(
+                "forward", call_keeping(forward, params=given.params, X=given.X), ("z2", "a2", "z3", "a3")
+            )
             _compare_forward(got, given, relu, softmax)
     passed("forward gives the reference z2, a2, z3 and a3.", on)
 
@@ -286,11 +290,22 @@ def check_loss(
             given = conforming(
                 given, lambda own: call(softmax_cross_entropy, call(forward, own.params, own.X)["z3"], own.y)
             )
+        keeps = forward is None or _keeps_arguments(forward, given)
         for reg in (given.reg, 0.0, 0.3 + given.reg):
             with on_problem(given._replace(reg=reg)):
-                got = call(loss, given.params, given.X, given.y, reg)
+                arguments = {"params": given.params, "X": given.X, "y": given.y, "reg": reg}
+                got = call_keeping(loss, **arguments) if keeps else call(loss, *arguments.values())
                 _compare_loss(got, given, reg, forward, softmax_cross_entropy)
     passed("loss gives the reference values, for every strength of regularisation.", on)
+
+
+def _keeps_arguments(forward: Callable, given: Problem) -> bool:
+    """Whether the student's forward leaves its arguments alone, so that a change is the caller's own."""
+    try:
+        call_keeping(forward, params=given.params, X=given.X)
+    except (CheckFailed, NotImplementedError):
+        return False
+    return True
 
 
 def _compare_loss(got: object, given: Problem, reg: float, forward: Callable | None, entropy: Callable | None) -> None:

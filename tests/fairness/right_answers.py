@@ -898,3 +898,106 @@ _right(
     return [gradient(k) for k in range(3)]
     """,
 )
+_penalty(
+    "layers while there are any",
+    f"""
+    J, i = {_DATA_LOSS}, 1
+    while f"W{{i}}" in params:
+        J += reg * np.sum(params[f"W{{i}}"] ** 2)
+        i += 1
+    return J
+    """,
+)
+_penalty(
+    "layers up to the second",
+    f"""
+    J, i = {_DATA_LOSS}, 1
+    while i <= 2:
+        J += reg * np.sum(params[f"W{{i}}"] ** 2)
+        i += 1
+    return J
+    """,
+)
+
+# --- Functions defined otherwise than with def, and classes ------------------------------------
+
+_cell("partial function", relu="import functools\n\nrelu = functools.partial(np.maximum, 0)")
+_cell(
+    "partial function of SciPy's",
+    softmax="""
+    from functools import partial
+    from scipy.special import softmax as along_axis
+
+    softmax = partial(along_axis, axis=1)
+    """,
+)
+_cell(
+    "partial function of a helper",
+    relu="""
+    from functools import partial
+
+
+    def limited(low, z):
+        return np.maximum(low, z)
+
+
+    relu = partial(limited, 0)
+    """,
+)
+_cell(
+    "instance of a class",
+    relu="class ReLU:\n    def __call__(self, z):\n        return np.maximum(z, 0)\n\n\nrelu = ReLU()",
+)
+_cell("other name of a helper", relu="def positive(z):\n    return np.maximum(z, 0)\n\n\nrelu = positive")
+RIGHT.append(
+    Answer(
+        "forward by another name",
+        {
+            "backward": "fwd = forward\n\n\n"
+            + function(
+                "backward",
+                """
+                v = fwd(params, X)
+                dz3 = grad_z3(v["a3"], y)
+                dz2 = grad_z2(grad_a2(dz3, params["W2"]), v["z2"])
+                grads = {"W1": grad_W1(X, dz2), "b1": grad_b1(dz2), "W2": grad_W2(v["a2"], dz3), "b2": grad_b2(dz3)}
+                grads["W1"] += 2 * reg * params["W1"]
+                grads["W2"] += 2 * reg * params["W2"]
+                return grads
+                """,
+            )
+        },
+    )
+)
+_cell(
+    "loop over the layers in a method",
+    forward="""
+    class Network:
+        def __init__(self, steps):
+            self.steps = steps
+
+        def run(self, a):
+            results = []
+            for step in self.steps:
+                a = step(a)
+                results.append(a)
+            return results
+
+
+    def forward(params, X):
+        first, second = (lambda a, i=i: a @ params[f"W{i}"] + params[f"b{i}"] for i in (1, 2))
+        network = Network([first, relu, second, softmax])
+        return dict(zip(("z2", "a2", "z3", "a3"), network.run(X)))
+    """,
+)
+_right(
+    "params taken over in float64",
+    forward="""
+    for name in params:
+        params[name] = np.asarray(params[name], dtype=np.float64)
+    z2 = X @ params["W1"] + params["b1"]
+    a2 = relu(z2)
+    z3 = a2 @ params["W2"] + params["b2"]
+    return {"z2": z2, "a2": a2, "z3": z3, "a3": softmax(z3)}
+    """,
+)

@@ -764,7 +764,7 @@ _backward("regularisation averaged", "", "isn't part of the mean", old="2 * reg"
 _backward(
     "mask left out",
     "",
-    "the ReLU's derivative is missing",
+    "where z2 is negative, the gradient still flows back",
     old='grad_z2(grad_a2(dz3, params["W2"]), values["z2"])',
     new='grad_a2(dz3, params["W2"])',
 )
@@ -1737,6 +1737,183 @@ _wrong(
 _wrong(
     "rows handed to a helper one by one", "relu", "return np.array(positive(*z))", "test-vectorised",
     before="def positive(*rows):\n    return [np.maximum(row, 0) for row in rows]",
+)  # fmt: skip
+
+# --- Arguments destroyed, and what fails or is written twice, in notebooks 1 and 2 ------------------
+
+_LONG = "z = {}.astype(np.longdouble)\n"
+_wrong(
+    "stable through long double", "softmax",
+    _LONG.format("z") + "e = np.exp(z)\nreturn (e / e.sum(axis=1, keepdims=True)).astype(float)", "test-stability",
+)  # fmt: skip
+_entropy(
+    "stable through long double", "float(np.mean(np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(y)), y]))",
+    "test-stability", before=_LONG.format("z3"),
+)  # fmt: skip
+_VALUES = """
+z2 = X @ params["W1"] + params["b1"]
+a2 = relu(z2)
+z3 = a2 @ params["W2"] + params["b2"]
+"""
+_AS_DICT = 'return {"z2": z2, "a2": a2, "z3": z3, "a3": softmax(z3)}'
+_wrong("X doubled afterwards", "forward", f"{_VALUES}X *= 2\n{_AS_DICT}", "test-forward")
+_wrong(
+    "b1 overwritten", "forward", f"{_VALUES}params['b1'] = z2\n{_AS_DICT}", "test-forward",
+)  # fmt: skip
+_wrong("values kept in params", "forward", f"{_VALUES}params['z2'] = z2\n{_AS_DICT}", "test-forward")
+_wrong(
+    "weights squared in place", "loss",
+    f'J = {_DATA}\nfor name in ("W1", "W2"):\n    params[name] **= 2\n    J += reg * params[name].sum()\nreturn J',
+    "test-loss",
+)  # fmt: skip
+_wrong(
+    "biases taken out of params", "loss",
+    f'J = {_DATA}\nparams.pop("b1"), params.pop("b2")\nreturn J + reg * sum(np.sum(W ** 2) for W in params.values())',
+    "test-loss",
+)  # fmt: skip
+_backward("parameters updated too", "for name in params:\n    params[name] -= 0.1 * grads[name]")
+_backward(
+    "weights scaled in place",
+    'for name in ("W1", "W2"):\n    params[name] *= 2 * reg\n    grads[name] += params[name]',
+    old="2 * reg",
+    new="0 * reg",
+)
+_several(
+    "wrong formulas that backward doesn't use",
+    {
+        "grad_z3": _DELTA + "return a3 - delta",
+        "grad_z2": "return da2",
+        "grad_W1": "return 2 * X.T @ dz2",
+        "backward": """
+        values = forward(params, X)
+        dz3 = (values["a3"] - np.eye(values["a3"].shape[1])[y]) / len(X)
+        dz2 = dz3 @ params["W2"].T * (values["z2"] > 0)
+        return {
+            "W1": grad_W1(X, dz2) + 2 * reg * params["W1"], "b1": grad_b1(dz2),
+            "W2": grad_W2(values["a2"], dz3) + 2 * reg * params["W2"], "b2": grad_b2(dz3),
+        }
+        """,
+    },
+    "test-grad-z3",
+    "test-grad-z2",
+    "test-grad-W1",
+)
+_several(
+    "a formula averaged twice, and another one in backward",
+    {
+        "grad_W2": "return a2.T @ dz3 / len(a2)",
+        "backward": _BACKWARD.replace('grad_W2(values["a2"], dz3)', '2 * values["a2"].T @ dz3') + "return grads",
+    },
+    "test-grad-W2",
+    "test-backward",
+)
+for _name, _returned in {"a tuple": "z2, a2, z3, softmax(z3)", "a list": "[z2, a2, z3, softmax(z3)]"}.items():
+    _wrong(_name, "forward", f"{_VALUES}return {_returned}", "test-forward")
+_wrong("the scores alone", "forward", f"{_VALUES}return softmax(z3)", "test-forward")
+_several(
+    "a tuple, which the loss unpacks",
+    {
+        "forward": f"{_VALUES}return z2, a2, z3, softmax(z3)",
+        "loss": f"z2, a2, z3, a3 = forward(params, X)\nreturn softmax_cross_entropy(z3, y) + reg * ({_SQUARES})",
+    },
+    "test-forward",
+)
+_several(
+    "the scores alone, of which the loss takes the logarithm",
+    {
+        "forward": f"{_VALUES}return softmax(z3)",
+        "loss": f"p = forward(params, X)[np.arange(len(y)), y]\nreturn -np.mean(np.log(p)) + reg * ({_SQUARES})",
+    },
+    "test-forward",
+)
+_wrong("nan for negative values", "relu", "return z * (z > 0) / (z > 0)", "test-relu")
+_wrong("minus infinity for negative values", "relu", "return np.where(z > 0, z, -np.inf)", "test-relu")
+_wrong(
+    "nan in a row", "softmax",
+    "e = np.exp(z - z.max(axis=1, keepdims=True))\nreturn e / np.where(e < 1, e.sum(axis=1, keepdims=True), np.nan)",
+    "test-softmax", "test-stability",
+)  # fmt: skip
+_wrong("logarithms of logits", "forward", f"{_VALUES}z3 = np.log(z3)\n{_AS_DICT}", "test-forward")
+_entropy("logarithm of the logits", "np.mean(np.log(z3[np.arange(len(y)), y]))", "test-cross-entropy", "test-stability",
+         before="")  # fmt: skip
+_step("infinite", "grad_W2", "return a2.T @ dz3 / 0")
+_step("nan where z2 is negative", "grad_z2", "return da2 * np.maximum(z2, 0) / np.maximum(z2, 0)")
+_step("zeros", "grad_b2", "return np.zeros(dz3.shape[1])", "every value is zero")
+_step("dz3 divided in place", "grad_W2", "dz3 /= len(dz3)\nreturn a2.T @ dz3")
+WRONG.append(
+    Answer(
+        "an instance that raises",
+        {"grad_b1": "class Sum:\n    def __call__(self, d):\n        return d.sum(dim=0)\n\n\ngrad_b1 = Sum()\n"},
+        ("test-grad-b1",),
+    )
+)
+_step("dz3 spent", "grad_W2", "gradient = a2.T @ dz3\ndz3[:] = 0\nreturn gradient")
+_several(
+    "an activation where z2 belongs",
+    {
+        "grad_z2": "return da2 * (z2 >= 0)",
+        "backward": _BACKWARD.replace('values["z2"]', 'values["a2"]') + "return grads",
+    },
+    "test-backward",
+)
+WRONG[-1] = WRONG[-1]._replace(says="use grad_z2, with z2 itself, not a2")
+
+_ROW_BY_ROW = "return np.array([np.maximum(row, 0) for row in z])"
+_wrong(
+    "loop in a method", "relu", "return ReLU()(z)", "test-vectorised",
+    before=f"class ReLU:\n    def __call__(self, z):\n        {_ROW_BY_ROW}",
+)  # fmt: skip
+_wrong(
+    "loop in a static method", "relu", "return Functions.relu(z)", "test-vectorised",
+    before=f"class Functions:\n    @staticmethod\n    def relu(z):\n        {_ROW_BY_ROW}",
+)  # fmt: skip
+_wrong(
+    "loop in the method of a base class", "relu", "return ReLU().apply(z)", "test-vectorised",
+    before="""
+    class Layer:
+        def apply(self, z):
+            return np.stack([self.of_row(row) for row in z])
+
+
+    class ReLU(Layer):
+        def of_row(self, row):
+            return np.maximum(row, 0)
+    """,
+)  # fmt: skip
+_DEFINED_OTHERWISE = {
+    "loop behind another name": f"def positive(z):\n    {_ROW_BY_ROW}\n\n\nrelu = positive\n",
+    "loop behind a partial function": (
+        "from functools import partial\n\n\ndef by_rows(f, z):\n    return np.array([f(row) for row in z])\n\n\n"
+        "relu = partial(by_rows, lambda row: np.maximum(row, 0))\n"
+    ),
+    "loop in an instance": f"class ReLU:\n    def __call__(self, z):\n        {_ROW_BY_ROW}\n\n\nrelu = ReLU()\n",
+}
+for _name, _code in _DEFINED_OTHERWISE.items():
+    WRONG.append(Answer(_name, {"relu": _code}, ("test-vectorised",)))
+for _vectorised in ("np.vectorize(of_number)", "np.frompyfunc(of_number, 1, 1)"):
+    _wrong(
+        f"a helper by {_vectorised}", "relu", "return positive(z).astype(float)", "test-vectorised",
+        before=f"def of_number(v):\n    return v if v > 0 else 0.0 * v\n\n\npositive = {_vectorised}",
+    )  # fmt: skip
+_wrong(
+    "loop that extends a list", "relu",
+    "rows = []\nrows.extend(np.maximum(row, 0) for row in z)\nreturn np.array(rows)", "test-vectorised",
+)  # fmt: skip
+_wrong(
+    "while over the classes", "softmax",
+    """
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    k, total = 0, 0
+    while k < z.shape[1]:
+        total = total + e[:, k]
+        k += 1
+    return e / total[:, None]
+    """,
+    "test-vectorised",
+)  # fmt: skip
+_wrong(
+    "PyTorch's functions under another name", "softmax", "return F.softmax(torch.tensor(z), dim=1).numpy()",
+    "test-vectorised", before="import torch\n\nF = torch.nn.functional",
 )  # fmt: skip
 
 # --- More on training, batches and differences ------------------------------------------------
