@@ -104,7 +104,7 @@ def test_wrong_batches(function, sentence):
     [
         (draw_first, "the indices are drawn from batch_size numbers"),
         (draw_without_last, "was never drawn"),
-        (draw_always_the_same, "each call gave the same batch"),
+        (draw_always_the_same, "times the same batch"),
     ],
 )
 def test_batches_that_are_not_random(function, sentence):

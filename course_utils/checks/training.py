@@ -1,7 +1,7 @@
 """Checks of notebook 4: drawing batches, training, predicting.
 
 Training is random, so most of these checks choose data on which the right result doesn't
-depend on chance: a batch that is the whole set, or a set whose rows are all alike.
+depend on chance, such as a set whose rows are all alike, or on which the result tells what was drawn.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
     sizes = {len(rows) for rows in batches}
     if len(sizes) > 1:
         raise CheckFailed("X_batch", f"of {draws} batches with batch_size {size}, some have {min(sizes)} rows.")
+    counts = np.bincount(np.concatenate(batches), minlength=len(X))
+    if all(np.array_equal(batches[0], rows) for rows in batches[1:]):
+        raise CheckFailed("X_batch", f"{draws} seeds gave {draws} times the same batch. Draw the indices with rng.")
     generator = np.random.default_rng(seed)
     successive = [_rows_of(_pair(call(sample_batch, X, y, size, generator))[0], X) for _ in range(8)]
     if all(np.array_equal(successive[0], rows) for rows in successive[1:]):
         raise CheckFailed("X_batch", "with a generator as rng, each call gave the same batch. Draw with rng itself.")
-    counts = np.bincount(np.concatenate(batches), minlength=len(X))
-    if all(np.array_equal(batches[0], rows) for rows in batches[1:]):
-        raise CheckFailed("X_batch", f"{draws} seeds gave {draws} times the same batch. Draw the indices with rng.")
     if counts[size:].sum() == 0:
         raise CheckFailed(
             "X_batch", f"only the first {size} of {len(X)} rows are ever drawn.",
