@@ -549,7 +549,8 @@ def _separate_rows(seed: int) -> Problem:
     params = {
         "W1": np.zeros((rows, hidden)),
         "b1": np.ones(hidden),  # every hidden unit is on, so every sample has a gradient
-        "W2": rng.standard_normal((hidden, classes)),
+        # Small, so that no class is nearly certain, and its samples' gradients nearly zero.
+        "W2": rng.standard_normal((hidden, classes)) / np.sqrt(hidden),
         "b2": np.zeros(classes),
     }
     return solve(params, 3 * np.eye(rows), rng.integers(0, classes, size=rows))
