@@ -29,7 +29,8 @@ stays silent):
 ``a``, ``b``       arrays           what is compared (for a relative error)
 ``h``              float            step of a difference quotient; with it go
                                     ``forward_difference``, ``backward_difference`` and
-                                    ``default_step``, the quotients of other formulas
+                                    ``default_step``, the quotients of other formulas, and
+                                    ``exact``, the derivative
 =================  ===============  ====================================================
 """
 
@@ -734,6 +735,11 @@ def difference_not_divided(got, expected, known):
 @_rule("this is (f(x + h) - f(x)) / (2h): the second point is x - h, taken from the x of the beginning.")
 def forward_difference_halved(got, expected, known):
     return 0.5 * known["forward_difference"]
+
+
+@_rule("the error of order h^2 is missing: this is a formula of higher order; the central difference has two points.")
+def higher_order(got, expected, known):
+    return known["exact"] if known["h"] else None
 
 
 @_rule("h isn't used: the values are those of a fixed small step.")

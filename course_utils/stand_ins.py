@@ -102,8 +102,9 @@ def _numerical_gradient(f: Callable, x: np.ndarray, h: float = 1e-5) -> np.ndarr
     return ((approx_fprime(flat, shaped, h) + approx_fprime(flat, shaped, -h)) / 2).reshape(x.shape)
 
 
-def _relative_error(a: Any, b: Any) -> float:
-    return float(np.max(np.abs(np.subtract(a, b)) / np.maximum(1e-8, np.abs(a) + np.abs(b))))
+def _relative_error(a: Any, b: Any) -> np.floating:
+    # A NumPy number, which has the methods of the array that a caller may have counted on.
+    return np.max(np.abs(np.subtract(a, b)) / np.maximum(1e-8, np.abs(a) + np.abs(b)))
 
 
 def _sample_batch(X: np.ndarray, y: np.ndarray, batch_size: int, rng: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -140,6 +141,8 @@ def two_layer_model(sizes: Any) -> Any:
 
 def _params_of(model: Any) -> dict[str, np.ndarray]:
     arrays = [parameter.detach().cpu().numpy().T for parameter in model.parameters()]
+    if len(arrays) != 4:
+        raise NotImplementedError("there is a stand-in for two layers alone")
     return dict(zip(("W1", "b1", "W2", "b2"), arrays, strict=True))
 
 
@@ -187,11 +190,21 @@ _SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {
     "grad_W1": lambda X, dz2: (np.shape(X)[1], np.shape(dz2)[1]),
     "grad_b1": lambda dz2: np.shape(dz2)[1:],
 }
+#: Whether a result is what the text asks for, from the result and the arguments.
+_AS_ASKED: dict[str, Callable[..., bool]] = {
+    "numerical_gradient": lambda gradient, f, x, *h: np.shape(gradient) == np.shape(x),
+    "relative_error": lambda error, a, b: np.shape(error) == (),
+    "sample_batch": lambda batch, *_: isinstance(batch, (tuple, list)) and len(batch) == 2,
+    "predict": lambda classes, params, X: np.shape(classes) == (len(X),),
+}
+#: Functions that have returned something else, and those for which stand-ins step in for that reason.
+_unasked: set[str] = set()
+_replaced: set[str] = set()
 #: Arguments up to this size, in bytes, are copied, since a function that fails may have changed them.
 _COPIED = 2**20
 
 
-def provide_stand_ins(namespace: dict[str, Any], *names: str) -> None:
+def provide_stand_ins(namespace: dict[str, Any], *names: str, to: str | None = None) -> None:
     """Let later functions of a student go on with stand-ins where the earlier ones ``names`` fail.
 
     From then on, if a function fails that another one of the same notebook calls (it raises,
@@ -207,12 +220,17 @@ def provide_stand_ins(namespace: dict[str, Any], *names: str) -> None:
         ``relu``, ``softmax``, ``forward``, ``softmax_cross_entropy``, ``grad_z3`` and the other six,
         ``numerical_gradient``, ``relative_error``, ``sample_batch``, ``predict``, ``build_mlp``,
         ``scores`` or ``loss_and_gradients``; the last three for two-layer ReLU networks.
+    to : str, optional
+        The function that calls them. If it raises after one of the last four has returned something else than
+        is asked for, it runs once more with stand-ins for these; it may well know what to do with the result.
     """
     for name in names:
         own = namespace.get(name)
         if not callable(own):
             own = types.FunctionType(_not_defined.__code__, namespace, name)
         namespace[name] = _backed(getattr(own, "_own", own), name, namespace.get("__name__"))
+    if callable(namespace.get(to)):
+        namespace[to] = _repeated(getattr(namespace[to], "_own", namespace[to]))
 
 
 def _not_defined(*_: Any, **__: Any) -> None:
@@ -249,6 +267,29 @@ def _backed(own: Callable, name: str, module: str | None) -> Callable:
     return backed
 
 
+def _repeated(own: Callable) -> Callable:
+    @functools.wraps(own)
+    def repeated(*args: Any, **kwargs: Any) -> Any:
+        return _run_again_if_needed(own, args, kwargs)
+
+    repeated._own = own
+    return repeated
+
+
+def _run_again_if_needed(own: Callable, args: tuple, kwargs: dict) -> Any:
+    _unasked.clear()
+    try:
+        return own(*args, **kwargs)
+    except Exception:
+        if not _unasked:
+            raise
+    _replaced.update(_unasked)
+    try:
+        return own(*args, **kwargs)
+    finally:
+        _replaced.clear()
+
+
 def _result(
     name: str, own: Callable, args: tuple, kwargs: dict, constants: set[Any] = frozenset()
 ) -> tuple[Any, str | None]:
@@ -260,6 +301,9 @@ def _result(
         if name == "forward" and not isinstance(result, dict) and constants.isdisjoint(_VALUES):
             return result, None  # a tuple, say, and the caller expects one
         trouble = _trouble_with(result, name, kept, kwargs)
+        if trouble is None and not _is_as_asked(result, name, kept):
+            _unasked.add(name)
+            trouble = "returned something else than is asked for" if name in _replaced else None
     except NotImplementedError:
         trouble = "is not written yet"
     except Exception as error:
@@ -272,7 +316,7 @@ def _result(
     if trouble is None:
         return result, None
     replaced = WITHIN_NOTEBOOKS[name](*kept, **kwargs)
-    if isinstance(result, dict):
+    if isinstance(result, dict) and name == "forward":
         replaced |= {key: value for key, value in result.items() if key not in _VALUES or _is_finite(value)}
     return replaced, trouble
 
@@ -293,6 +337,8 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
         (X_batch, y_batch), features = map(np.shape, result), np.shape(args[0])[1:]
         if X_batch[1:] != features or X_batch[:1] != y_batch[:1]:
             return f"returned the shapes {X_batch} and {y_batch}"
+        if np.asarray(result[1]).dtype.kind not in "iu":
+            return f"returned labels of dtype {np.asarray(result[1]).dtype}"
     if name == "build_mlp" and args:
         shapes = [
             tuple(parameter.shape) for parameter in getattr(result, "parameters", list)() if parameter.requires_grad
@@ -303,8 +349,9 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
     if name == "loss_and_gradients":
         if not (isinstance(result, (tuple, list)) and len(result) == 2 and isinstance(result[1], dict)):
             return "returned no pair of a loss and gradients"
-        layers = [parameter.shape[::-1] for parameter in args[0].parameters()] if args else []
-        if [np.shape(gradient) for gradient in result[1].values()] != [tuple(shape) for shape in layers]:
+        parameters = args[0].parameters() if args else []
+        asked = {f"{'Wb'[i % 2]}{i // 2 + 1}": tuple(each.shape[::-1]) for i, each in enumerate(parameters)}
+        if any(np.shape(result[1].get(key)) != shape for key, shape in asked.items()):
             return "returned gradients of other shapes than those of params"
     if name in _SHAPES and (isinstance(result, (np.ndarray, np.number)) or name.startswith("grad_")):
         shape, asked = np.shape(result), _SHAPES[name](*args, **kwargs)
@@ -315,6 +362,13 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
     if name in (*_SHAPES, "softmax_cross_entropy") and not _is_finite(result) and all(map(_is_finite, args)):
         return "returned nan or inf"
     return None
+
+
+def _is_as_asked(result: Any, name: str, args: list) -> bool:
+    try:
+        return name not in _AS_ASKED or _AS_ASKED[name](result, *args)
+    except Exception:  # without a shape, or called with names: what is returned can't be told
+        return False
 
 
 def _is_finite(value: Any) -> bool:

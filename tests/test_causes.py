@@ -42,6 +42,7 @@ def _quotient(h: float) -> Quantity:
             "forward_difference": CUBIC.forward(W1, h),
             "backward_difference": CUBIC.backward(W1, h),
             "default_step": CUBIC.central(W1, DEFAULT_STEP),
+            "exact": CUBIC.central(W1, 0.0),
         },
     )
 
@@ -206,6 +207,7 @@ MISTAKES: dict[str, tuple[str, Any]] = {
     "difference_divided_by_h": ("quotient", CUBIC.forward(W1, LARGE_STEP) + CUBIC.backward(W1, LARGE_STEP)),
     "difference_not_divided": ("quotient", 2 * LARGE_STEP * CUBIC.central(W1, LARGE_STEP)),
     "forward_difference_halved": ("quotient", CUBIC.forward(W1, LARGE_STEP) / 2),
+    "higher_order": ("quotient", CUBIC.central(W1, 0.0)),
     "step_ignored": ("quotient", CUBIC.central(W1, DEFAULT_STEP) + 1e-11),
     "relative_error_averaged": ("relative error", np.mean(np.abs(A - B) / (np.abs(A) + np.abs(B)))),
     "relative_error_signed": ("relative error", np.max((A - B) / (np.abs(A) + np.abs(B)))),

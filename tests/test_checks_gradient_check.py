@@ -140,6 +140,21 @@ def not_put_back(f, x, h=1e-5):
     return gradient
 
 
+def never_put_back(f, x, h=1e-5):
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        old = x[index]
+        x[index] = old + h
+        above = f(x)
+        x[index] = old - h
+        gradient[index] = (above - f(x)) / (2 * h)
+    return gradient
+
+
+def five_points(f, x, h=1e-5):
+    return (4 * on_a_copy(f, x, h) - on_a_copy(f, x, 2 * h)) / 3
+
+
 def first_row_only(f, x, h=1e-5):
     gradient = on_a_copy(f, x, h)
     gradient[1:] = 0
@@ -166,6 +181,8 @@ WRONG_GRADIENTS = [
     (lambda f, x, h=1e-5: on_a_copy(f, x, h).T, "the shape is"),
     (lambda f, x, h=1e-5: on_a_copy(f, x, h).ravel(), "the shape is"),
     (not_put_back, "isn't always x"),
+    (never_put_back, "which isn't put back"),
+    (five_points, "a formula of higher order"),
     (first_row_only, "values are wrong"),
     (one_dimensional, "ValueError"),
     (by(lambda f, x, step, h: (f(x.max() + h) - f(x.max() - h)) / (2 * h)), "f was called with shape ()"),
@@ -282,6 +299,16 @@ def test_a_mistake_in_the_numerical_gradient_costs_its_own_points_only(wrong):
             check_check_gradients(given, helper(on_a_copy), relative_error)
 
 
+@pytest.mark.parametrize("wrong", [not_put_back, never_put_back])
+def test_a_numerical_gradient_that_changes_x_is_not_counted_again(wrong):
+    def check_gradients_of(params, grads):
+        return {name: relative_error(wrong(lambda _: toy_loss(params), params[name]), grads[name]) for name in grads}
+
+    check_check_gradients(check_gradients_of, helper(wrong), relative_error)
+    with pytest.raises(CheckFailed, match="check_gradients"):
+        check_check_gradients(check_gradients_of, helper(on_a_copy), relative_error)
+
+
 @pytest.mark.parametrize("wrong", [WRONG_ERRORS[0][0], WRONG_ERRORS[1][0], WRONG_ERRORS[4][0]])
 def test_a_mistake_in_the_relative_error_costs_its_own_points_only(wrong):
     check_check_gradients(check_gradients_with(on_a_copy, wrong), helper(on_a_copy), wrong)
@@ -301,6 +328,8 @@ WRONG_CHECKS = [
     ),
     (lambda params, grads: RIGHT_CHECK(params, dict.fromkeys(grads, grads["W1"])), "ValueError"),
     (lambda params, grads: {name: relative_error(grads[name], grads[name]) for name in params}, "being wrong"),
+    (lambda params, grads: (RIGHT_CHECK(params, grads), params.clear())[0], "W1, b1, W2, b2 have changed"),
+    (lambda params, grads: (RIGHT_CHECK(params, grads), np.negative(params["b1"], params["b1"]))[0], "b1 has changed"),
 ]
 
 
@@ -351,7 +380,8 @@ def test_the_hunt_counts_what_is_found_less_what_is_accused(capsys):
     right = [name for name in CANDIDATES if name not in wrong]
     assert check_hunt(lambda: wrong) == 3.0
     assert "the hunt is over" in capsys.readouterr().out
-    assert check_hunt(lambda: tuple(reversed(wrong))) == 3.0
+    for kind in (tuple, set, frozenset, np.array):
+        assert check_hunt(lambda kind=kind: kind(wrong[::-1])) == 3.0
     assert check_hunt(lambda: wrong[:2]) == 2.0
     assert check_hunt(lambda: [wrong[0], wrong[0]]) == 1.0
     assert check_hunt(lambda: [*wrong, right[0]]) == 2.0
@@ -359,7 +389,7 @@ def test_the_hunt_counts_what_is_found_less_what_is_accused(capsys):
         assert check_hunt(lambda guess=guess: guess) == 0.0
 
 
-@pytest.mark.parametrize("answer", [None, "BC", ["X"], [1, 2], {"A": True}])
+@pytest.mark.parametrize("answer", [None, "BC", ["X"], [1, 2], {"A": True}, {1, 2}, np.array(2.0)])
 def test_the_hunt_wants_a_list_of_names(answer):
     with pytest.raises(CheckFailed, match="wrong_gradients"):
         check_hunt(lambda: answer)

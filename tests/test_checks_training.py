@@ -72,7 +72,12 @@ def draw_whole_set_with_replacement(X, y, batch_size, rng):
     return X[indices], y[indices]
 
 
-@pytest.mark.parametrize("function", [draw, draw_without_replacement, draw_window])
+def draw_in_double_precision(X, y, batch_size, rng):
+    X_batch, y_batch = draw(X, y, batch_size, rng)
+    return X_batch.astype(np.float64), y_batch.astype(np.int16)
+
+
+@pytest.mark.parametrize("function", [draw, draw_without_replacement, draw_window, draw_in_double_precision])
 def test_ways_to_draw_a_batch(function):
     for seed in (1, 4101):
         check_sample_batch(function, seed)
@@ -84,6 +89,7 @@ def test_ways_to_draw_a_batch(function):
     [
         (draw_swapped, "the arguments are swapped"),
         (draw_separately, "rows and labels are drawn separately"),
+        (lambda X, y, size, rng: draw(X, 1.0 * y, size, rng), "expected an integer type"),
         (draw_whole_set_with_replacement, "the batch should be the whole set"),
         (lambda X, y, batch_size, rng: X[:batch_size], "it should return two arrays"),
     ],
@@ -135,25 +141,28 @@ def test_wrong_predictions(function, sentence):
 
 def training(
     *, sample=draw, direction=-1.0, use_reg=True, decay_every=None, per_epoch=None, after=False,
-    trained=("W1", "b1", "W2", "b2"),
+    trained=("W1", "b1", "W2", "b2"), copies=True, loss_batch=None, measured=lambda X, batch: slice(1000), momentum=0.0,
 ):  # fmt: skip
     """A right ``train``, or one with the named mistake."""
 
     def train(params, X, y, X_val, y_val, *, learning_rate, learning_rate_decay, reg, num_iters, batch_size, rng):
         rng = np.random.default_rng(rng)
-        params = {name: array.copy() for name, array in params.items()}
+        if copies:
+            params = {name: array.copy() for name, array in params.items()}
+        velocity = {name: np.zeros_like(array) for name, array in params.items()}
         history = {"loss": [], "train_accuracy": [], "val_accuracy": []}
         epoch = per_epoch(len(X), batch_size) if per_epoch else max(len(X) // batch_size, 1)
         strength = reg if use_reg else 0.0
         for iteration in range(num_iters):
             X_batch, y_batch = sample(X, y, batch_size, rng)
-            before = stand_ins.loss(params, X_batch, y_batch, strength)
+            before = stand_ins.loss(params, *(loss_batch(X, y, rng) if loss_batch else (X_batch, y_batch)), strength)
             for name, gradient in stand_ins.backward(params, X_batch, y_batch, strength).items():
                 if name in trained:
-                    params[name] = params[name] + direction * learning_rate * gradient
+                    velocity[name] = momentum * velocity[name] + direction * learning_rate * gradient
+                    params[name] += velocity[name]
             history["loss"].append(stand_ins.loss(params, X_batch, y_batch, strength) if after else before)
             if (iteration + 1) % epoch == 0:
-                history["train_accuracy"].append(np.mean(classes(params, X[:1000]) == y[:1000]))
+                history["train_accuracy"].append(np.mean((classes(params, X) == y)[measured(X, X_batch)]))
                 history["val_accuracy"].append(np.mean(classes(params, X_val) == y_val))
             if (iteration + 1) % (decay_every or epoch) == 0:
                 learning_rate *= learning_rate_decay
@@ -170,6 +179,34 @@ def test_right_trainings(sample):
     check_train_batches(train)
 
 
+def test_a_schedule_is_right_whatever_the_steps_are():
+    check_train_schedule(training(momentum=0.9))
+    for wrong in (training(momentum=0.9, decay_every=10**9), training(momentum=0.9, decay_every=1)):
+        with pytest.raises(CheckFailed, match="values are wrong"):
+            check_train_schedule(wrong)
+
+
+@pytest.mark.parametrize("decay_every", [1, 10**9])
+def test_a_decay_is_no_matter_of_the_steps(decay_every):
+    check_train_descent(training(decay_every=decay_every))
+    check_train_batches(training(decay_every=decay_every))
+
+
+def test_a_generator_is_drawn_from():
+    def replaced(X, y, batch_size, rng):
+        return draw(X, y, batch_size, rng if isinstance(rng, int) else 0)
+
+    with pytest.raises(CheckFailed, match="with a generator as rng"):
+        check_sample_batch_is_random(replaced)
+    check_train_batches(training(sample=replaced), replaced)
+
+    def train(*data, rng, **settings):
+        return training()(*data, rng=rng if isinstance(rng, int) else 0, **settings)
+
+    with pytest.raises(CheckFailed, match="with a generator as rng"):
+        check_train_batches(train)
+
+
 @pytest.mark.parametrize(
     ("check", "train", "sentence"),
     [
@@ -177,12 +214,20 @@ def test_right_trainings(sample):
         (check_train_descent, training(use_reg=False), "the regularisation isn't passed on"),
         (check_train_descent, training(trained=("W1", "W2")), "b1 and b2 did not change"),
         (check_train_descent, training(trained=()), "the parameters are as they were"),
+        (check_train_descent, training(copies=False), "the steps are made in place"),
+        (check_train_descent, training(momentum=0.9), "values are wrong"),
+        (check_train_schedule, training(measured=lambda X, batch: slice(None)), "the last,: the value is wrong"),
+        (check_train_schedule, training(measured=lambda X, batch: slice(-1000, None)), "the last,: the value is wrong"),
+        (check_train_batches, training(loss_batch=lambda X, y, rng: draw(X, y, 4, rng)), "whose gradient is used"),
+        (check_train_batches, training(loss_batch=lambda X, y, rng: (X, y)), "but of all samples"),
+        (check_train_batches, training(sample=lambda X, y, n, rng: draw(X, y, n - 1, rng)), "that of 3 samples"),
+        (check_train_batches, training(sample=lambda X, y, n, rng: draw(X, y, n // 2, rng)), "that of 2 samples"),
         (check_train_schedule, training(decay_every=1), "decays after every iteration"),
-        (check_train_schedule, training(decay_every=10**9), "the learning rate never decays"),
+        (check_train_schedule, training(decay_every=10**9), "it doesn't decay after each"),
         (check_train_schedule, training(per_epoch=lambda rows, size: -(-rows // size)), "rounded down"),
         (check_train_schedule, training(after=True), "it should be the loss of the batch before it"),
         (check_train_batches, training(sample=draw_first), "only the first batch_size rows are ever drawn"),
-        (check_train_batches, training(sample=draw_always_the_same), "the same batch is used in every iteration"),
+        (check_train_batches, training(sample=draw_always_the_same), "the same batch is used in several iterations"),
         (check_train_batches, training(sample=draw_separately), "rows and labels of a batch don't belong together"),
         (check_train_batches, training(sample=lambda X, y, size, rng: (X, y)), "an iteration with batch_size"),
     ],

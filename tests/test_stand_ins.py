@@ -191,6 +191,38 @@ def test_another_process_gets_the_functions_and_not_all_of_the_notebook(given):
     np.testing.assert_allclose(got["a3"], given.values["a3"], atol=1e-13)
 
 
+@pytest.mark.parametrize(
+    ("returned", "asked", "said"),
+    [
+        ("(X[:size], y[:size], size)", "X_batch, y_batch = sample_batch(X, y, 3, 1)", True),
+        ("{'X': X[:size], 'y': y[:size]}", "X_batch, y_batch = sample_batch(X, y, 3, 1)[:2]", True),
+        ("(X[:size], y[:size], size)", "X_batch, y_batch, _ = sample_batch(X, y, 3, 1)", False),
+        ("(X[:size], 1.0 * y[:size])", "X_batch, y_batch = sample_batch(X, y, 3, 1)", True),
+    ],
+)
+def test_a_result_that_is_not_asked_for_is_replaced_where_the_caller_fails(returned, asked, said, given, capsys):
+    text = f"def sample_batch(X, y, size, rng):\n    return {returned}\n"
+    student = {"__name__": "__main__", "np": np}
+    exec(f"{text}def train(X, y):\n    {asked}\n    return X_batch[y_batch * 0].shape\n", student)
+    provide_stand_ins(student, "sample_batch", to="train")
+    provide_stand_ins(student, "sample_batch", to="train")
+    for _ in range(2):
+        assert student["train"](given.X, given.y) == (3, given.X.shape[1])
+    assert capsys.readouterr().out.count("a stand-in takes its place") == said
+    assert type(student["sample_batch"](given.X, given.y, 3, 1)) is type(eval(returned, {
+        "X": given.X, "y": given.y, "size": 3}))  # fmt: skip
+
+
+def test_a_caller_that_fails_by_itself_raises_and_runs_once(given):
+    student = {"__name__": "__main__", "runs": []}
+    text = "def predict(params, X):\n    return [0] * len(X)\n"
+    exec(f"{text}def train(X):\n    runs.append(predict(1, X))\n    raise KeyError\n", student)
+    provide_stand_ins(student, "predict", to="train")
+    with pytest.raises(KeyError):
+        student["train"](given.X)
+    assert len(student["runs"]) == 1
+
+
 def test_every_function_that_another_one_calls_has_a_stand_in():
     provided = set()
     for path in SOURCE.glob("*.ipynb"):

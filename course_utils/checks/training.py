@@ -1,19 +1,21 @@
 """Checks of notebook 4: drawing batches, training, predicting.
 
 Training is random, so most of these checks choose data on which the right result doesn't
-depend on chance: a batch that is the whole set, or a set whose rows are all alike.
+depend on chance, such as a set whose rows are all alike, or on which the result tells what was drawn.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch  # noqa: F401 - the oracle needs it: loaded with this module, so that the first check doesn't wait for it
 
-from course_utils.comparison import CheckFailed, as_numbers, call, conforming, expect_close, expect_keys, passed
+from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, expect_keys, passed
 from course_utils.oracle import random_problem, solve
 from course_utils.reference import Problem, problem
 
@@ -67,6 +69,10 @@ def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
     counts = np.bincount(np.concatenate(batches), minlength=len(X))
     if all(np.array_equal(batches[0], rows) for rows in batches[1:]):
         raise CheckFailed("X_batch", f"{draws} seeds gave {draws} times the same batch. Draw the indices with rng.")
+    generator = np.random.default_rng(seed)
+    successive = [_rows_of(_pair(call(sample_batch, X, y, size, generator))[0], X) for _ in range(8)]
+    if all(np.array_equal(successive[0], rows) for rows in successive[1:]):
+        raise CheckFailed("X_batch", "with a generator as rng, each call gave the same batch. Draw with rng itself.")
     if counts[size:].sum() == 0:
         raise CheckFailed(
             "X_batch", f"only the first {size} of {len(X)} rows are ever drawn.",
@@ -116,8 +122,10 @@ def _expect_batch(got: Any, X: np.ndarray, y: np.ndarray, size: int, asked: int 
                 f"with batch_size {asked} and {len(X)} rows, the shape is {array.shape}, expected {shape}.",
                 cause="the arguments are swapped: draw batch_size indices from len(X) numbers." if swapped else None,
             )
-    if X_batch.dtype != X.dtype:
+    if not np.can_cast(X.dtype, X_batch.dtype):
         raise CheckFailed("X_batch", f"its dtype is {X_batch.dtype}, expected that of X, {X.dtype}.")
+    if y_batch.dtype.kind not in "iu":
+        raise CheckFailed("y_batch", f"its dtype is {y_batch.dtype}, expected an integer type: labels are indices.")
     altered = (rows < 0) | np.any(X_batch != X[rows], axis=1)
     if altered.any():
         raise CheckFailed("X_batch", f"row {int(np.argmax(altered))} of the batch isn't a row of X.")
@@ -215,18 +223,23 @@ class _Descent(NamedTuple):
 def check_train_descent(
     train: Callable,
     sample_batch: Callable | None = None,
-    predict: Callable | None = None,
     on: Problem | None = None,
 ) -> None:
-    """Check the steps of ``train`` where every batch is the whole set: plain gradient descent.
+    """Check the steps of ``train`` in its first epoch, on a set whose rows are all alike: plain gradient descent.
 
-    With the student's ``sample_batch`` and ``predict``, a mistake in these isn't counted again.
+    With the student's ``sample_batch``, a mistake in it isn't counted again.
     """
     for given in [on] if on else [problem(name) for name in ("biased", "unregularised")]:
-        given, seen = _with_equal_rows(_fit_for(predict, given), sample_batch)
-        for num_iters in (7, 1):
-            run = _Run(0.05, 1.0, given.reg, num_iters, batch_size=len(given.X) + 5, rng=3)
+        given = _alike(given, rows=28)
+        epoch = _Run(0.05, 1.0, given.reg, 7, batch_size=4, rng=3)
+        # Who counts in whole epochs is told so elsewhere; here each iteration is an epoch of its own.
+        one = epoch._replace(num_iters=1, batch_size=len(given.X) + 5)
+        for run in (epoch if _counts_iterations(train, given, epoch) else one._replace(num_iters=7), one):
+            seen = _as_drawn(given, sample_batch, run.batch_size)
             got, _ = _trained(train, given, run)
+            reference = _reference(seen, run)
+            if run.num_iters > 1 and not _agree(got, reference.params) and _differs_by_rates(train, given, seen, run):
+                continue
             causes = {
                 "the parameters are as they were: does every iteration change the arrays that are returned?": {
                     "learning_rate": 0.0
@@ -236,39 +249,65 @@ def check_train_descent(
                 },
                 "the regularisation isn't passed on to the gradient.": {"reg": 0.0},
                 "the gradient is divided by the number of samples once more.": {
-                    "learning_rate": run.learning_rate / len(given.X)
+                    "learning_rate": run.learning_rate / min(run.batch_size, len(given.X))
                 },
-                "this is one iteration too many.": {"num_iters": num_iters + 1},
-                "this is one iteration too few.": {"num_iters": num_iters - 1},
+                "this is one iteration too many.": {"num_iters": run.num_iters + 1},
+                "this is one iteration too few.": {"num_iters": run.num_iters - 1},
             }
-            place = f"after {num_iters} steps on the whole set, "
-            _expect_params(got, _reference(seen, run), seen, run, causes, place)
-    passed("with the whole set as a batch, train takes the steps of gradient descent.")
+            place = f"after {run.num_iters} steps on rows that are all alike, "
+            _expect_params(got, reference, seen, run, causes, place)
+            _expect_copies(train, given, run)
+    passed("where all rows are alike, train takes the steps of gradient descent.")
 
 
-def _fit_for(predict: Callable | None, given: Problem) -> Problem:
-    """``given``, or a square problem if the student's predictions can be compared with labels on that alone."""
-    if predict is None:
-        return given
-    return conforming(given, lambda own: np.broadcast_shapes(np.shape(call(predict, own.params, own.X)), own.y.shape))
+def _differs_by_rates(train: Callable, given: Problem, seen: Problem, run: _Run) -> bool:
+    """Whether the steps go against the gradient, the first one right, others with other learning rates.
 
-
-def _with_equal_rows(given: Problem, sample_batch: Callable | None) -> tuple[Problem, Problem]:
-    """A problem on which the student's ``sample_batch`` leaves nothing to chance, and the same as batches show it.
-
-    It is ``given`` if the whole set comes as it is, else its first row, repeated.
+    Then the decay is mistaken, which the schedule's own check says.
     """
-    if sample_batch is None:
-        return given, given
-    size = len(given.X) + 5
-    with contextlib.suppress(CheckFailed):  # its own check says so
-        X, y = _pair(call(sample_batch, given.X, given.y, size, 3))
-        rows = _rows_of(X, given.X)
-        if len(set(rows)) == len(given.X) == len(y) and (given.X[rows] == X).all() and (given.y[rows] == y).all():
-            return given, given
-    first = np.zeros(len(given.X), dtype=int)
-    given = solve(given.params, given.X[first], given.y[first], given.reg, given.name)
-    return given, _as_drawn(given, sample_batch, size)
+    before, rates = given.params, []
+    for num_iters in range(1, run.num_iters + 1):
+        after, _ = _trained(train, given, run._replace(num_iters=num_iters))
+        gradients = solve(before, seen.X, seen.y, run.reg).gradients()
+        steps = {name: before[name] - np.asarray(after[name]) for name in _NAMES}
+        products = [(np.vdot(gradients[name], steps[name]), np.sum(gradients[name] ** 2)) for name in _NAMES]
+        rates.append(np.divide(*np.sum(products, axis=0)))
+        if not _agree(steps, {name: rates[-1] * gradients[name] for name in _NAMES}):
+            return False
+        before = {name: np.asarray(after[name]) for name in _NAMES}
+    return bool(np.isclose(rates[0], run.learning_rate) and not np.allclose(rates, run.learning_rate))
+
+
+def _alike(given: Problem, rows: int) -> Problem:
+    """A set of so many rows, each the first one of ``given`` with its label."""
+    first = np.zeros(rows, dtype=int)
+    return solve(given.params, given.X[first], given.y[first], given.reg, given.name)
+
+
+def _counts_iterations(train: Callable, given: Problem, run: _Run) -> bool:
+    """Whether the student's training makes a single iteration if it is told so, in an epoch of several."""
+    return len(_losses(_trained(train, given, run._replace(num_iters=1))[1])) == 1
+
+
+def _losses(history: Any) -> np.ndarray:
+    """The losses in a history; none if these aren't numbers, which the history's own check says."""
+    with contextlib.suppress(Exception):
+        losses = np.asarray(history["loss"], dtype=np.float64)
+        if losses.ndim == 1 and np.isfinite(losses).all():
+            return losses
+    return np.array([])
+
+
+def _expect_copies(train: Callable, given: Problem, run: _Run) -> None:
+    params = {name: array.copy() for name, array in given.params.items()}
+    # call copies what it passes on, but not what is bound already.
+    call(functools.partial(train, params), given.X, given.y, *_validation(given), **run.settings())
+    if any(not np.array_equal(params.get(name), array) for name, array in given.params.items()):
+        raise CheckFailed(
+            "params",
+            "train has changed the arrays that it was given.",
+            cause="the steps are made in place: start from copies, as in array.copy().",
+        )
 
 
 def _as_drawn(given: Problem, sample_batch: Callable | None, batch_size: int) -> Problem:
@@ -292,11 +331,9 @@ def check_train_schedule(
     """
     rng = np.random.default_rng(seed)
     origin = random_problem(seed, samples=1)
-    rows = int(rng.integers(21, 24))
-    row = np.round(8 * origin.X) / 8  # exact in every precision
-    given = origin._replace(X=np.repeat(row, rows, axis=0), y=np.repeat(origin.y, rows))
-    given = _fit_for(predict, given)
-    batch_size = max(len(given.X) // 4, 1)
+    # Exact in every precision.
+    given = _alike(origin._replace(X=np.round(8 * origin.X) / 8), rows=int(rng.integers(21, 24)))
+    batch_size = len(given.X) // 4
     epoch = len(given.X) // batch_size
     run = _Run(0.02, 0.6, given.reg, 2 * epoch + 2, batch_size, rng=4)
     seen = _as_drawn(given, sample_batch, batch_size)
@@ -306,17 +343,50 @@ def check_train_schedule(
     got, history = _trained(train, given, run, validation)
     if not _agree(got, reference.params):
         own = _own_steps(train, given, seen, run)
-        if _agree(got, own.params):
-            reference = own
+        reference = own if _agree(got, own.params) else _own_path(train, given, seen, run, epoch) or reference
     causes = {
-        "the learning rate never decays.": {"learning_rate_decay": 1.0},
+        "the learning rate is the same in the first two epochs and beyond: it doesn't decay after each.": {
+            "learning_rate_decay": 1.0
+        },
         "the learning rate decays after every iteration; it should after every epoch.": {"epoch": 1},
         "the learning rate decays after the very first iteration too.": {"early": True},
         "an epoch has len(X) // batch_size iterations, rounded down.": {"epoch": epoch + 1},
+        "only whole epochs are trained: num_iters counts iterations, and the last epoch may be cut off.": {
+            "num_iters": 2 * epoch
+        },
+        "the last epoch is trained to its end: num_iters counts iterations, and it may be cut off.": {
+            "num_iters": 3 * epoch
+        },
+        "num_iters counts iterations; here it counts epochs.": {"num_iters": run.num_iters * epoch},
     }
     _expect_params(got, reference, seen, run, causes, f"after {run.num_iters} steps, {epoch} to an epoch, ")
     _expect_history(history, given, seen, run, reference, predict, validation)
+    _expect_accuracies(train, predict, seed)
     passed("the learning rate decays after each epoch, and the history holds losses and accuracies.")
+
+
+def _expect_accuracies(train: Callable, predict: Callable | None, seed: int) -> None:
+    """Check which rows the last accuracies are measured on, and with which params: those that are returned."""
+    rng = np.random.default_rng(seed)
+    small = random_problem(seed, samples=1)
+    X, X_val = (2 * rng.standard_normal((rows, small.X.shape[1])) for rows in (1000 + rng.integers(100, 200), 400))
+    y, y_val = (rng.integers(0, small.params["b2"].size, size=len(data)) for data in (X, X_val))
+    given = small._replace(X=X, y=y)
+    batch_size = len(X) // 2
+    for epochs in (1, 2):
+        run = _Run(0.3, 1.0, 0.0, 2 * epochs, batch_size, rng=seed)
+        params, history = _trained(train, given, run, (X_val, y_val))
+        for key, data, labels in (("train_accuracy", X[:1000], y[:1000]), ("val_accuracy", X_val, y_val)):
+            quantity = f'history["{key}"] after {epochs} whole epoch{"s" if epochs > 1 else ""}'
+            got = as_numbers(quantity, history[key])
+            if got.shape != (epochs,):
+                raise CheckFailed(quantity, f"it holds {got.size} values, expected {epochs}: one after each epoch.")
+
+            def own_accuracy(data: np.ndarray = data, labels: np.ndarray = labels, params: dict = params) -> float:
+                return float(np.mean(np.asarray(call(predict, params, data)) == labels))
+
+            expected = np.mean(solve(params, data, labels).values["z3"].argmax(axis=1) == labels)
+            expect_close(f"{quantity}, the last,", got[-1], expected, tolerance=_TOLERANCE, follows=[own_accuracy])
 
 
 def _own_steps(train: Callable, given: Problem, seen: Problem, run: _Run) -> _Descent:
@@ -330,151 +400,226 @@ def _own_steps(train: Callable, given: Problem, seen: Problem, run: _Run) -> _De
     return _reference(seen, run, step=step)
 
 
-def check_train_batches(
-    train: Callable, sample_batch: Callable | None = None, predict: Callable | None = None, seed: int = 7
-) -> None:
+def _own_path(train: Callable, given: Problem, seen: Problem, run: _Run, epoch: int) -> _Descent | None:
+    """The descent of a training whose steps depend on earlier ones, if its learning rate decays after an epoch."""
+
+    def after(num_iters: int, decay: float = run.learning_rate_decay) -> dict[str, np.ndarray]:
+        params, _ = _trained(train, given, run._replace(num_iters=num_iters, learning_rate_decay=decay))
+        return {name: np.asarray(array) for name, array in params.items()}
+
+    none, full, own = (after(epoch + 1, decay) for decay in (0.0, 1.0, run.learning_rate_decay))
+    decayed = {name: none[name] + run.learning_rate_decay * (full[name] - none[name]) for name in _NAMES}
+    single = _own_steps(train, given, seen, run._replace(num_iters=epoch)).params
+    has_memory = _agree(after(epoch, 0.0), after(epoch, 1.0)) and not _agree(after(epoch, 1.0), single)
+    if not has_memory or _agree(none, full) or not _agree(own, decayed):
+        return None
+    path = [given.params, *(after(num_iters) for num_iters in range(1, run.num_iters + 1))]
+    losses = [solve(params, seen.X, seen.y, run.reg).values["loss"] for params in path[:-1]]
+    return _Descent(path[-1], losses, path[epoch::epoch])
+
+
+def check_train_batches(train: Callable, sample_batch: Callable | None = None, seed: int = 7) -> None:
     """Check that ``train`` draws a new batch from the whole set in each iteration.
 
     W1 is zero in the beginning and sample i is the only one with feature i, so that row i of
-    W1 tells afterwards whether the sample was drawn, and by its direction with which label.
-    The learning rate is so small that the direction doesn't change on the way.
+    W1 tells afterwards whether the sample was drawn, by its direction with which label, and by
+    its size how often. The learning rate is so small that the direction doesn't change on the way.
 
-    With the student's ``sample_batch`` and ``predict``, a mistake in these isn't counted again.
+    With the student's ``sample_batch``, a mistake in it isn't counted again.
     """
-    given = _separate_rows(seed, classes=3)
-    if _fit_for(predict, given) is not given:
-        given = _separate_rows(seed, classes=len(given.X))
-    rows, batch_size = len(given.X), 4
-    run = _Run(1e-6, 1.0, 0.0, 3, batch_size, rng=8)
+    given = _separate_rows(seed)
+    rows = len(given.X)
+    run = _Run(1e-6, 1.0, 0.0, 1, 4, rng=seed + 1)
+    if not _counts_iterations(train, given, run):
+        # One iteration too many or too few, or whole epochs, is told elsewhere.
+        others = [run._replace(num_iters=2), run._replace(num_iters=0), run._replace(batch_size=rows // 2 + 1)]
+        run = next((other for other in others if len(_losses(_trained(train, given, other)[1])) == 1), run)
+    batch_size = run.batch_size
+    epoch = rows // batch_size
     own = _OwnBatches(sample_batch, given, batch_size)
 
-    def weights(**changes: int) -> np.ndarray:
+    def weights(**changes: Any) -> np.ndarray:
         return np.asarray(_trained(train, given, run._replace(**changes))[0]["W1"])
 
-    once = weights()
-    if not np.array_equal(once, weights()) and own.deterministic():
+    seeds = [run.rng + number for number in range(3)]
+    singles = [_trained(train, given, run._replace(rng=other)) for other in seeds]
+    steps = [np.asarray(params["W1"]) for params, _ in singles]
+    if not np.array_equal(steps[0], weights()) and own.deterministic():
         raise CheckFailed("train", "the same seed gave two different networks. Draw the batches with rng.")
-    first, second = (weights(num_iters=number) for number in (1, 2))
-    steps = [np.abs(step).max(axis=1) for step in (first, second - first, once - second)]
-    used = [step > 1e-3 * step.max() for step in steps]  # a wrong regularisation changes all rows, by far less
-    last = np.count_nonzero(used[-1])
+    last = np.count_nonzero(_used(steps[0]))
     if not last:
         raise CheckFailed("train", "an iteration leaves W1 unchanged.")
     if last > batch_size and own.deterministic() and not own.too_large() and not own.alters():
         raise CheckFailed("train", f"an iteration with batch_size {batch_size} has used {last} of {rows} samples.")
-    iterations = 12 * rows
-    params, history = _trained(train, given, run._replace(num_iters=iterations))
-    trained = np.asarray(params["W1"])
-    drawn = trained.any(axis=1)
-    if not drawn.all() and (own.drawn() & ~drawn).any():
-        cause = None
-        if drawn.any() and not drawn[batch_size:].any():
-            cause = "only the first batch_size rows are ever drawn."
-        elif drawn.sum() <= batch_size:
-            cause = "the same batch is used in every iteration: draw it inside the loop."
+    # Within the first epoch the learning rate doesn't decay, so all iterations count alike.
+    drawn = np.zeros(rows, dtype=bool)
+    for other in range(48):
+        params, history = _trained(train, given, run._replace(num_iters=run.num_iters + epoch - 1, rng=run.rng + other))
+        drawn |= _used(np.asarray(params["W1"]))
+        if drawn.all():
+            break
+    complete = drawn.all() or not (own.drawn() & ~drawn).any()
+    if not complete and drawn.any() and not drawn[batch_size:].any():
         raise CheckFailed(
             "train",
-            f"after {iterations} iterations with batch_size {batch_size},"
+            f"of {rows} samples, only some of the first {batch_size} are ever used.",
+            cause="only the first batch_size rows are ever drawn.",
+        )
+    if epoch > 2:
+        path = [np.zeros_like(steps[0]), steps[0], *(weights(num_iters=run.num_iters + more) for more in (1, 2))]
+        first, *others = (_used(after - before) for before, after in itertools.pairwise(path))
+        same = all(np.array_equal(first, other) for other in others)
+        if same and not own.alters() and own.differ() and own.drawn().sum() > 2 * batch_size:
+            raise CheckFailed(
+                "train",
+                "the first three iterations use the same samples.",
+                cause="the same batch is used in several iterations: draw a new one in each, with one generator.",
+            )
+    if not complete:
+        raise CheckFailed(
+            "train",
+            f"after {48 * epoch} iterations with batch_size {batch_size},"
             f" {rows - drawn.sum()} of {rows} samples have never been used.",
-            cause=cause,
         )
-    same = np.array_equal(used[0], used[1]) and np.array_equal(used[1], used[2])
-    if same and not own.alters() and own.drawn().sum() > 2 * batch_size:
+    learned = [_labels_learned(step, given) for step in steps]
+    mislabelled = sum(np.count_nonzero((labels >= 0) & (labels != given.y)) for labels in learned)
+    if mislabelled and own.labelled():
         raise CheckFailed(
             "train",
-            "the first three iterations use the same samples.",
-            cause="the same batch is used in several iterations: draw a new one in each.",
-        )
-    mislabelled = drawn & (_labels_learned(trained, given) != given.y)
-    if mislabelled.any() and own.labelled():
-        raise CheckFailed(
-            "train",
-            f"{mislabelled.sum()} of {drawn.sum()} samples were learned with the labels of others.",
+            f"of {sum(map(np.count_nonzero, map(_used, steps)))} samples, {mislabelled} were learned with the labels"
+            " of others.",
             cause="rows and labels of a batch don't belong together.",
         )
-    if all(np.array_equal(once, weights(rng=other)) for other in (9, 10)) and own.differ():
+    if all(np.array_equal(steps[0], step) for step in steps[1:]) and own.differ():
         raise CheckFailed("train", "several seeds gave the same network. Draw the batches with rng.")
-    # The parameters hardly change, so the loss of the whole set doesn't either; that of a batch goes with its labels.
-    of_samples = -np.log(given.values["a3"][np.arange(rows), given.y])
-    steady = _largest_change(history, iterations) < 1e-2 * np.std(of_samples)
-    if steady and own.labelled() and own.differ() and not own.too_large():
-        raise CheckFailed(
-            'history["loss"]',
-            "it is nearly the same for all batches.",
-            cause="this isn't the loss of each iteration's batch but of all samples.",
-        )
+    generator = np.random.default_rng(seed)
+    successive = [weights(rng=generator) for _ in range(4)]
+    if all(np.array_equal(successive[0], other) for other in successive[1:]) and own.differ():
+        raise CheckFailed("train", "with a generator as rng, each call gave the same network. Draw with rng itself.")
+    own_labels = [given.y[_used(step)] for step in steps]
+    if all(np.array_equal(labels[labels >= 0], right) for labels, right in zip(learned, own_labels, strict=True)):
+        shares = [_shares(step, given) for step in steps]
+        _expect_size(shares, batch_size, own)
+        if len(_losses(history)) == epoch and _has_right_loss(train, given, run):
+            _expect_own_losses([float(_losses(history)[0]) for _, history in singles], shares, given)
     passed("train draws a new batch from all rows in each iteration, and the same seed gives the same network.")
 
 
-def _largest_change(history: Any, iterations: int) -> float:
-    """By how much the loss changes at most from one iteration to the next; infinity if these aren't the losses."""
-    with contextlib.suppress(Exception):  # the history's own check says so
-        losses = np.asarray(history["loss"], dtype=np.float64)
-        if losses.shape == (iterations,) and np.isfinite(losses).all():
-            return float(np.abs(np.diff(losses)).max())
-    return np.inf
+def _used(step: np.ndarray) -> np.ndarray:
+    """Which rows of W1 a step has changed; a wrong regularisation changes all of them, by far less."""
+    sizes = np.abs(step).max(axis=1)
+    return sizes > 1e-3 * sizes.max()
 
 
-def _separate_rows(seed: int, classes: int) -> Problem:
+def _shares(step: np.ndarray, given: Problem) -> np.ndarray:
+    """Each sample's part in the batch of a step, from the size of its gradient; they sum to 1."""
+    sizes = np.linalg.norm(step, axis=1) / np.linalg.norm(given.values["dz2"], axis=1)
+    sizes[~_used(step)] = 0.0
+    return sizes / sizes.sum()
+
+
+def _expect_size(shares: list[np.ndarray], batch_size: int, own: _OwnBatches) -> None:
+    # Drawn twice, a sample has two parts; that none of three batches has a sample with one is out of the question.
+    size = max(round(1 / part[part > 0].min()) for part in shares)
+    if size != batch_size and own.size() == batch_size:
+        raise CheckFailed("train", f"with batch_size {batch_size}, the gradient is that of {size} samples.")
+
+
+def _has_right_loss(train: Callable, given: Problem, run: _Run) -> bool:
+    """Whether the loss of a batch whose rows are all alike is right: else the history's own check says so."""
+    alike = _alike(given, len(given.X))
+    return np.allclose(_losses(_trained(train, alike, run)[1]), alike.values["loss"], rtol=1e-3)
+
+
+def _expect_own_losses(losses: list[float], shares: list[np.ndarray], given: Problem) -> None:
+    of_samples = -np.log(given.values["a3"][np.arange(len(given.y)), given.y])
+    tolerance = 1e-3 * np.std(of_samples)  # far more than a step changes
+    if not np.allclose(losses, [part @ of_samples for part in shares], rtol=0, atol=tolerance):
+        of_all = np.allclose(losses, of_samples.mean(), rtol=0, atol=tolerance)
+        raise CheckFailed(
+            'history["loss"]',
+            "it isn't the loss of the batch whose gradient is used.",
+            cause="this isn't the loss of each iteration's batch but of all samples." if of_all else None,
+        )
+
+
+def _separate_rows(seed: int) -> Problem:
     rng = np.random.default_rng(seed)
-    rows, hidden = int(rng.integers(36, 48)), 11
+    rows, hidden, classes = int(rng.integers(36, 48)), 11, 3
     params = {
         "W1": np.zeros((rows, hidden)),
         "b1": np.ones(hidden),  # every hidden unit is on, so every sample has a gradient
-        "W2": rng.standard_normal((hidden, classes)),
+        # Small, so that no class is nearly certain, and its samples' gradients nearly zero.
+        "W2": rng.standard_normal((hidden, classes)) / np.sqrt(hidden),
         "b2": np.zeros(classes),
     }
     return solve(params, 3 * np.eye(rows), rng.integers(0, classes, size=rows))
 
 
 def _labels_learned(W1: np.ndarray, given: Problem) -> np.ndarray:
-    """The label in whose direction, up to the sign, each row of W1 has moved."""
+    """The label in whose direction, up to the sign, each row of W1 has moved; -1 if it is that of none."""
     alignment = []
     for label in range(given.params["b2"].size):
         direction = solve(given.params, given.X, np.full_like(given.y, label)).values["dz2"]
         alignment.append(np.abs(np.sum(W1 * direction, axis=1)) / np.linalg.norm(direction, axis=1))
-    return np.argmax(alignment, axis=0)
+    # Where a gradient is clipped, say, the direction is another one, which is no mistake of the batch.
+    clear = np.max(alignment, axis=0) > (1 - 1e-6) * np.linalg.norm(W1, axis=1)
+    return np.where(clear & _used(W1), np.argmax(alignment, axis=0), -1)
 
 
 class _OwnBatches:
-    """What the student's ``sample_batch`` does itself, asked only when a training looks wrong; right without one."""
+    """What the student's ``sample_batch`` does itself, asked only when a training looks wrong; right without one.
+
+    It is right as well where it fails, since a stand-in takes its place in the training.
+    """
 
     def __init__(self, sample_batch: Callable | None, given: Problem, batch_size: int) -> None:
         self._sample_batch = sample_batch
         self._given = given
         self._batch_size = batch_size
+        if sample_batch is not None:
+            try:
+                self._draw(np.random.default_rng(0))
+            except (CheckFailed, NotImplementedError):
+                self._sample_batch = None
 
-    def _draw(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def _draw(self, rng: Any = 0) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers and labels of one batch."""
-        X_batch, y_batch = _pair(call(self._sample_batch, self._given.X, self._given.y, self._batch_size, seed))
+        X_batch, y_batch = _pair(call(self._sample_batch, self._given.X, self._given.y, self._batch_size, rng))
         return _rows_of(X_batch, self._given.X), y_batch
 
     def deterministic(self) -> bool:
-        return self._sample_batch is None or np.array_equal(self._draw(0)[0], self._draw(0)[0])
+        return self._sample_batch is None or np.array_equal(self._draw()[0], self._draw()[0])
 
     def differ(self) -> bool:
+        """Whether calls with the same generator give different batches, as in a training."""
+        rng = np.random.default_rng(0)
         return self._sample_batch is None or any(
-            not np.array_equal(np.sort(self._draw(0)[0]), np.sort(self._draw(seed)[0])) for seed in range(1, 5)
+            not np.array_equal(np.sort(self._draw(rng)[0]), np.sort(self._draw(rng)[0])) for _ in range(4)
         )
 
+    def size(self) -> int:
+        return self._batch_size if self._sample_batch is None else len(self._draw()[0])
+
     def too_large(self) -> bool:
-        return self._sample_batch is not None and len(self._draw(0)[0]) > self._batch_size
+        return self.size() > self._batch_size
 
     def alters(self) -> bool:
-        return self._sample_batch is not None and -1 in self._draw(0)[0]
+        return self._sample_batch is not None and -1 in self._draw()[0]
 
     def drawn(self) -> np.ndarray:
         """Which rows it ever draws."""
         drawn = np.ones(len(self._given.X), dtype=bool)
         if self._sample_batch is not None:
-            rows = np.concatenate([self._draw(seed)[0] for seed in range(300)])
+            rng = np.random.default_rng(0)
+            rows = np.concatenate([self._draw(rng)[0] for _ in range(300)])
             drawn[:] = np.isin(np.arange(len(drawn)), rows)
         return drawn
 
     def labelled(self) -> bool:
         if self._sample_batch is None:
             return True
-        rows, labels = self._draw(0)
+        rows, labels = self._draw()
         return len(rows) == len(labels) and np.array_equal(self._given.y[rows], labels)
 
 
@@ -493,23 +638,16 @@ def _trained(
 
 
 def _validation(given: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """More rows of the same kind; the labels don't matter. On a square problem, as many again."""
+    """More rows of the same kind; the labels don't matter."""
     rng = np.random.default_rng(len(given.X))
-    classes = given.params["b2"].size
-    rows = len(given.X) if len(given.X) == classes else 50
-    return 2 * rng.standard_normal((rows, given.X.shape[1])), rng.integers(0, classes, size=rows)
+    return 2 * rng.standard_normal((50, given.X.shape[1])), rng.integers(0, given.params["b2"].size, size=50)
 
 
 def _telling_validation(
     given: Problem, right: dict[str, np.ndarray], others: list[dict[str, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """More rows, some of which change their class with other parameters, so that an accuracy tells them apart.
-
-    On a square problem they are those of :func:`_validation`, where rows of the wrong number would not conform.
-    """
+    """More rows, some of which change their class with other parameters, so that an accuracy tells them apart."""
     X, y = _validation(given)
-    if len(X) == len(given.X):
-        return X, y
     pool = 2 * np.random.default_rng(len(given.X)).standard_normal((4000, X.shape[1]))
     labels = np.zeros(len(pool), dtype=int)
     logits = [solve(params, pool, labels).values["z3"] for params in (right, *others)]

@@ -725,6 +725,8 @@ _right(
 )
 _right("another order, twice named", wrong_gradients='return sorted({"F", "C", "B", "B"}, reverse=True)')
 _right("tuple", wrong_gradients='return "C", "B", "F"')
+_right("set", wrong_gradients='return {"C", "B", "F"}')
+_right("array", wrong_gradients='return np.array(["C", "B", "F"])')
 
 # --- Notebook 4 -------------------------------------------------------------------------
 
@@ -766,6 +768,12 @@ _right(
     sample_batch=_DRAW
     + """rows = np.sort(rng.permutation(len(X))[:batch_size])
 return X[rows], y[rows]""",
+)
+_right(
+    "in double precision, labels in a small type",
+    sample_batch=_DRAW
+    + """rows = rng.permutation(len(X))[:batch_size]
+return X[rows].astype(np.float64), y[rows].astype(np.int32)""",
 )
 _right("probabilities", predict='return np.argmax(forward(params, X)["a3"], axis=1)')
 _right(

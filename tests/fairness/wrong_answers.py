@@ -960,7 +960,11 @@ _training(
     says="this climbs the loss",
 )  # fmt: skip
 _training(
-    "never decays", "        learning_rate *= learning_rate_decay\n", "", "test-train-schedule", says="never decays"
+    "never decays",
+    "        learning_rate *= learning_rate_decay\n",
+    "",
+    "test-train-schedule",
+    says="it doesn't decay after each",
 )
 _training(
     "decays after every iteration",
@@ -987,7 +991,7 @@ _wrong(
         "for iteration", "X_batch, y_batch = sample_batch(X, y, batch_size, rng)\nfor iteration"
     ),
     "test-train-batches",
-    says="the same batch is used in every iteration",
+    says="the same batch is used in several iterations",
 )
 _training(
     "first rows only",
@@ -1395,8 +1399,8 @@ _training(
     "iterations counted as epochs",
     "range(num_iters)",
     "range(num_iters * epoch)",
-    "test-train-batches",
     "test-train-schedule",
+    says="here it counts epochs",
 )
 _training(
     "labels of other rows",
@@ -1409,7 +1413,7 @@ _training(
     "half a batch",
     "sample_batch(X, y, batch_size, rng)",
     "sample_batch(X, y, batch_size // 2, rng)",
-    "test-train-descent",
+    "test-train-batches",
 )
 _training(
     "double batches",
@@ -1428,7 +1432,7 @@ _training(
     "sample_batch(X, y, batch_size, rng)",
     "sample_batch(X, y, batch_size, np.random.default_rng(0))",
     "test-train-batches",
-    says="the same batch is used in every iteration",
+    says="the same batch is used in several iterations",
 )
 
 # --- Several mistakes at once: each costs its own question ---------------------------------
@@ -1946,3 +1950,233 @@ _batch(
 )  # fmt: skip
 _wrong("sizes of the differences", "numerical_gradient",
        _DIFFERENCES.replace("(above - below)", "abs(above - below)"), "test-numerical-gradient")  # fmt: skip
+
+# --- History, generators, batches and schedules -----------------------------------------------
+
+_SCHEDULE = "test-train-schedule"
+for _name, _rows in {
+    "the last batch": "predict(params, X_batch) == y_batch",
+    "all rows": "predict(params, X) == y",
+    "the last 1,000 rows": "predict(params, X[-1000:]) == y[-1000:]",
+    "the first 100 rows": "predict(params, X[:100]) == y[:100]",
+}.items():
+    _training(f"training accuracy on {_name}", "predict(params, X[:1000]) == y[:1000]", _rows, _SCHEDULE)
+_TRAIN_ACCURACY, _VAL_ACCURACY = _TRAIN.splitlines(keepends=True)[-4:-2]
+_wrong(
+    "training accuracy before the last step, validation accuracy after it",
+    "train",
+    _TRAIN.replace(_TRAIN_ACCURACY, "").replace(
+        "    for name, gradient", f"    if (iteration + 1) % epoch == 0:\n{_TRAIN_ACCURACY}    for name, gradient"
+    ),
+    _SCHEDULE,
+)
+_training(
+    "no record after the very last iteration", "if (iteration + 1) % epoch == 0:",
+    "if (iteration + 1) % epoch == 0 and iteration + 1 < num_iters:", _SCHEDULE,
+)  # fmt: skip
+_wrong(
+    "accuracies at the start of the next epoch",
+    "train",
+    _TRAIN.replace(_TRAIN_ACCURACY, "").replace(_VAL_ACCURACY, "").replace(
+        "    X_batch,", f"    if iteration and iteration % epoch == 0:\n{_TRAIN_ACCURACY}{_VAL_ACCURACY}    X_batch,"
+    ),
+    _SCHEDULE,
+)  # fmt: skip
+_training(
+    "the first epoch's accuracy for the second as well", "return params, history",
+    'history["val_accuracy"][1:2] = history["val_accuracy"][:1] * (len(history["val_accuracy"]) > 1)\n'
+    "return params, history", _SCHEDULE,
+)  # fmt: skip
+_training("takes seeds alone", "default_rng(rng)", "default_rng(int(rng))", "test-train-batches")
+_training(
+    "replaces a generator", "default_rng(rng)", "default_rng(rng if isinstance(rng, int) else 0)", "test-train-batches"
+)
+_training(
+    "seed handed on in each iteration", "rng = np.random.default_rng(rng)\n", "", "test-train-batches",
+    says="draw a new one in each, with one generator",
+)  # fmt: skip
+for _name, _generator in {
+    "takes seeds alone": "np.random.default_rng(int(rng))",
+    "a legacy generator": "np.random.RandomState(rng)",
+    "replaces a generator": "np.random.default_rng(rng if isinstance(rng, int) else 0)",
+    "copies the generator": "np.random.default_rng(__import__('copy').deepcopy(rng))",
+}.items():
+    _wrong(
+        _name,
+        "sample_batch",
+        f"if batch_size >= len(X):\n    return X, y\ni = {_generator}.permutation(len(X))[:batch_size]\n"
+        "return X[i], y[i]",
+        "test-sample-batch-random",
+    )
+_training(
+    "loss and gradient of two draws", "loss(params, X_batch, y_batch, reg)",
+    "loss(params, *sample_batch(X, y, batch_size, rng), reg)", "test-train-batches",
+)  # fmt: skip
+_training(
+    "loss of the first rows", "loss(params, X_batch, y_batch, reg)", "loss(params, X[:20], y[:20], reg)",
+    "test-train-batches",
+)  # fmt: skip
+_training(
+    "one sample too few", "sample_batch(X, y, batch_size, rng)", "sample_batch(X, y, batch_size - 1, rng)",
+    "test-train-batches",
+)  # fmt: skip
+_training(
+    "first sample of each batch dropped", '    history["loss"]',
+    '    X_batch, y_batch = X_batch[1:], y_batch[1:]\n    history["loss"]', "test-train-batches",
+)  # fmt: skip
+_training(
+    "batch size of the default settings", "sample_batch(X, y, batch_size, rng)", "sample_batch(X, y, 200, rng)",
+    "test-train-batches",
+)  # fmt: skip
+_training(
+    "labels drawn separately", '    history["loss"]',
+    '    y_batch = y[rng.integers(len(y), size=len(y_batch))]\n    history["loss"]', "test-train-batches",
+    says="rows and labels of a batch don't belong together",
+)  # fmt: skip
+_wrong(
+    "in place",
+    "train",
+    _TRAIN.replace("array.copy()", "array").replace(
+        "params[name] = params[name] - learning_rate", "params[name] -= learning_rate"
+    ),
+    "test-train-descent",
+    says="the steps are made in place",
+)
+_training("whole epochs only", "range(num_iters)", "range(num_iters // epoch * epoch)", _SCHEDULE,
+          says="only whole epochs are trained")  # fmt: skip
+_training("last epoch to its end", "range(num_iters)", "range(-(-num_iters // epoch) * epoch)", _SCHEDULE,
+          says="the last epoch is trained to its end")  # fmt: skip
+_NO_DECAY = _TRAIN.replace("        learning_rate *= learning_rate_decay\n", "")
+for _name, _rate in {
+    "inverse of the epoch": "learning_rate / (1 + learning_rate_decay * (iteration // epoch))",
+    "inverse of the iteration": "learning_rate / (1 + learning_rate_decay * iteration)",
+    "exponential of the epoch": "learning_rate * np.exp(-learning_rate_decay * (iteration // epoch))",
+    "decay taken off 1": "learning_rate * (1 - learning_rate_decay) ** (iteration // epoch)",
+    "decay times the epoch": "learning_rate * learning_rate_decay * (iteration // epoch + 1)",
+    "decay subtracted": "(learning_rate - learning_rate_decay * (iteration // epoch))",
+    "part of an epoch counted": "learning_rate * learning_rate_decay ** (iteration / epoch)",
+    "every second epoch": "learning_rate * learning_rate_decay ** (iteration // epoch // 2)",
+}.items():
+    _wrong(f"learning rate: {_name}", "train", _NO_DECAY.replace("- learning_rate *", f"- {_rate} *"), _SCHEDULE)
+_wrong(
+    "decays after as many iterations as there are rows", "train",
+    _NO_DECAY.replace("- learning_rate *", "- learning_rate * learning_rate_decay ** (iteration // len(X)) *"),
+    _SCHEDULE, says="the learning rate is the same in the first two epochs and beyond",
+)  # fmt: skip
+_STEP = "        params[name] = params[name] - learning_rate * gradient\n"
+for _name, _step in {
+    "momentum": """\
+        velocity[name] = 0.9 * velocity.get(name, 0) - learning_rate * gradient
+        params[name] = params[name] + velocity[name]
+""",
+    "Adam": """\
+        velocity[name] = 0.9 * velocity.get(name, 0) + 0.1 * gradient
+        squares[name] = 0.999 * squares.get(name, 0) + 0.001 * gradient**2
+        mean, square = velocity[name] / (1 - 0.9 ** (iteration + 1)), squares[name] / (1 - 0.999 ** (iteration + 1))
+        params[name] = params[name] - learning_rate * mean / (np.sqrt(square) + 1e-8)
+""",
+    "signs of the gradients": _STEP.replace("gradient", "np.sign(gradient)"),
+    "gradients of length 1": _STEP.replace("gradient", "gradient / (1e-8 + np.linalg.norm(gradient))"),
+    "gradients clipped": _STEP.replace("gradient", "np.clip(gradient, -0.1, 0.1)"),
+}.items():
+    _wrong(_name, "train", "velocity, squares = {}, {}" + _TRAIN.replace(_STEP, _step), "test-train-descent")
+
+# --- Results of another type: what calls the function isn't to blame --------------------------
+
+_wrong(
+    "labels as floats", "sample_batch",
+    "i = np.random.default_rng(rng).permutation(len(X))[:batch_size]\nreturn X[i], y[i].astype(float)",
+    "test-sample-batch",
+)  # fmt: skip
+for _name, _returned in {
+    "one array": "np.column_stack([X[i], y[i]])",
+    "no labels": "X[i]",
+    "the indices too": "(X[i], y[i], i)",
+    "a dict": "{'X': X[i], 'y': y[i]}",
+    "indices alone": "i",
+}.items():
+    _draw = f"i = np.random.default_rng(rng).permutation(len(X))[:batch_size]\nreturn {_returned}"
+    _wrong(f"returns {_name}", "sample_batch", _draw, *_BOTH)
+    if _name in ("the indices too", "a dict"):
+        _taken = "X_batch, y_batch, _ =" if "indices" in _name else "X_batch, y_batch = (lambda b: (b['X'], b['y']))("
+        _call = "sample_batch(X, y, batch_size, rng)"
+        _used = f"{_taken} {_call}" if "indices" in _name else f"{_taken}{_call})"
+        _several(
+            f"returns {_name}, which train knows",
+            {"sample_batch": _draw, "train": _TRAIN.replace(f"X_batch, y_batch = {_call}", _used)},
+            *_BOTH,
+        )
+_prediction("a column", 'forward(params, X)["z3"].argmax(axis=1, keepdims=True)')
+_prediction("rows of 0 and 1", 'np.eye(params["b2"].size, dtype=int)[forward(params, X)["z3"].argmax(axis=1)]')
+_prediction("classes and scores", '(forward(params, X)["z3"].argmax(axis=1), forward(params, X)["z3"])')
+_prediction("a dict", '{"classes": forward(params, X)["z3"].argmax(axis=1)}')
+_several(
+    "probabilities, of which train takes the largest",
+    {
+        "predict": 'return forward(params, X)["a3"]',
+        "train": _TRAIN.replace("X[:1000])", "X[:1000]).argmax(axis=1)").replace("X_val)", "X_val).argmax(axis=1)"),
+    },
+    "test-predict",
+)
+_QUOTIENTS = "np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b))"
+_CHECK = """
+errors = {}
+for name, array in params.items():
+    numerical = numerical_gradient(lambda changed, name=name: loss_fn({**params, name: changed}), array)
+    errors[name] = float(relative_error(numerical, grads[name]))
+return errors
+"""
+for _name, _returned in {
+    "all quotients": _QUOTIENTS,
+    "an array of one number": f"np.atleast_1d(np.max({_QUOTIENTS}))",
+    "the place too": f"(np.max({_QUOTIENTS}), np.argmax({_QUOTIENTS}))",
+}.items():
+    _several(
+        f"{_name}, where a number is asked for",
+        {"relative_error": f"return {_returned}", "check_gradients": _CHECK},
+        "test-relative-error",
+    )
+for _name, _returned in {
+    "the step too": "gradient, h", "the value too": "gradient, f(x)", "a dict": "{'gradient': gradient}",
+}.items():  # fmt: skip
+    _numerical(f"returns {_name}", "return gradient", f"return {_returned}")
+_several(
+    "the value too, which check_gradients knows",
+    {
+        "numerical_gradient": _DIFFERENCES.replace("return gradient", "return gradient, f(x)"),
+        "check_gradients": _CHECK.replace(", array)", ", array)[0]"),
+    },
+    "test-numerical-gradient",
+)
+_checking("a step of gradient descent", _CHECK.replace("return", "params['W1'] -= 0.1 * grads['W1']\nreturn"))
+_checking("params emptied", _CHECK.replace("return", "params.clear()\nreturn"))
+_wrong(
+    "five points",
+    "numerical_gradient",
+    """
+    gradient = np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        e = np.zeros(x.shape)
+        e[index] = h
+        gradient[index] = (8 * (f(x + e) - f(x - e)) - (f(x + 2 * e) - f(x - 2 * e))) / (12 * h)
+    return gradient
+    """,
+    "test-numerical-gradient",
+    says="a formula of higher order",
+)
+_wrong(
+    "never put back",
+    "numerical_gradient",
+    """
+    gradient = np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        old = x[index]
+        x[index] = old + h
+        above = f(x)
+        x[index] = old - h
+        gradient[index] = (above - f(x)) / (2 * h)
+    return gradient
+    """,
+    "test-numerical-gradient",
+    says="which isn't put back",
+)
