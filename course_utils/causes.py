@@ -602,7 +602,7 @@ def gradient_of_squares_not_derived(got, expected, known):
     return expected + known["reg"] * step if known["reg"] else None
 
 
-@_rule("the regularisation is there, but not with the value of reg that the function was given (here {reg}).")
+@_rule("the regularisation is there, but its factor isn't 2 * reg, with the reg given to the function (here {reg}).")
 def hard_coded_regularisation(got, expected, known):
     factor = _fitted(got, expected, known["weight"])
     return None if factor is None else expected + factor * np.asarray(known["weight"])
