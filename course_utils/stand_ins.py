@@ -139,6 +139,17 @@ def two_layer_model(sizes: Any) -> Any:
     return torch.nn.Sequential(torch.nn.Linear(D, H), torch.nn.ReLU(), torch.nn.Linear(H, K)).double()
 
 
+def _is_relu_network(model: Any) -> bool:
+    """Whether a model with two layers computes what such a network with the ReLU does."""
+    import torch
+
+    params, dtype = _params_of(model), next(model.parameters()).dtype
+    X = np.random.default_rng(0).standard_normal((20, len(params["W1"])))
+    with torch.no_grad():
+        logits = model(torch.tensor(X, dtype=dtype)).numpy()
+    return np.allclose(logits, forward(params, X)["z3"], rtol=1e-3, atol=1e-4)
+
+
 def _params_of(model: Any) -> dict[str, np.ndarray]:
     arrays = [parameter.detach().cpu().numpy().T for parameter in model.parameters()]
     if len(arrays) != 4:
@@ -196,6 +207,7 @@ _AS_ASKED: dict[str, Callable[..., bool]] = {
     "relative_error": lambda error, a, b: np.shape(error) == (),
     "sample_batch": lambda batch, *_: isinstance(batch, (tuple, list)) and len(batch) == 2,
     "predict": lambda classes, params, X: np.shape(classes) == (len(X),),
+    "build_mlp": lambda model, sizes=(), activation="relu": activation != "relu" or _is_relu_network(model),
 }
 #: Functions that have returned something else, and those for which stand-ins step in for that reason.
 _unasked: set[str] = set()
@@ -221,8 +233,9 @@ def provide_stand_ins(namespace: dict[str, Any], *names: str, to: str | None = N
         ``numerical_gradient``, ``relative_error``, ``sample_batch``, ``predict``, ``build_mlp``,
         ``scores`` or ``loss_and_gradients``; the last three for two-layer ReLU networks.
     to : str, optional
-        The function that calls them. If it raises after one of the last four has returned something else than
-        is asked for, it runs once more with stand-ins for these; it may well know what to do with the result.
+        The function that calls them. If it raises after one of those from ``numerical_gradient`` to ``build_mlp``
+        has returned something else than is asked for, it runs once more with stand-ins for these; it may well
+        know what to do with the result.
     """
     for name in names:
         own = namespace.get(name)

@@ -268,3 +268,20 @@ def test_a_model_of_other_layers_is_replaced_for_params_to_torch(returned, troub
     assert [tuple(parameter.shape) for parameter in model.parameters()] == [(5, 4), (5,), (3, 5), (3,)]
     said = capsys.readouterr().out
     assert trouble in said if trouble else not said
+
+
+def test_params_to_torch_runs_again_only_if_the_network_is_another(capsys):
+    wrong, right = (
+        f"nn.Sequential({before}nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))" for before in ("nn.ReLU(), ", "")
+    )
+    for returned, index in ((wrong, 0), (right, 1)):
+        student = {"__name__": "__main__", "nn": torch.nn}
+        exec(f"def build_mlp(sizes, activation):\n    return {returned}\n", student)
+        exec(f'def params_to_torch(sizes):\n    return build_mlp(sizes, "relu")[{index}].weight\n', student)
+        provide_stand_ins(student, "build_mlp", to="params_to_torch")
+        if returned == wrong:
+            assert student["params_to_torch"]((4, 5, 3)).shape == (5, 4)
+            assert "returned something else than is asked for" in capsys.readouterr().out
+        else:
+            with pytest.raises(AttributeError):
+                student["params_to_torch"]((4, 5, 3))
