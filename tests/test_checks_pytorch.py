@@ -290,7 +290,7 @@ def test_a_wrong_network_of_params_to_torch_is_no_mistake_of_build_mlp(last, ins
         (check_train_steps, training(reg_factor=0.5), "the regularisation has half its strength"),
         (check_train_steps, training(biases=True), "the biases are regularised too"),
         (check_train_steps, training(rows=lambda batch, X: np.arange(len(X))), "every step uses the whole set"),
-        (check_train_steps, training(reset=True), "the model is to be trained in place"),
+        (check_train_steps, training(reset=True), "no step of an optimiser has changed this model"),
         (check_train_schedule, training(decay=False), "the learning rate never decays"),
         (check_train_schedule, training(decay_every=1), "decays after every iteration"),
         (check_train_schedule, training(decay_every=5), "rounded down"),

@@ -56,7 +56,7 @@ for fan_in, fan_out in zip(sizes[:-1], sizes[1:]):
     modules.append({"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}[activation]())
 return nn.Sequential(*modules[:-1])
 """
-#: For models of any kind; the right answer takes a network of three modules apart.
+#: For models of any kind.
 _COPY = """
 model = build_mlp((*params["W1"].shape, len(params["b2"])), "relu")
 model.to(torch.from_numpy(params["W1"]).dtype)
@@ -70,7 +70,7 @@ return model
 
 
 def _building(name: str, old: str, new: str, *loses: str, says: str = "", copies: bool = False) -> None:
-    """A variation of build_mlp; with ``copies``, params_to_torch takes models of another kind than three modules."""
+    """A variation of build_mlp; with ``copies``, params_to_torch is :data:`_COPY`."""
     bodies = {"build_mlp": _changed(_BUILD, old, new)} | ({"params_to_torch": _COPY} if copies else {})
     _several(name, bodies, "test-build-mlp", *loses, says=says)
 
@@ -169,6 +169,42 @@ _wrong(
     """,
     "test-build-mlp",
 )
+
+_building(
+    "inputs and outputs exchanged", "fan_in, fan_out)", "fan_out, fan_in)", says="takes the number of inputs first"
+)
+_building("ReLU cut off at 6", "nn.ReLU,", "nn.ReLU6,")
+_building("an activation before the first layer", "*modules[:-1]", "modules[1], *modules[:-1]")
+_wrong(
+    "a forward that returns nothing", "build_mlp", "return MLP(sizes)", "test-build-mlp",
+    before="""
+    class MLP(nn.Module):
+        def __init__(self, sizes):
+            super().__init__()
+            self.layers = nn.Sequential(*[nn.Linear(*pair) for pair in zip(sizes, sizes[1:])])
+
+        def forward(self, X):
+            self.layers(X)
+    """,
+)  # fmt: skip
+# Where a params_to_torch that expects three modules gets others, it goes on with a stand-in.
+_INDEXED = """
+model = build_mlp((*params["W1"].shape, len(params["b2"])), "relu").to(torch.from_numpy(params["W1"]).dtype)
+with torch.no_grad():
+    for index, number in ((0, 1), (2, 2)):
+        model[index].weight.copy_(torch.from_numpy(params[f"W{number}"].T))
+        model[index].bias.copy_(torch.from_numpy(params[f"b{number}"]))
+return model
+"""
+for _name, _old, _new in (
+    ("an activation before the first layer", "*modules[:-1]", "modules[1], *modules[:-1]"),
+    ("no activation", "return nn.Sequential(*modules[:-1])", "return nn.Sequential(*modules[::2])"),
+    ("batch normalisation", "modules.append({", "modules.append(nn.BatchNorm1d(fan_out))\n    modules.append({"),
+):
+    _several(
+        f"{_name}, before a params_to_torch by index",
+        {"build_mlp": _changed(_BUILD, _old, _new), "params_to_torch": _INDEXED}, "test-build-mlp",
+    )  # fmt: skip
 
 # --- 5.b params_to_torch --------------------------------------------------------------------
 
@@ -292,6 +328,7 @@ _losing("biases regularised", " if parameter.ndim == 2]", "]", says="the biases 
 _losing("hard-coded lambda", "data + reg *", "data + 0.05 *", says="a fixed strength")
 _losing("half the regularisation", "data + reg *", "data + reg / 2 *", says="has a factor 1/2")
 _losing("no regularisation", "value = data + reg *", "value = data + 0 *", says="the regularisation is missing")
+_losing("norms not squared", "(weight ** 2).sum()", "weight.norm()", says="but its factor isn't 2 * reg")
 _losing("only W1 regularised", "in weights)", "in weights[:1])", says="only W1 is regularised")
 _losing("softmax before cross_entropy", "(z, y)", "(torch.softmax(z, dim=1), y)", says="the softmax is applied twice")
 _losing("nll_loss of the logits", "cross_entropy(z, y)", "nll_loss(z, y)", says="log sum exp(z) is to be added")
@@ -421,14 +458,33 @@ _training(
     "only the last layer is trained", "SGD(model.parameters()", "SGD(list(model.parameters())[2:]",
     _STEPS, says="W1 and b1 did not change",
 )  # fmt: skip
-# Steps that depend on earlier ones or on no rate, and wrong losses, spoil the schedule and the history as well.
-_training("momentum", "lr=learning_rate)", "lr=learning_rate, momentum=0.9)", _STEPS, _SCHEDULE, says="a momentum")
-_training("Adam", "optim.SGD", "optim.Adam", _STEPS, _SCHEDULE)
-_training("hard-coded learning rate", "lr=learning_rate)", "lr=0.1)", _STEPS, _SCHEDULE)
-_training("gradients not cleared", "    optimizer.zero_grad()\n", "", _STEPS, _SCHEDULE, says="add up")
+# So do steps that depend on earlier ones, and losses that tell how a copy was trained.
+_training("momentum", "lr=learning_rate)", "lr=learning_rate, momentum=0.9)", _STEPS, says="a momentum")
+_training("Nesterov", "lr=learning_rate)", "lr=learning_rate, momentum=0.8, nesterov=True)", _STEPS)
+for _optimizer in ("Adam", "AdamW", "RMSprop"):
+    _training(_optimizer, "optim.SGD", f"optim.{_optimizer}", _STEPS)
+_training("gradients not cleared", "    optimizer.zero_grad()\n", "", _STEPS, says="add up")
+_training(
+    "gradients cleared once an epoch", "    optimizer.zero_grad()", "    if t % E == 0:\n        optimizer.zero_grad()",
+    _STEPS,
+)  # fmt: skip
 _training(
     "a copy is trained", "\noptimizer =", "\nfrom copy import deepcopy\nmodel = deepcopy(model)\noptimizer =",
-    _STEPS, _SCHEDULE, says="the parameters are as they were",
+    _STEPS, says="the parameters are as they were",
+)  # fmt: skip
+# Steps that depend on no rate, and wrong losses, spoil the schedule and the history as well.
+_training("hard-coded learning rate", "lr=learning_rate)", "lr=0.1)", _STEPS, _SCHEDULE)
+_training(
+    "no step", "    optimizer.step()\n", "", _STEPS, _SCHEDULE, says="no step of an optimiser has changed this model"
+)
+_wrong(
+    "momentum, and no decay", "train_torch",
+    _changed(_changed(_TRAIN, _RATE, ""), "lr=learning_rate)", "lr=learning_rate, momentum=0.9)"), _STEPS, _SCHEDULE,
+)  # fmt: skip
+_wrong(
+    "Adam, and a decay after every iteration", "train_torch",
+    _changed(_changed(_TRAIN, _RATE, textwrap.indent(textwrap.dedent(_RATE), "    ")), "optim.SGD", "optim.Adam"),
+    _STEPS, _SCHEDULE,
 )  # fmt: skip
 _training(
     "reg isn't used", _PENALTY, _PENALTY.replace("reg", "0.0"),
@@ -700,7 +756,24 @@ _several(
 
 # --- Right answers ---------------------------------------------------------------------------
 
-# Where the network isn't a chain of three modules, the other functions take it as it is.
+_right(
+    "a class of its own kind, of which the other functions know nothing",
+    before="""
+    class Network(nn.Module):
+        def __init__(self, sizes, activation):
+            super().__init__()
+            self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes[:-2], sizes[1:-1]))
+            self.out = nn.Linear(*sizes[-2:])
+            self.activation = getattr(nn.functional, activation)
+
+        def forward(self, X):
+            for layer in self.hidden:
+                X = self.activation(layer(X))
+            return self.out(X)
+    """,
+    build_mlp="return Network(sizes, activation)",
+)
+# Each with other functions that take the network as it is.
 _FOR_ANY_MODEL = {"params_to_torch": _COPY, "loss_and_gradients": _LOSS, "initialise": _INITIALISE}
 
 _right("a training by hand that follows loss_and_gradients", train_torch=_BY_HAND)
