@@ -207,7 +207,10 @@ _AS_ASKED: dict[str, Callable[..., bool]] = {
     "relative_error": lambda error, a, b: np.shape(error) == (),
     "sample_batch": lambda batch, *_: isinstance(batch, (tuple, list)) and len(batch) == 2,
     "predict": lambda classes, params, X: np.shape(classes) == (len(X),),
-    "build_mlp": lambda model, sizes=(), activation="relu": activation != "relu" or _is_relu_network(model),
+    # There is a stand-in for no other network.
+    "build_mlp": lambda model, sizes=(), activation="relu": (
+        len(sizes) != 3 or activation != "relu" or _is_relu_network(model)
+    ),
 }
 #: Functions that have returned something else, and those for which stand-ins step in for that reason.
 _unasked: set[str] = set()

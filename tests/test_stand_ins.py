@@ -270,18 +270,23 @@ def test_a_model_of_other_layers_is_replaced_for_params_to_torch(returned, troub
     assert trouble in said if trouble else not said
 
 
-def test_params_to_torch_runs_again_only_if_the_network_is_another(capsys):
-    wrong, right = (
-        f"nn.Sequential({before}nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))" for before in ("nn.ReLU(), ", "")
-    )
-    for returned, index in ((wrong, 0), (right, 1)):
-        student = {"__name__": "__main__", "nn": torch.nn}
-        exec(f"def build_mlp(sizes, activation):\n    return {returned}\n", student)
-        exec(f'def params_to_torch(sizes):\n    return build_mlp(sizes, "relu")[{index}].weight\n', student)
-        provide_stand_ins(student, "build_mlp", to="params_to_torch")
-        if returned == wrong:
-            assert student["params_to_torch"]((4, 5, 3)).shape == (5, 4)
-            assert "returned something else than is asked for" in capsys.readouterr().out
-        else:
-            with pytest.raises(AttributeError):
-                student["params_to_torch"]((4, 5, 3))
+@pytest.mark.parametrize(
+    ("modules", "sizes", "again"),
+    [
+        ("nn.ReLU(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)", (4, 5, 3), True),
+        ("nn.Linear(4, 5), nn.Identity(), nn.ReLU(), nn.Linear(5, 3)", (4, 5, 3), False),
+        # There is no stand-in for more layers.
+        ("nn.ReLU(), nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(6, 3)", (4, 5, 6, 3), False),
+    ],
+)
+def test_params_to_torch_runs_again_where_the_network_is_another(modules, sizes, again, capsys):
+    student = {"__name__": "__main__", "nn": torch.nn}
+    exec(f"def build_mlp(sizes, activation):\n    return nn.Sequential({modules})\n", student)
+    exec('def params_to_torch(sizes):\n    first, _, second = build_mlp(sizes, "relu")\n    return first\n', student)
+    provide_stand_ins(student, "build_mlp", to="params_to_torch")
+    if again:
+        assert student["params_to_torch"](sizes).weight.shape == (5, 4)
+        assert "returned something else than is asked for" in capsys.readouterr().out
+    else:
+        with pytest.raises(ValueError, match="too many values"):
+            student["params_to_torch"](sizes)

@@ -257,6 +257,7 @@ _copying(
     )""",
     says="there is a softmax after the last layer",
 )
+_copying("a third layer", '(*params["W1"].shape, ', '(*params["W1"].shape, len(params["b1"]), ')
 _copying(
     "one model for all calls",
     'model = build_mlp((*params["W1"].shape, len(params["b2"])), "relu")',
