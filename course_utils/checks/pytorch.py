@@ -685,7 +685,10 @@ def check_train_schedule(
                     right, reference = descent, own
                 elif path := _own_path(train_torch, here, run, makers, solver, own):
                     right = path
-        own_losses = lambda: reference(solver=own_solver).losses  # noqa: E731
+
+        def own_losses() -> list[float]:
+            return reference(solver=own_solver).losses
+
         expect_history = partial(_expect_history, history, here, run, solver, right, reference, own_losses)
         place = f"after {len(run.batches)} steps, {epoch} to an epoch, "
         try:
