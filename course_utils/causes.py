@@ -551,8 +551,10 @@ def data_loss_missing(got, expected, known):
     return expected - known["data"] if known["reg"] else None
 
 
-@_rule("the regularisation has a fixed strength, not the reg that the function is given.")
+@_rule("the regularisation has another strength than reg, which is {reg} here: a fixed strength, or reg with a factor.")
 def hard_coded_strength(got, expected, known):
+    if got.ndim:
+        return None
     squares = _squares(known["weights"])
     # Nobody writes a strength with more than two digits; any got would be explained by some number.
     return known["data"] + float(f"{(got - known['data']) / squares:.1e}") * squares
@@ -602,7 +604,7 @@ def gradient_of_squares_not_derived(got, expected, known):
     return expected + known["reg"] * step if known["reg"] else None
 
 
-@_rule("the regularisation is there, but not with the value of reg that the function was given (here {reg}).")
+@_rule("the regularisation has another factor than 2 * reg (here reg = {reg}).")
 def hard_coded_regularisation(got, expected, known):
     factor = _fitted(got, expected, known["weight"])
     return None if factor is None else expected + factor * np.asarray(known["weight"])

@@ -451,6 +451,8 @@ _loss("regularisation doubled", f"2 * reg * ({_SQUARES})", says="the regularisat
 _loss("hard-coded lambda", f"0.05 * ({_SQUARES})", says="a fixed strength")
 _loss("hard-coded lambda of the default settings", f"0.25 * ({_SQUARES})", says="a fixed strength")
 _loss("reg ignored", _SQUARES, says="reg is ignored")
+_loss("once for each sample", f"reg * len(y) * ({_SQUARES})", says="another strength than reg, which is 0.05 here")
+_wrong("both terms", "loss", f"return {_DATA}, reg * ({_SQUARES})", "test-loss", says="the shape is (2,), expected ()")
 _loss("reg squared", f"reg ** 2 * ({_SQUARES})", says="reg itself is squared")
 _loss("regularisation averaged", f"reg * ({_SQUARES}) / len(y)", says="divided by the number of samples")
 _loss("regularisation averaged and halved", f"reg * ({_SQUARES}) / (2 * len(y))", says="divided by 2 N")
@@ -748,8 +750,9 @@ _backward("no regularisation", "", "the regularisation is missing", old="2 * reg
 _backward("regularisation without its 2", "", "lacks its factor 2", old="2 * reg", new="reg")
 _backward("regularisation twice", "", "the regularisation is added twice", old="2 * reg", new="4 * reg")
 _backward("regularisation subtracted", "", "the regularisation is subtracted", old="+ 2 * reg", new="- 2 * reg")
-_backward("hard-coded lambda", "", "not with the value of reg", old="2 * reg", new="2 * 0.05")
-_backward("hard-coded lambda of the default settings", "", "not with the value of reg", old="2 * reg", new="2 * 0.25")
+_backward("hard-coded lambda", "", "another factor than 2 * reg", old="2 * reg", new="2 * 0.05")
+_backward("hard-coded lambda of the default settings", "", "another factor than 2 * reg", old="2 * reg", new="2 * 0.25")
+_backward("reg over N, without its 2", "", "another factor than 2 * reg", old="2 * reg", new="reg / len(y)")
 _backward("W2 not regularised", 'grads["W2"] = grads["W2"] - 2 * reg * params["W2"]', "the regularisation is missing")
 _backward("W1 not regularised", 'grads["W1"] = grads["W1"] - 2 * reg * params["W1"]', "the regularisation is missing")
 _backward("b1 regularised", 'grads["b1"] = grads["b1"] + 2 * reg * params["b1"]', "the biases aren't regularised")
@@ -1183,11 +1186,11 @@ _step("sign", "grad_b1", "return -dz2.sum(axis=0)", "the sign is wrong")
 _step("positive part", "grad_b1", "return np.maximum(dz2, 0).sum(axis=0)")
 _step("single number", "grad_b1", "return float(dz2.sum())", "over all entries")
 
-_backward("reg squared", "", "not with the value of reg", old="2 * reg", new="2 * reg ** 2")
+_backward("reg squared", "", "another factor than 2 * reg", old="2 * reg", new="2 * reg ** 2")
 _backward(
     "default where reg is 0",
     "",
-    "not with the value of reg",
+    "another factor than 2 * reg",
     old="values = forward",
     new="reg = reg or 0.05\nvalues = forward",
 )
