@@ -402,7 +402,6 @@ _entropy(
     "number of classes guessed from the labels",
     "float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - (shifted * np.eye(y.max() + 1)[y]).sum(axis=1)))",
     "test-cross-entropy",
-    "test-stability",
 )
 _entropy(
     "logarithm of a probability",
