@@ -11,7 +11,7 @@ import functools
 import itertools
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -294,10 +294,11 @@ def _result(
     name: str, own: Callable, args: tuple, kwargs: dict, constants: set[Any] = frozenset()
 ) -> tuple[Any, str | None]:
     """What ``own`` returns, or the stand-in in its place, and then why; ``constants`` stand in the caller's code."""
-    kept = [value.copy() if isinstance(value, np.ndarray) and value.nbytes <= _COPIED else value for value in args]
+    kept = _copies(args)
     result = None
     try:
-        result = own(*args, **kwargs)
+        # What one function does to its argument, the caller that goes on with it shall not find.
+        result = own(*(_copies(args) if name in ("relu", "softmax", "forward") else args), **kwargs)
         if name == "forward" and not isinstance(result, dict) and constants.isdisjoint(_VALUES):
             return result, None  # a tuple, say, and the caller expects one
         trouble = _trouble_with(result, name, kept, kwargs)
@@ -311,7 +312,7 @@ def _result(
     if name.startswith("grad_"):  # what one formula does to an argument, the next one shall not find
         for value, copy in zip(args, kept, strict=True):
             shared = isinstance(result, np.ndarray) and np.may_share_memory(value, result)
-            if value is not copy and value.flags.writeable and not shared:
+            if isinstance(value, np.ndarray) and value is not copy and value.flags.writeable and not shared:
                 value[...] = copy
     if trouble is None:
         return result, None
@@ -322,6 +323,15 @@ def _result(
 
 
 def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | None:
+def _copies(args: Iterable[Any]) -> list[Any]:
+    """The arguments, with copies of small arrays, and of dicts, whose entries stay the same objects."""
+
+    def copied(value: Any) -> bool:
+        return isinstance(value, dict) or (isinstance(value, np.ndarray) and value.nbytes <= _COPIED)
+
+    return [value.copy() if copied(value) else value for value in args]
+
+
     """What keeps callers from going on with a result, as the end of a sentence."""
     if result is None:
         return "returned nothing"

@@ -36,15 +36,17 @@ _wrong(
     "half precision", "relu", "return np.maximum(z, 0).astype(np.float16)", "test-relu", says="half precision (float16)"
 )
 _wrong(
-    "relu in place, so that z2 is lost",
+    "in place",
     "relu",
     """
     z[z < 0] = 0
     return z
     """,
-    "test-forward",
-    says="z2 holds the values after the ReLU",
+    "test-relu",
+    says="it changes z",
 )
+_wrong("in place, nothing returned", "relu", "z[z < 0] = 0", "test-relu", says="it changes z")
+_wrong("pair with the argument", "relu", "return np.maximum(z, 0), z", "test-relu")
 
 # --- Notebook 1: softmax ----------------------------------------------------------------
 
@@ -207,18 +209,18 @@ _wrong(
     "test-stability",
 )
 _wrong(
-    "in place, so that z3 is lost",
+    "shifted in place",
     "softmax",
     """
     z -= z.max(axis=1, keepdims=True)
     exponentials = np.exp(z)
     return exponentials / exponentials.sum(axis=1, keepdims=True)
     """,
-    "test-forward",
-    says="z3 has lost the largest logit",
+    "test-softmax",
+    says="it changes z",
 )
 _wrong(
-    "in place, so that z3 becomes a3",
+    "wholly in place",
     "softmax",
     """
     z -= z.max(axis=1, keepdims=True)
@@ -226,8 +228,8 @@ _wrong(
     z /= z.sum(axis=1, keepdims=True)
     return z
     """,
-    "test-forward",
-    says="z3 holds the probabilities",
+    "test-softmax",
+    says="it changes z",
 )
 
 # --- Notebook 1: forward ----------------------------------------------------------------
