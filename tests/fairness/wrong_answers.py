@@ -451,9 +451,9 @@ _loss("factor 1/2", f"0.5 * reg * ({_SQUARES})", says="the regularisation has a 
 _loss("regularisation doubled", f"2 * reg * ({_SQUARES})", says="the regularisation is added twice")
 _loss("hard-coded lambda", f"0.05 * ({_SQUARES})", says="a fixed strength")
 _loss("hard-coded lambda of the default settings", f"0.25 * ({_SQUARES})", says="a fixed strength")
-_loss("reg ignored", _SQUARES, says="reg is ignored")
 _loss("once for each sample", f"reg * len(y) * ({_SQUARES})", says="another strength than reg, which is 0.05 here")
 _wrong("both terms", "loss", f"return {_DATA}, reg * ({_SQUARES})", "test-loss", says="the shape is (2,), expected ()")
+_loss("reg ignored", _SQUARES, says="reg is ignored")
 _loss("reg squared", f"reg ** 2 * ({_SQUARES})", says="reg itself is squared")
 _loss("regularisation averaged", f"reg * ({_SQUARES}) / len(y)", says="divided by the number of samples")
 _loss("regularisation averaged and halved", f"reg * ({_SQUARES}) / (2 * len(y))", says="divided by 2 N")
@@ -1818,6 +1818,37 @@ _several(
 for _name, _returned in {"a tuple": "z2, a2, z3, softmax(z3)", "a list": "[z2, a2, z3, softmax(z3)]"}.items():
     _wrong(_name, "forward", f"{_VALUES}return {_returned}", "test-forward")
 _wrong("the scores alone", "forward", f"{_VALUES}return softmax(z3)", "test-forward")
+_wrong(
+    "lists of one array", "forward",
+    f"{_VALUES}return {{'z2': [z2], 'a2': [a2], 'z3': [z3], 'a3': [softmax(z3)]}}", "test-forward",
+)  # fmt: skip
+_wrong(
+    "parameters taken out of the dict", "forward",
+    _VALUES.replace("params[", "params.pop(").replace("]", ")")
+    + "return {'z2': z2, 'a2': a2, 'z3': z3, 'a3': softmax(z3)}",
+    "test-forward", says="it changes the keys of params",
+)  # fmt: skip
+_several(
+    "params for W2, as backward knows",
+    {
+        "grad_a2": 'return dz3 @ W2["W2"].T',
+        "backward": _BACKWARD.replace('params["W2"])', "params)", 1) + "return grads",
+    },
+    "test-grad-a2",
+)
+WRONG.append(
+    Answer(
+        "regularised, with parameters of its own",
+        {
+            "grad_W2": "def grad_W2(a2, dz3, W2, reg):\n    return a2.T @ dz3 + 2 * reg * W2\n",
+            "backward": function(
+                "backward",
+                _BACKWARD.replace('dz3) + 2 * reg * params["W2"]', 'dz3, params["W2"], reg)') + "return grads",
+            ),
+        },
+        ("test-grad-W2",),
+    )
+)
 _several(
     "a tuple, which the loss unpacks",
     {
