@@ -184,7 +184,7 @@ def relu_on_logits(got, expected, known):
     return np.maximum(expected, 0.0) if known["quantity"] == "z3" else None
 
 
-@_rule("z2 holds the values after the ReLU: keep z2 and a2 apart, and don't let relu change z2 in place.")
+@_rule("z2 holds the values after the ReLU: keep z2 and a2 apart.")
 def overwritten_by_relu(got, expected, known):
     return np.maximum(expected, 0.0) if known["quantity"] == "z2" else None
 
@@ -194,7 +194,7 @@ def overwritten_by_softmax(got, expected, known):
     return softmax_of_rows(expected) if known["quantity"] == "z3" else None
 
 
-@_rule("z3 has lost the largest logit of each row: softmax subtracts it in place, from z3 itself. Work on a new array.")
+@_rule("z3 has lost the largest logit of each row: subtract it from a copy, for the softmax alone.")
 def shifted_in_place(got, expected, known):
     return expected - expected.max(axis=1, keepdims=True) if known["quantity"] == "z3" else None
 

@@ -1819,6 +1819,11 @@ for _name, _returned in {"a tuple": "z2, a2, z3, softmax(z3)", "a list": "[z2, a
     _wrong(_name, "forward", f"{_VALUES}return {_returned}", "test-forward")
 _wrong("the scores alone", "forward", f"{_VALUES}return softmax(z3)", "test-forward")
 _wrong(
+    "z3 shifted", "forward",
+    f"{_VALUES}z3 -= z3.max(axis=1, keepdims=True)\n{_AS_DICT}",
+    "test-forward", says="z3 has lost the largest logit",
+)  # fmt: skip
+_wrong(
     "lists of one array", "forward",
     f"{_VALUES}return {{'z2': [z2], 'a2': [a2], 'z3': [z3], 'a3': [softmax(z3)]}}", "test-forward",
 )  # fmt: skip
