@@ -43,9 +43,8 @@ _wrong(
     return z
     """,
     "test-relu",
-    says="it changes z",
 )
-_wrong("in place, nothing returned", "relu", "z[z < 0] = 0", "test-relu", says="it changes z")
+_wrong("in place, nothing returned", "relu", "z[z < 0] = 0", "test-relu")
 _wrong("pair with the argument", "relu", "return np.maximum(z, 0), z", "test-relu")
 
 # --- Notebook 1: softmax ----------------------------------------------------------------
@@ -217,7 +216,6 @@ _wrong(
     return exponentials / exponentials.sum(axis=1, keepdims=True)
     """,
     "test-softmax",
-    says="it changes z",
 )
 _wrong(
     "wholly in place",
@@ -229,7 +227,6 @@ _wrong(
     return z
     """,
     "test-softmax",
-    says="it changes z",
 )
 
 # --- Notebook 1: forward ----------------------------------------------------------------
@@ -452,7 +449,7 @@ _loss("regularisation doubled", f"2 * reg * ({_SQUARES})", says="the regularisat
 _loss("hard-coded lambda", f"0.05 * ({_SQUARES})", says="a fixed strength")
 _loss("hard-coded lambda of the default settings", f"0.25 * ({_SQUARES})", says="a fixed strength")
 _loss("once for each sample", f"reg * len(y) * ({_SQUARES})", says="another strength than reg, which is 0.05 here")
-_wrong("both terms", "loss", f"return {_DATA}, reg * ({_SQUARES})", "test-loss", says="the shape is (2,), expected ()")
+_wrong("both terms", "loss", f"return {_DATA}, reg * ({_SQUARES})", "test-loss")
 _loss("reg ignored", _SQUARES, says="reg is ignored")
 _loss("reg squared", f"reg ** 2 * ({_SQUARES})", says="reg itself is squared")
 _loss("regularisation averaged", f"reg * ({_SQUARES}) / len(y)", says="divided by the number of samples")
@@ -1831,7 +1828,7 @@ _wrong(
     "parameters taken out of the dict", "forward",
     _VALUES.replace("params[", "params.pop(").replace("]", ")")
     + "return {'z2': z2, 'a2': a2, 'z3': z3, 'a3': softmax(z3)}",
-    "test-forward", says="it changes the keys of params",
+    "test-forward",
 )  # fmt: skip
 _several(
     "params for W2, as backward knows",
