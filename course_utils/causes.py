@@ -184,7 +184,7 @@ def relu_on_logits(got, expected, known):
     return np.maximum(expected, 0.0) if known["quantity"] == "z3" else None
 
 
-@_rule("z2 holds the values after the ReLU: keep z2 and a2 apart, and don't let relu change z2 in place.")
+@_rule("z2 holds the values after the ReLU: keep z2 and a2 apart.")
 def overwritten_by_relu(got, expected, known):
     return np.maximum(expected, 0.0) if known["quantity"] == "z2" else None
 
@@ -194,7 +194,7 @@ def overwritten_by_softmax(got, expected, known):
     return softmax_of_rows(expected) if known["quantity"] == "z3" else None
 
 
-@_rule("z3 has lost the largest logit of each row: softmax subtracts it in place, from z3 itself. Work on a new array.")
+@_rule("z3 has lost the largest logit of each row: subtract it from a copy, for the softmax alone.")
 def shifted_in_place(got, expected, known):
     return expected - expected.max(axis=1, keepdims=True) if known["quantity"] == "z3" else None
 
@@ -551,8 +551,10 @@ def data_loss_missing(got, expected, known):
     return expected - known["data"] if known["reg"] else None
 
 
-@_rule("the regularisation has a fixed strength, not the reg that the function is given.")
+@_rule("the regularisation has another strength than reg, which is {reg} here: a fixed strength, or reg with a factor.")
 def hard_coded_strength(got, expected, known):
+    if got.ndim:
+        return None
     squares = _squares(known["weights"])
     # Nobody writes a strength with more than two digits; any got would be explained by some number.
     return known["data"] + float(f"{(got - known['data']) / squares:.1e}") * squares
@@ -602,7 +604,7 @@ def gradient_of_squares_not_derived(got, expected, known):
     return expected + known["reg"] * step if known["reg"] else None
 
 
-@_rule("the regularisation is there, but its factor isn't 2 * reg, with the reg given to the function (here {reg}).")
+@_rule("the regularisation has another factor than 2 * reg (here reg = {reg}).")
 def hard_coded_regularisation(got, expected, known):
     factor = _fitted(got, expected, known["weight"])
     return None if factor is None else expected + factor * np.asarray(known["weight"])

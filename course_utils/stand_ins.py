@@ -11,7 +11,7 @@ import functools
 import itertools
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -196,7 +196,7 @@ _SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {
     "grad_z3": lambda a3, y: np.shape(a3),
     "grad_W2": lambda a2, dz3: (np.shape(a2)[1], np.shape(dz3)[1]),
     "grad_b2": lambda dz3: np.shape(dz3)[1:],
-    "grad_a2": lambda dz3, W2: (len(dz3), len(W2)),
+    "grad_a2": lambda dz3, W2: (len(dz3), np.shape(W2)[0]),
     "grad_z2": lambda da2, z2: np.shape(z2),
     "grad_W1": lambda X, dz2: (np.shape(X)[1], np.shape(dz2)[1]),
     "grad_b1": lambda dz2: np.shape(dz2)[1:],
@@ -310,10 +310,11 @@ def _result(
     name: str, own: Callable, args: tuple, kwargs: dict, constants: set[Any] = frozenset()
 ) -> tuple[Any, str | None]:
     """What ``own`` returns, or the stand-in in its place, and then why; ``constants`` stand in the caller's code."""
-    kept = [value.copy() if isinstance(value, np.ndarray) and value.nbytes <= _COPIED else value for value in args]
+    kept = _copies(args)
     result = None
     try:
-        result = own(*args, **kwargs)
+        # What one function does to its argument, the caller that goes on with it shall not find.
+        result = own(*(_copies(args) if name in ("relu", "softmax", "forward") else args), **kwargs)
         if name == "forward" and not isinstance(result, dict) and constants.isdisjoint(_VALUES):
             return result, None  # a tuple, say, and the caller expects one
         trouble = _trouble_with(result, name, kept, kwargs)
@@ -327,14 +328,24 @@ def _result(
     if name.startswith("grad_"):  # what one formula does to an argument, the next one shall not find
         for value, copy in zip(args, kept, strict=True):
             shared = isinstance(result, np.ndarray) and np.may_share_memory(value, result)
-            if value is not copy and value.flags.writeable and not shared:
+            if isinstance(value, np.ndarray) and value is not copy and value.flags.writeable and not shared:
                 value[...] = copy
     if trouble is None:
         return result, None
     replaced = WITHIN_NOTEBOOKS[name](*kept, **kwargs)
     if isinstance(result, dict) and name == "forward":
-        replaced |= {key: value for key, value in result.items() if key not in _VALUES or _is_finite(value)}
+        spoilt = {key for key in _VALUES if not (_is_finite(result.get(key)) and _is_like_X(result.get(key), kept))}
+        replaced |= {key: value for key, value in result.items() if key not in spoilt}
     return replaced, trouble
+
+
+def _copies(args: Iterable[Any]) -> list[Any]:
+    """The arguments, with copies of small arrays, and of dicts, whose entries stay the same objects."""
+
+    def copied(value: Any) -> bool:
+        return isinstance(value, dict) or (isinstance(value, np.ndarray) and value.nbytes <= _COPIED)
+
+    return [value.copy() if copied(value) else value for value in args]
 
 
 def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | None:
@@ -347,6 +358,9 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
         missing = [key for key in _VALUES if key not in result]
         if missing:
             return f"returned no {', '.join(missing)}"
+        unlike = [key for key in _VALUES if not _is_like_X(result[key], args)]
+        if unlike:
+            return f"returned {', '.join(unlike)} with another number of axes than X has"
         spoilt = [key for key in _VALUES if not _is_finite(result[key])]
         return f"returned nan or inf in {', '.join(spoilt)}" if spoilt and all(map(_is_finite, args)) else None
     if name == "sample_batch" and isinstance(result, (tuple, list)) and len(result) == 2 and args:
@@ -369,8 +383,9 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
         asked = {f"{'Wb'[i % 2]}{i // 2 + 1}": tuple(each.shape[::-1]) for i, each in enumerate(parameters)}
         if any(np.shape(result[1].get(key)) != shape for key, shape in asked.items()):
             return "returned gradients of other shapes than those of params"
-    if name in _SHAPES and (isinstance(result, (np.ndarray, np.number)) or name.startswith("grad_")):
-        shape, asked = np.shape(result), _SHAPES[name](*args, **kwargs)
+    asked = _asked_shape(name, args, kwargs)
+    if asked is not None and (isinstance(result, (np.ndarray, np.number)) or name.startswith("grad_")):
+        shape = np.shape(result)
         # A transposed gradient fits a square problem, and a row of biases every problem.
         fitting = [asked, asked[::-1], (1, *asked)[-2:]] if name.startswith("grad_") else [asked]
         if shape not in fitting:
@@ -380,10 +395,26 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
     return None
 
 
+def _asked_shape(name: str, args: list, kwargs: dict) -> tuple[int, ...] | None:
+    """Shape of the result, or None: a student's own parameters, which the caller knows, tell nothing about it."""
+    try:
+        return _SHAPES[name](*args, **kwargs) if name in _SHAPES else None
+    except (TypeError, IndexError):
+        return None
+
+
 def _is_as_asked(result: Any, name: str, args: list) -> bool:
     try:
         return name not in _AS_ASKED or _AS_ASKED[name](result, *args)
     except Exception:  # without a shape, or called with names: what is returned can't be told
+        return False
+
+
+def _is_like_X(value: Any, args: list) -> bool:
+    """Whether a value of ``forward`` has as many axes as ``X``, the second argument."""
+    try:
+        return len(args) != 2 or np.ndim(value) == np.ndim(args[1])
+    except ValueError:  # rows that differ in length
         return False
 
 

@@ -315,6 +315,11 @@ def test_values_that_are_not_finite_have_no_cause():
     assert probable_cause(np.full((2, 2), np.nan), np.ones((2, 2)), {}, TOLERANCE) is None
 
 
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_a_pair_in_place_of_the_value_makes_no_rule_fail(quantity):
+    assert _recognised(quantity, np.array([1.2345, 6.789])) is None
+
+
 def test_a_sentence_holds_the_numbers_of_the_problem():
     expected, known = QUANTITIES["grad_W1"]
     assert f"{N} times too small" in probable_cause(expected / N, expected, known, TOLERANCE)

@@ -378,7 +378,7 @@ WRONG_BACKWARD = [
     (lambda reg, W: reg * W, "lacks its factor 2"),
     (lambda reg, W: 4 * reg * W, "added twice"),
     (lambda reg, W: -2 * reg * W, "subtracted"),
-    (lambda reg, W: 2 * 0.05 * W, "but its factor isn't"),
+    (lambda reg, W: 2 * 0.05 * W, "another factor than 2 * reg"),
 ]
 
 

@@ -175,6 +175,31 @@ def test_missing_entries_are_added_to_the_students_own(given):
     np.testing.assert_allclose(got["z3"], given.values["z3"], atol=1e-13)
 
 
+def test_entries_with_another_number_of_axes_are_replaced(given, capsys):
+    text = f"def relu(z):\n    return np.maximum(z, 0), z\n{SOFTMAX}{FORWARD}"
+    text += "def use(params, X):\n    return forward(params, X)\n"
+    got = notebook(text, "relu", "softmax", "forward")["use"](given.params, given.X)
+    np.testing.assert_allclose(got["z3"], given.values["z3"], atol=1e-13)
+    assert "forward returned a2, z3, a3 with another number of axes than X has: a stand-in" in capsys.readouterr().out
+
+
+def test_callers_find_their_arguments_as_they_were(given):
+    text = f"def relu(z):\n    z[z < 0] = 0\n    return z\n{SOFTMAX}{FORWARD.replace('params[', 'params.pop(', 1)}"
+    text = text.replace('"W1"]', '"W1")') + "def use(params, X):\n    return forward(params, X), params\n"
+    got, params = notebook(text, "relu", "softmax", "forward")["use"](dict(given.params), given.X)
+    np.testing.assert_allclose(got["z2"], given.values["z2"], atol=1e-13)
+    assert params.keys() == given.params.keys()
+
+
+def test_a_students_own_parameters_are_passed_on(given):
+    text = "def grad_a2(dz3, params):\n    return dz3 @ params['W2'].T\n"
+    text += "def grad_b2(dz3, axis):\n    return dz3.sum(axis)\n"
+    text += "def use(dz3, params):\n    return grad_a2(dz3, params), grad_b2(dz3, 0)\n"
+    da2, db2 = notebook(text, "grad_a2", "grad_b2")["use"](given.values["dz3"], given.params)
+    np.testing.assert_allclose(da2, given.values["da2"], atol=1e-13)
+    np.testing.assert_allclose(db2, given.values["db2"], atol=1e-13)
+
+
 def test_a_second_call_wraps_nothing_twice_and_decorators_stay(given):
     text = f"@np.errstate(all='ignore')\ndef relu(z):\n    return np.maximum(z, 0)\n{SOFTMAX}{FORWARD}"
     student = notebook(text, "relu", "softmax")

@@ -37,7 +37,7 @@ MODERATE = 100.0
 
 
 def check_relu(relu: Callable, on: Problem | None = None) -> None:
-    """Check ``relu(z)``: (N, H) -> (N, H), exact."""
+    """Check ``relu(z)``: (N, H) -> new array (N, H), exact."""
     for given in [on] if on else problems():
         z = given.values["z2"]
         integers = np.round(z).astype(int)
@@ -46,18 +46,19 @@ def check_relu(relu: Callable, on: Problem | None = None) -> None:
                 expected = np.where(argument > 0, argument, 0)
                 known = {"before": argument, "N": len(argument)}
                 # Nothing is computed, only chosen: no round-off.
-                expect_close("relu(z)", call(relu, argument), expected, tolerance=0.0, known=known)
+                expect_close("relu(z)", call_keeping(relu, z=argument), expected, tolerance=0.0, known=known)
     passed("relu(z) keeps the positive values and sets the others to zero.", on)
 
 
 def check_softmax(softmax: Callable, on: Problem | None = None) -> None:
-    """Check ``softmax(z)``: logits (N, K) -> probabilities (N, K), on logits of moderate size."""
+    """Check ``softmax(z)``: logits (N, K) -> new array of probabilities (N, K), on logits of moderate size."""
     for given in [on] if on else _moderate():
         z3, a3 = given.values["z3"], given.values["a3"]
         with on_problem(given):
             for rows in (slice(None), slice(0, 1)):
                 known = {"before": z3[rows], "N": len(z3[rows])}
-                expect_close("softmax(z)", call(softmax, z3[rows]), a3[rows], **_size(z3), known=known)
+                got = call_keeping(softmax, z=z3[rows])
+                expect_close("softmax(z)", got, a3[rows], **_size(z3), known=known)
             # Probabilities near 0 and 1, which nothing may limit: with a step of 30, exp(-30) is 1e-13.
             steep = np.where(np.arange(z3.shape[1]) == given.y[:, None], 30.0, 0.0) + 0.1 * a3
             expected = softmax_of_rows(steep)
@@ -116,16 +117,18 @@ def _expect_stable_softmax(softmax: Callable, given: Problem) -> None:
 
 
 def _expect_stable_cross_entropy(softmax_cross_entropy: Callable, given: Problem) -> None:
-    z3, y = given.values["z3"], given.y
+    z3, y = given.values["z3"], given.y.copy()
     rows, classes = z3.shape
+    # The last class is among all labels: whether K is guessed from them is asked elsewhere.
+    y[-1] = classes - 1
     own = as_numbers("softmax_cross_entropy(z, y)", call(softmax_cross_entropy, z3, y))
     factor = _constant_factor(softmax_cross_entropy, given)
     if factor is None:
         _expect_dependence("softmax_cross_entropy(z, y)", own, call(softmax_cross_entropy, 2 * z3 + 1, y))
     extreme = np.zeros((rows, classes))
-    extreme[:, 1] = LARGE
-    text = "softmax_cross_entropy of rows (0, 100000, 0, ...), the true class being 0,"
-    got = as_numbers(text, call(softmax_cross_entropy, extreme, np.zeros(rows, dtype=y.dtype)))
+    extreme[:, 0] = LARGE
+    text = "softmax_cross_entropy of rows (100000, 0, 0, ...), the true class being the last,"
+    got = as_numbers(text, call(softmax_cross_entropy, extreme, np.full_like(y, classes - 1)))
     _expect_finite(
         text,
         got,
@@ -152,14 +155,15 @@ def _constant_factor(softmax_cross_entropy: Callable, given: Problem) -> float |
     Rows of one sample each are taken as often as the problem has rows, so that a sum in place
     of a mean is a constant factor too.
     """
-    z3, y, a3 = given.values["z3"], given.y, given.values["a3"]
+    z3, a3 = given.values["z3"], given.values["a3"]
+    labels = np.full_like(given.y, z3.shape[1] - 1)
     ratios = []
     for row in range(min(len(z3), 3)):
-        got = call(softmax_cross_entropy, np.tile(z3[row], (len(z3), 1)), np.repeat(y[row], len(z3)))
+        got = call(softmax_cross_entropy, np.tile(z3[row], (len(z3), 1)), labels)
         got = as_numbers("softmax_cross_entropy(z, y)", got)
         if got.ndim:
             return None
-        ratios.append(float(got) / -np.log(a3[row, y[row]]))
+        ratios.append(float(got) / -np.log(a3[row, -1]))
     # Guards of the logarithm, LOGARITHM_GUARDS, spoil the loss by less than 1e-2.
     return ratios[0] if ratios[0] and np.allclose(ratios, ratios[0], rtol=1e-2) else None
 

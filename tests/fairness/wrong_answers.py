@@ -36,15 +36,16 @@ _wrong(
     "half precision", "relu", "return np.maximum(z, 0).astype(np.float16)", "test-relu", says="half precision (float16)"
 )
 _wrong(
-    "relu in place, so that z2 is lost",
+    "in place",
     "relu",
     """
     z[z < 0] = 0
     return z
     """,
-    "test-forward",
-    says="z2 holds the values after the ReLU",
+    "test-relu",
 )
+_wrong("in place, nothing returned", "relu", "z[z < 0] = 0", "test-relu")
+_wrong("pair with the argument", "relu", "return np.maximum(z, 0), z", "test-relu")
 
 # --- Notebook 1: softmax ----------------------------------------------------------------
 
@@ -207,18 +208,17 @@ _wrong(
     "test-stability",
 )
 _wrong(
-    "in place, so that z3 is lost",
+    "shifted in place",
     "softmax",
     """
     z -= z.max(axis=1, keepdims=True)
     exponentials = np.exp(z)
     return exponentials / exponentials.sum(axis=1, keepdims=True)
     """,
-    "test-forward",
-    says="z3 has lost the largest logit",
+    "test-softmax",
 )
 _wrong(
-    "in place, so that z3 becomes a3",
+    "wholly in place",
     "softmax",
     """
     z -= z.max(axis=1, keepdims=True)
@@ -226,8 +226,7 @@ _wrong(
     z /= z.sum(axis=1, keepdims=True)
     return z
     """,
-    "test-forward",
-    says="z3 holds the probabilities",
+    "test-softmax",
 )
 
 # --- Notebook 1: forward ----------------------------------------------------------------
@@ -402,7 +401,6 @@ _entropy(
     "number of classes guessed from the labels",
     "float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - (shifted * np.eye(y.max() + 1)[y]).sum(axis=1)))",
     "test-cross-entropy",
-    "test-stability",
 )
 _entropy(
     "logarithm of a probability",
@@ -450,6 +448,8 @@ _loss("factor 1/2", f"0.5 * reg * ({_SQUARES})", says="the regularisation has a 
 _loss("regularisation doubled", f"2 * reg * ({_SQUARES})", says="the regularisation is added twice")
 _loss("hard-coded lambda", f"0.05 * ({_SQUARES})", says="a fixed strength")
 _loss("hard-coded lambda of the default settings", f"0.25 * ({_SQUARES})", says="a fixed strength")
+_loss("once for each sample", f"reg * len(y) * ({_SQUARES})", says="another strength than reg, which is 0.05 here")
+_wrong("both terms", "loss", f"return {_DATA}, reg * ({_SQUARES})", "test-loss")
 _loss("reg ignored", _SQUARES, says="reg is ignored")
 _loss("reg squared", f"reg ** 2 * ({_SQUARES})", says="reg itself is squared")
 _loss("regularisation averaged", f"reg * ({_SQUARES}) / len(y)", says="divided by the number of samples")
@@ -748,8 +748,9 @@ _backward("no regularisation", "", "the regularisation is missing", old="2 * reg
 _backward("regularisation without its 2", "", "lacks its factor 2", old="2 * reg", new="reg")
 _backward("regularisation twice", "", "the regularisation is added twice", old="2 * reg", new="4 * reg")
 _backward("regularisation subtracted", "", "the regularisation is subtracted", old="+ 2 * reg", new="- 2 * reg")
-_backward("hard-coded lambda", "", "but its factor isn't", old="2 * reg", new="2 * 0.05")
-_backward("hard-coded lambda of the default settings", "", "but its factor isn't", old="2 * reg", new="2 * 0.25")
+_backward("hard-coded lambda", "", "another factor than 2 * reg", old="2 * reg", new="2 * 0.05")
+_backward("hard-coded lambda of the default settings", "", "another factor than 2 * reg", old="2 * reg", new="2 * 0.25")
+_backward("reg over N, without its 2", "", "another factor than 2 * reg", old="2 * reg", new="reg / len(y)")
 _backward("W2 not regularised", 'grads["W2"] = grads["W2"] - 2 * reg * params["W2"]', "the regularisation is missing")
 _backward("W1 not regularised", 'grads["W1"] = grads["W1"] - 2 * reg * params["W1"]', "the regularisation is missing")
 _backward("b1 regularised", 'grads["b1"] = grads["b1"] + 2 * reg * params["b1"]', "the biases aren't regularised")
@@ -1183,11 +1184,11 @@ _step("sign", "grad_b1", "return -dz2.sum(axis=0)", "the sign is wrong")
 _step("positive part", "grad_b1", "return np.maximum(dz2, 0).sum(axis=0)")
 _step("single number", "grad_b1", "return float(dz2.sum())", "over all entries")
 
-_backward("reg squared", "", "but its factor isn't", old="2 * reg", new="2 * reg ** 2")
+_backward("reg squared", "", "another factor than 2 * reg", old="2 * reg", new="2 * reg ** 2")
 _backward(
     "default where reg is 0",
     "",
-    "but its factor isn't",
+    "another factor than 2 * reg",
     old="values = forward",
     new="reg = reg or 0.05\nvalues = forward",
 )
@@ -1814,6 +1815,42 @@ _several(
 for _name, _returned in {"a tuple": "z2, a2, z3, softmax(z3)", "a list": "[z2, a2, z3, softmax(z3)]"}.items():
     _wrong(_name, "forward", f"{_VALUES}return {_returned}", "test-forward")
 _wrong("the scores alone", "forward", f"{_VALUES}return softmax(z3)", "test-forward")
+_wrong(
+    "z3 shifted", "forward",
+    f"{_VALUES}z3 -= z3.max(axis=1, keepdims=True)\n{_AS_DICT}",
+    "test-forward", says="z3 has lost the largest logit",
+)  # fmt: skip
+_wrong(
+    "lists of one array", "forward",
+    f"{_VALUES}return {{'z2': [z2], 'a2': [a2], 'z3': [z3], 'a3': [softmax(z3)]}}", "test-forward",
+)  # fmt: skip
+_wrong(
+    "parameters taken out of the dict", "forward",
+    _VALUES.replace("params[", "params.pop(").replace("]", ")")
+    + "return {'z2': z2, 'a2': a2, 'z3': z3, 'a3': softmax(z3)}",
+    "test-forward",
+)  # fmt: skip
+_several(
+    "params for W2, as backward knows",
+    {
+        "grad_a2": 'return dz3 @ W2["W2"].T',
+        "backward": _BACKWARD.replace('params["W2"])', "params)", 1) + "return grads",
+    },
+    "test-grad-a2",
+)
+WRONG.append(
+    Answer(
+        "regularised, with parameters of its own",
+        {
+            "grad_W2": "def grad_W2(a2, dz3, W2, reg):\n    return a2.T @ dz3 + 2 * reg * W2\n",
+            "backward": function(
+                "backward",
+                _BACKWARD.replace('dz3) + 2 * reg * params["W2"]', 'dz3, params["W2"], reg)') + "return grads",
+            ),
+        },
+        ("test-grad-W2",),
+    )
+)
 _several(
     "a tuple, which the loss unpacks",
     {
