@@ -359,7 +359,9 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
         fitting = [asked, asked[::-1], (1, *asked)[-2:]] if name.startswith("grad_") else [asked]
         if shape not in fitting:
             return f"returned the shape {shape} where {asked} is asked for"
-    if name in (*_SHAPES, "softmax_cross_entropy") and not _is_finite(result) and all(map(_is_finite, args)):
+    if name == "relative_error" and np.shape(result) == () and not _is_share(result):
+        return "returned no number from 0 to 1"
+    if name in (*_SHAPES, "softmax_cross_entropy", "numerical_gradient") and not _is_finite(result) and all(map(_is_finite, args)):
         return "returned nan or inf"
     return None
 
@@ -368,6 +370,13 @@ def _is_as_asked(result: Any, name: str, args: list) -> bool:
     try:
         return name not in _AS_ASKED or _AS_ASKED[name](result, *args)
     except Exception:  # without a shape, or called with names: what is returned can't be told
+        return False
+
+
+def _is_share(value: Any) -> bool:
+    try:
+        return bool(0 <= value <= 1 + 1e-9)  # beyond round-off
+    except TypeError:
         return False
 
 

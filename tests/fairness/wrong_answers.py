@@ -832,7 +832,7 @@ _relative("absolute error", "np.max(np.abs(a - b))", "this is the absolute error
 _relative(
     "maximum below",
     "np.max(np.abs(a - b) / np.maximum(1e-8, np.maximum(np.abs(a), np.abs(b))))",
-    "by the larger of |a| and |b|",
+    "by one of |a| and |b|",
 )
 _relative("norms", "np.linalg.norm(a - b) / max(1e-8, np.linalg.norm(a) + np.linalg.norm(b))", "the ratio of two norms")
 _relative("no floor", "np.max(np.abs(a - b) / (np.abs(a) + np.abs(b)))")
@@ -2179,4 +2179,24 @@ _wrong(
     """,
     "test-numerical-gradient",
     says="which isn't put back",
+)
+_relative(
+    "by |b| alone", "np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(b)))", "by one of |a| and |b|, the larger perhaps"
+)
+for _name, _error in {
+    "the smaller for the larger": "np.max(np.abs(a - b) / np.minimum(1e-8, np.abs(a) + np.abs(b)))",
+    "the place of the largest": "np.argmax(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)))",
+    "its logarithm": "np.log10(np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b))))",
+    "as a text": "f'{np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b))):.1e}'",
+}.items():
+    _relative(_name, _error)
+_wrong("nothing but nan", "numerical_gradient", "return np.full(x.shape, np.nan)", "test-numerical-gradient")
+_checking(
+    "functions in a dict, all of the last name",
+    """
+    losses = {}
+    for name in params:
+        losses[name] = lambda changed: loss_fn({**params, name: changed})
+    return {key: relative_error(numerical_gradient(losses[key], params[key]), grads[key]) for key in params}
+    """,
 )
