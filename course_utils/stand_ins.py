@@ -194,7 +194,9 @@ _SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {
 _AS_ASKED: dict[str, Callable[..., bool]] = {
     "numerical_gradient": lambda gradient, f, x, *h: np.shape(gradient) == np.shape(x),
     "relative_error": lambda error, a, b: np.shape(error) == (),
-    "sample_batch": lambda batch, *_: isinstance(batch, (tuple, list)) and len(batch) == 2,
+    "sample_batch": lambda batch, *_: (
+        isinstance(batch, (tuple, list)) and len(batch) == 2 and not isinstance(batch[0], (tuple, list))
+    ),
     "predict": lambda classes, params, X: np.shape(classes) == (len(X),),
 }
 #: Functions that have returned something else, and those for which stand-ins step in for that reason.
@@ -361,7 +363,11 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
             return f"returned the shape {shape} where {asked} is asked for"
     if name == "relative_error" and np.shape(result) == () and not _is_share(result):
         return "returned no number from 0 to 1"
-    if name in (*_SHAPES, "softmax_cross_entropy", "numerical_gradient") and not _is_finite(result) and all(map(_is_finite, args)):
+    if (
+        name in (*_SHAPES, "softmax_cross_entropy", "numerical_gradient")
+        and not _is_finite(result)
+        and all(map(_is_finite, args))
+    ):
         return "returned nan or inf"
     return None
 

@@ -1017,7 +1017,6 @@ _training(
     "range(num_iters)",
     "range(num_iters - 1)",
     "test-train-descent",
-    "test-train-schedule",
     says="one iteration too few",
 )
 _training("seed ignored", "default_rng(rng)", "default_rng()", "test-train-batches", says="")
@@ -1392,7 +1391,6 @@ _training(
     "range(num_iters)",
     "range(num_iters + 1)",
     "test-train-descent",
-    "test-train-schedule",
     says="one iteration too many",
 )
 _training(
@@ -2199,4 +2197,40 @@ _checking(
         losses[name] = lambda changed: loss_fn({**params, name: changed})
     return {key: relative_error(numerical_gradient(losses[key], params[key]), grads[key]) for key in params}
     """,
+)
+_wrong(
+    "counted from 1, and not to the last",
+    "train",
+    _TRAIN.replace("range(num_iters)", "range(1, num_iters)").replace("(iteration + 1)", "iteration"),
+    "test-train-descent",
+    says="too few",
+)
+_training("an epoch of no iteration", "max(len(X) // batch_size, 1)", "len(X) // batch_size", "test-train-schedule")
+_training(
+    "return in the loop", "return params, history", "    return params, history",
+    "test-train-descent", "test-train-schedule", says="only the first iteration is made",
+)  # fmt: skip
+_training(
+    "accuracy on the first 1000 rows of the validation data",
+    "predict(params, X_val) == y_val", "predict(params, X_val[:1000]) == y_val[:1000]", "test-train-schedule",
+)  # fmt: skip
+_wrong(
+    "shuffled once, and the same batches in each epoch",
+    "train",
+    _TRAIN.replace("for iteration", "order = rng.permutation(len(X))\nfor iteration").replace(
+        "X_batch, y_batch = sample_batch(X, y, batch_size, rng)",
+        "rows = order[iteration % epoch * batch_size :][:batch_size]\n    X_batch, y_batch = X[rows], y[rows]",
+    ),
+    "test-train-batches",
+    says="shuffled once",
+)
+_batch(
+    "data shuffled in place, without the labels",
+    "rng.shuffle(X)\nreturn X[:batch_size], y[:batch_size]",
+    "test-sample-batch",
+)
+_batch(
+    "lists of rows and of labels",
+    "rows = rng.permutation(len(X))[:batch_size]\nreturn [X[row] for row in rows], [y[row] for row in rows]",
+    "test-sample-batch",
 )
