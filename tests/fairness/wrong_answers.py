@@ -2234,3 +2234,4 @@ _batch(
     "rows = rng.permutation(len(X))[:batch_size]\nreturn [X[row] for row in rows], [y[row] for row in rows]",
     "test-sample-batch",
 )
+_training("trained in single precision", "array.copy()", "array.astype(np.float32)", "test-train-descent")
