@@ -776,7 +776,7 @@ def relative_error_of_norms(got, expected, known):
     return np.linalg.norm(_relative_parts(known)[0]) / max(1e-8, norms)
 
 
-@_rule("the difference is divided by the larger of |a| and |b|; their sum is asked.")
+@_rule("the difference is divided by one of |a| and |b|, the larger perhaps; their sum is asked.")
 def relative_error_by_the_larger(got, expected, known):
     larger = np.maximum(np.abs(known["a"]), np.abs(known["b"]))
     return np.max(_relative_parts(known)[0] / np.maximum(1e-8, larger))

@@ -205,7 +205,9 @@ _SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {
 _AS_ASKED: dict[str, Callable[..., bool]] = {
     "numerical_gradient": lambda gradient, f, x, *h: np.shape(gradient) == np.shape(x),
     "relative_error": lambda error, a, b: np.shape(error) == (),
-    "sample_batch": lambda batch, *_: isinstance(batch, (tuple, list)) and len(batch) == 2,
+    "sample_batch": lambda batch, *_: (
+        isinstance(batch, (tuple, list)) and len(batch) == 2 and not isinstance(batch[0], (tuple, list))
+    ),
     "predict": lambda classes, params, X: np.shape(classes) == (len(X),),
     # There is a stand-in for no other network.
     "build_mlp": lambda model, sizes=(), activation="relu": (
@@ -390,7 +392,13 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
         fitting = [asked, asked[::-1], (1, *asked)[-2:]] if name.startswith("grad_") else [asked]
         if shape not in fitting:
             return f"returned the shape {shape} where {asked} is asked for"
-    if name in (*_SHAPES, "softmax_cross_entropy") and not _is_finite(result) and all(map(_is_finite, args)):
+    if name == "relative_error" and np.shape(result) == () and not _is_share(result):
+        return "returned no number from 0 to 1"
+    if (
+        name in (*_SHAPES, "softmax_cross_entropy", "numerical_gradient")
+        and not _is_finite(result)
+        and all(map(_is_finite, args))
+    ):
         return "returned nan or inf"
     return None
 
@@ -415,6 +423,13 @@ def _is_like_X(value: Any, args: list) -> bool:
     try:
         return len(args) != 2 or np.ndim(value) == np.ndim(args[1])
     except ValueError:  # rows that differ in length
+        return False
+
+
+def _is_share(value: Any) -> bool:
+    try:
+        return bool(0 <= value <= 1 + 1e-9)  # beyond round-off
+    except TypeError:
         return False
 
 

@@ -242,7 +242,7 @@ WRONG_ERRORS = [
     (lambda a, b: np.max((a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b))), "absolute value of the difference"),
     (lambda a, b: np.max(np.abs(a - b)) / max(1e-8, np.max(np.abs(a) + np.abs(b))), "entry by entry"),
     (lambda a, b: np.linalg.norm(a - b) / max(1e-8, np.linalg.norm(a) + np.linalg.norm(b)), "ratio of two norms"),
-    (lambda a, b: np.max(np.abs(a - b) / np.maximum(1e-8, np.maximum(abs(a), abs(b)))), "larger of |a| and |b|"),
+    (lambda a, b: np.max(np.abs(a - b) / np.maximum(1e-8, np.maximum(abs(a), abs(b)))), "one of |a| and |b|"),
     (lambda a, b: np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)), "the shape is"),
     (without_floor, "not finite"),
     (lambda a, b: np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a + b))), "is wrong"),

@@ -329,7 +329,7 @@ _losing("biases regularised", " if parameter.ndim == 2]", "]", says="the biases 
 _losing("hard-coded lambda", "data + reg *", "data + 0.05 *", says="a fixed strength")
 _losing("half the regularisation", "data + reg *", "data + reg / 2 *", says="has a factor 1/2")
 _losing("no regularisation", "value = data + reg *", "value = data + 0 *", says="the regularisation is missing")
-_losing("norms not squared", "(weight ** 2).sum()", "weight.norm()", says="another factor than 2 * reg 2 * reg")
+_losing("norms not squared", "(weight ** 2).sum()", "weight.norm()", says="another factor than 2 * reg")
 _losing("only W1 regularised", "in weights)", "in weights[:1])", says="only W1 is regularised")
 _losing("softmax before cross_entropy", "(z, y)", "(torch.softmax(z, dim=1), y)", says="the softmax is applied twice")
 _losing("nll_loss of the logits", "cross_entropy(z, y)", "nll_loss(z, y)", says="log sum exp(z) is to be added")

@@ -833,7 +833,7 @@ _relative("absolute error", "np.max(np.abs(a - b))", "this is the absolute error
 _relative(
     "maximum below",
     "np.max(np.abs(a - b) / np.maximum(1e-8, np.maximum(np.abs(a), np.abs(b))))",
-    "by the larger of |a| and |b|",
+    "by one of |a| and |b|",
 )
 _relative("norms", "np.linalg.norm(a - b) / max(1e-8, np.linalg.norm(a) + np.linalg.norm(b))", "the ratio of two norms")
 _relative("no floor", "np.max(np.abs(a - b) / (np.abs(a) + np.abs(b)))")
@@ -1018,7 +1018,6 @@ _training(
     "range(num_iters)",
     "range(num_iters - 1)",
     "test-train-descent",
-    "test-train-schedule",
     says="one iteration too few",
 )
 _training("seed ignored", "default_rng(rng)", "default_rng()", "test-train-batches", says="")
@@ -1393,7 +1392,6 @@ _training(
     "range(num_iters)",
     "range(num_iters + 1)",
     "test-train-descent",
-    "test-train-schedule",
     says="one iteration too many",
 )
 _training(
@@ -2217,3 +2215,60 @@ _wrong(
     "test-numerical-gradient",
     says="which isn't put back",
 )
+_relative(
+    "by |b| alone", "np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(b)))", "by one of |a| and |b|, the larger perhaps"
+)
+for _name, _error in {
+    "the smaller for the larger": "np.max(np.abs(a - b) / np.minimum(1e-8, np.abs(a) + np.abs(b)))",
+    "the place of the largest": "np.argmax(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)))",
+    "its logarithm": "np.log10(np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b))))",
+    "as a text": "f'{np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b))):.1e}'",
+}.items():
+    _relative(_name, _error)
+_wrong("nothing but nan", "numerical_gradient", "return np.full(x.shape, np.nan)", "test-numerical-gradient")
+_checking(
+    "functions in a dict, all of the last name",
+    """
+    losses = {}
+    for name in params:
+        losses[name] = lambda changed: loss_fn({**params, name: changed})
+    return {key: relative_error(numerical_gradient(losses[key], params[key]), grads[key]) for key in params}
+    """,
+)
+_wrong(
+    "counted from 1, and not to the last",
+    "train",
+    _TRAIN.replace("range(num_iters)", "range(1, num_iters)").replace("(iteration + 1)", "iteration"),
+    "test-train-descent",
+    says="too few",
+)
+_training("an epoch of no iteration", "max(len(X) // batch_size, 1)", "len(X) // batch_size", "test-train-schedule")
+_training(
+    "return in the loop", "return params, history", "    return params, history",
+    "test-train-descent", "test-train-schedule", says="only the first iteration is made",
+)  # fmt: skip
+_training(
+    "accuracy on the first 1000 rows of the validation data",
+    "predict(params, X_val) == y_val", "predict(params, X_val[:1000]) == y_val[:1000]", "test-train-schedule",
+)  # fmt: skip
+_wrong(
+    "shuffled once, and the same batches in each epoch",
+    "train",
+    _TRAIN.replace("for iteration", "order = rng.permutation(len(X))\nfor iteration").replace(
+        "X_batch, y_batch = sample_batch(X, y, batch_size, rng)",
+        "rows = order[iteration % epoch * batch_size :][:batch_size]\n    X_batch, y_batch = X[rows], y[rows]",
+    ),
+    "test-train-batches",
+    says="shuffled once",
+)
+_batch(
+    "data shuffled in place, without the labels",
+    "rng.shuffle(X)\nreturn X[:batch_size], y[:batch_size]",
+    "test-sample-batch",
+)
+_batch(
+    "lists of rows and of labels",
+    "rows = rng.permutation(len(X))[:batch_size]\nreturn [X[row] for row in rows], [y[row] for row in rows]",
+    "test-sample-batch",
+)
+_training("trained in single precision", "array.copy()", "array.astype(np.float32)", "test-train-descent")
