@@ -116,12 +116,11 @@ return nn.Sequential(*modules[:-1])""",
     "nn.Tanh())\nreturn nn.Sequential(*modules[:-1], nn.Softmax(dim=1))",
     copies=True,
 )
-_building("no biases", "fan_in, fan_out)", "fan_in, fan_out, bias=False)", says="should have weights and biases")
+_building("no biases", "fan_in, fan_out)", "fan_in, fan_out, bias=False)")
 _building(
     "frozen", "return nn.Sequential(*modules[:-1])", "return nn.Sequential(*modules[:-1]).requires_grad_(False)",
-    says="that can be trained; it has nothing",
 )  # fmt: skip
-_building("not returned", "return nn.Sequential(*modules[:-1])", "nn.Sequential(*modules[:-1])", says="it is None")
+_building("not returned", "return nn.Sequential(*modules[:-1])", "nn.Sequential(*modules[:-1])")
 _building("a list of modules", "return nn.Sequential(*modules[:-1])", "return modules[:-1]")
 _building("dropout", "    modules.append({", "    modules.append(nn.Dropout(0.5))\n    modules.append({", copies=True)
 _building(
@@ -223,12 +222,12 @@ _copying(
     "reshaped", '"]).T)', '"]).reshape(layer.weight.shape))', says="this is a reshape",
 )  # fmt: skip
 _copying(
-    "frozen", "return model", "return model.requires_grad_(False)", says="that can be trained; it has nothing"
+    "frozen", "return model", "return model.requires_grad_(False)"
 )  # fmt: skip
 _copying(
     "made in inference mode", "return model",
     "with torch.inference_mode():\n    for layer in layers:\n        layer.bias = nn.Parameter(layer.bias.clone())\n"
-    "return model", says="that can be trained; it has",
+    "return model",
 )  # fmt: skip
 _copying("float32 always", 'model.to(torch.from_numpy(params["W1"]).dtype)\n', "")
 _copying("float64 always", 'model.to(torch.from_numpy(params["W1"]).dtype)', "model.double()")
@@ -363,7 +362,7 @@ _losing(
 _losing(
     "a step taken as well", "return value",
     "torch.optim.SGD(model.parameters(), lr=0.1).step()\nreturn value",
-    "test-torch-gradients", says="the call has changed the model's parameters",
+    "test-torch-gradients",
 )  # fmt: skip
 
 _losing("unstable", "cross_entropy(z, y)", "nll_loss(torch.log(torch.softmax(z, dim=1)), y)")
@@ -650,7 +649,6 @@ _initialising(
 _initialising(
     "in double precision", _NORMAL,
     "layer.weight = nn.Parameter(std * torch.randn(layer.weight.shape, generator=generator, dtype=torch.float64))",
-    says="draw in place",
 )  # fmt: skip
 _initialising(
     "a bias for each input", "nn.init.zeros_(layer.bias)", "layer.bias = nn.Parameter(torch.zeros(layer.in_features))"
@@ -658,7 +656,6 @@ _initialising(
 _initialising(
     "frozen", "        nn.init.zeros_(layer.bias)",
     "        nn.init.zeros_(layer.bias)\n        layer.requires_grad_(False)",
-    says="that can be trained; it has nothing",
 )  # fmt: skip
 _initialising("three layers", "model.modules():", "(model[0], model[2], model[4]):")
 
