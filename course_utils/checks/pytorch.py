@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from course_utils.checks.training import remembers_and_decays
 from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, expect_keys, on_problem, passed
 from course_utils.oracle import random_problem, solve
 from course_utils.reference import Problem, problem
@@ -345,11 +346,15 @@ class Models(NamedTuple):
     logits_of: Callable
 
 
-def _model_for(given: Problem, models: Models) -> tuple[Any, Problem, list[Callable[..., Problem]]]:
-    """A model of the student's, the problem with the parameters that it holds, and what solves its network.
+#: A model of the student's, the problem with the parameters that it holds, and what solves its network.
+_Examined = tuple[Any, Problem, list[Callable[..., Problem]]]
 
-    The last are called like :func:`course_utils.oracle.solve`, and the problem's values are those of
-    the first. There is a second one where the model ends with a softmax: a loss that takes its
+
+def _model_for(given: Problem, models: Models) -> _Examined:
+    """A model for the problem: of ``params_to_torch``, else of ``build_mlp``, else the stand-in.
+
+    Its solvers are called like :func:`course_utils.oracle.solve`, and the problem's values are those of
+    the first of them. There is a second one where the model ends with a softmax: a loss that takes its
     outputs for probabilities, and not for logits, is the right one again.
     """
     failure: BaseException = NotImplementedError("params_to_torch is not written yet")
@@ -365,9 +370,7 @@ def _model_for(given: Problem, models: Models) -> tuple[Any, Problem, list[Calla
     raise failure
 
 
-def _examined(
-    model: Any, given: Problem, sizes: Sequence[int], activation: str, models: Models
-) -> tuple[Any, Problem, list[Callable[..., Problem]]]:
+def _examined(model: Any, given: Problem, sizes: Sequence[int], activation: str, models: Models) -> _Examined:
     """What :func:`_model_for` returns, of this model; raises where it computes none of :data:`_NETWORKS`."""
     held = _held(model, models.state_of)
     _expect_shapes("the model", held, sizes)
@@ -380,7 +383,7 @@ def _examined(
     return model, solvers[0](held, given.X, given.y, given.reg, given.name)._replace(params=held), solvers
 
 
-def _deep_models(models: Models, seed: int) -> Iterator[tuple[Any, Problem, list[Callable[..., Problem]]]]:
+def _deep_models(models: Models, seed: int) -> Iterator[_Examined]:
     """What :func:`_model_for` returns, of deeper models, as far as ``build_mlp`` makes them without a softmax."""
     rng = np.random.default_rng(seed)
     for sizes, activation in _DEEP:
@@ -393,22 +396,24 @@ def _deep_models(models: Models, seed: int) -> Iterator[tuple[Any, Problem, list
                 yield found
 
 
-def _all_models(
-    problems: Sequence[Problem], models: Models
-) -> Iterator[tuple[Any, Problem, list[Callable[..., Problem]]]]:
+def _all_models(problems: Sequence[Problem], models: Models) -> Iterator[_Examined]:
     """Models for the problems, among them some in other precisions and with very large logits, and deep ones."""
     last, size = problems[-1], f"and N={len(problems[-1].X)} samples"
-    single = {name: array.astype(np.float32) for name, array in last.params.items()}
     for given in (
         *problems,
         last._replace(X=last.X.astype(np.float32), name=f"X in float32 for a float64 model, {size}"),
-        last._replace(params=single, name=f"a float32 model {size}"),
+        _in_float32(last, f"a float32 model {size}"),
     ):
         yield _model_for(given, models)
     model, here, solvers = _model_for(last._replace(X=2000 * last.X, name=f"very large logits {size}"), models)
     if len(solvers) == 1:  # no softmax in the model, which would have made probabilities of them, with zeros
         yield model, here, solvers
     yield from _deep_models(models, len(last.X))
+
+
+def _in_float32(given: Problem, name: str) -> Problem:
+    """``given`` with parameters, and so a model, in single precision."""
+    return given._replace(params={key: array.astype(np.float32) for key, array in given.params.items()}, name=name)
 
 
 def _expect_unchanged(function: str, model: Any, here: Problem, state_of: Callable) -> None:
@@ -612,20 +617,15 @@ def check_train_steps(
     passed("after 100 steps on the same batches, both networks hold the same parameters.", on)
 
 
-def _used_models(
-    loss_and_gradients: Callable, given: Problem, models: Models
-) -> Iterator[tuple[Any, Problem, list[Callable[..., Problem]]]]:
+def _used_models(loss_and_gradients: Callable, given: Problem, models: Models) -> Iterator[_Examined]:
     """What :func:`_model_for` returns, of models that hold gradients of an earlier call.
 
     They are in float32, or have more layers. Where ``loss_and_gradients`` isn't right for one, a
     training that follows it can't be: that is a question of its own.
     """
 
-    def further() -> Iterator[tuple[Any, Problem, list[Callable[..., Problem]]]]:
-        single = {name: array.astype(np.float32) for name, array in given.params.items()}
-        yield _model_for(
-            given._replace(params=single, name=f"a float32 model used before, and N={len(given.X)} samples"), models
-        )
+    def further() -> Iterator[_Examined]:
+        yield _model_for(_in_float32(given, f"a float32 model used before, and N={len(given.X)} samples"), models)
         yield from _deep_models(models, len(given.X))
 
     for model, here, solvers in further():
@@ -790,8 +790,7 @@ def _own_path(
 ) -> _Descent | None:
     """The descent of a training whose steps depend on earlier ones, if its learning rate decays after an epoch.
 
-    ``own`` are the student's single steps, which have no earlier ones. The step after the first
-    epoch must be as long as the decay says, and the steps before it independent of the decay.
+    ``own`` are the student's single steps, which have no earlier ones.
     """
 
     def after(iterations: int, decay: float = run.learning_rate_decay) -> dict[str, np.ndarray]:
@@ -805,11 +804,8 @@ def _own_path(
 
     relative = _TRAINED_TOLERANCE[np.dtype(here.params["W1"].dtype)]
     epoch = len(here.X) // run.batches.shape[1]
-    none, full = after(epoch + 1, 0.0), after(epoch + 1, 1.0)
-    decayed = {name: none[name] + run.learning_rate_decay * (full[name] - none[name]) for name in none}
-    first = after(epoch, 1.0)
-    has_memory = agree(after(epoch, 0.0), first) and not agree(first, own(batches=run.batches[:epoch]).params)
-    if not has_memory or agree(none, full) or not agree(after(epoch + 1), decayed):
+    single = own(batches=run.batches[:epoch]).params
+    if not remembers_and_decays(after, single, epoch, run.learning_rate_decay, agree):
         return None
     path = [here.params, *(after(number) for number in range(1, len(run.batches) + 1))]
     losses = [

@@ -438,15 +438,42 @@ def _own_path(train: Callable, given: Problem, seen: Problem, run: _Run, epoch: 
         params, _ = _trained(train, given, run._replace(num_iters=num_iters, learning_rate_decay=decay))
         return {name: np.asarray(array) for name, array in params.items()}
 
-    none, full, own = (after(epoch + 1, decay) for decay in (0.0, 1.0, run.learning_rate_decay))
-    decayed = {name: none[name] + run.learning_rate_decay * (full[name] - none[name]) for name in _NAMES}
     single = _own_steps(train, given, seen, run._replace(num_iters=epoch)).params
-    has_memory = _agree(after(epoch, 0.0), after(epoch, 1.0)) and not _agree(after(epoch, 1.0), single)
-    if not has_memory or _agree(none, full) or not _agree(own, decayed):
+    if not remembers_and_decays(after, single, epoch, run.learning_rate_decay, _agree):
         return None
     path = [given.params, *(after(num_iters) for num_iters in range(1, run.num_iters + 1))]
     losses = [solve(params, seen.X, seen.y, run.reg).values["loss"] for params in path[:-1]]
     return _Descent(path[-1], losses, path[epoch::epoch])
+
+
+def remembers_and_decays(
+    after: Callable[[int, float], dict[str, np.ndarray]],
+    single: dict[str, np.ndarray],
+    epoch: int,
+    decay: float,
+    agree: Callable[[dict, dict], bool],
+) -> bool:
+    """Whether a training's steps depend on earlier ones, and its learning rate decays after the first epoch.
+
+    The step after the first epoch must be as long as the decay says, and the steps before it independent of the decay.
+
+    Parameters
+    ----------
+    after : callable
+        Number of iterations, decay of the learning rate -> the trained parameters.
+    single : dict
+        The parameters after an epoch of single steps, which have no earlier ones.
+    epoch : int
+        Iterations in an epoch.
+    decay : float
+    agree : callable
+        Two dicts of parameters -> whether they are the same but for round-off.
+    """
+    none, full, own = (after(epoch + 1, rate) for rate in (0.0, 1.0, decay))
+    decayed = {name: none[name] + decay * (full[name] - none[name]) for name in none}
+    first = after(epoch, 1.0)
+    has_memory = agree(after(epoch, 0.0), first) and not agree(first, single)
+    return has_memory and not agree(none, full) and agree(own, decayed)
 
 
 def check_train_batches(train: Callable, sample_batch: Callable | None = None, seed: int = 7) -> None:
