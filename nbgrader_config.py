@@ -40,18 +40,8 @@ c.GenerateAssignment.preprocessors = [*_default, LeaveOutTrainedNetworks]
 # A student's trained network is graded, not overwritten by the solution's.
 c.Autograde.exclude_overwriting = {"two_layer_net": list(TRAINED)}
 
-# Students' code runs in a cage, for nbgrader's own commands and formgrader too; see autograder/README.md.
-c.Autograde.exporter_class = "autograder.plugins.SubmissionReader"
-c.Autograde.sanitize_preprocessors = ["autograder.plugins.RestoreCells"]
-c.Autograde.autograde_preprocessors = [
-    "autograder.plugins.CagedExecute",
-    "nbgrader.preprocessors.IgnorePattern",
-    "nbgrader.preprocessors.LimitOutput",
-    "nbgrader.preprocessors.SaveAutoGrades",
-    "autograder.plugins.NameTrouble",
-    "nbgrader.preprocessors.AssignLatePenalties",
-    "nbgrader.preprocessors.CheckCellMetadata",
-]
+# Submissions are graded in parallel, each in a cage, by nbgrader's own commands and formgrader too: autograder/README.md.
+c.Autograde.exporter_class = "autograder.plugins.GradeInCage"
 
 c.Exchange.root = os.environ.get("COURSE_EXCHANGE", str(WORK / "exchange"))
 c.Exchange.path_includes_course = False

@@ -60,7 +60,7 @@ def _grade(given: argparse.Namespace, console: Console, warmed: Zygote | None) -
 
     from autograder import run
     from autograder.cage import CageUnavailable
-    from autograder.plugins import CagedExecute
+    from autograder.settings import CagedExecute
     from autograder.source import UnknownAssignment
     from autograder.workers import ClusterUnusable
 

@@ -27,10 +27,10 @@ from sqlalchemy.exc import SAWarning
 
 from autograder.cage import CageUnavailable
 from autograder.feedback import lost_points_messages
-from autograder.grading import check_cage
-from autograder.plugins import CagedExecute
 from autograder.release import TRAINED
 from autograder.run import Course, grade_class
+from autograder.settings import CagedExecute
+from autograder.workers import find_cage
 
 # nbgrader's own models cause them, and they change nothing.
 warnings.filterwarnings("ignore", category=SAWarning)
@@ -245,7 +245,7 @@ def run(work: Path, students: tuple[Student, ...] = CLASS) -> list[Result]:
 def _grade(course: Course, console: Console) -> None:
     settings = CagedExecute(parent=course.app).settings()
     try:
-        check_cage(settings)
+        find_cage(settings)
     except CageUnavailable as error:
         console.print(f"{error} The simulated class is harmless, so it is graded without a cage.", style="yellow")
         settings = replace(settings, isolation="none")

@@ -25,11 +25,16 @@ from typing import Any
 import numpy as np
 
 from autograder.codec import Channel, CodecError, Decoder, Encoder, PeerGone, Reference
-from autograder.outputs import as_output, clean_text, error_output
-from autograder.shell import MAX_DISPLAY_BYTES, NotebookShell
+from autograder.outputs import DROPPED, as_output, clean_text, error_output
+from autograder.shell import MAX_DISPLAY_BYTES, NotebookShell, output_size
 
 _serial = itertools.count(1)
+#: Outputs of one cell, of any kind, that are kept.
 _MAX_OUTPUTS = 1200
+#: Characters of all outputs of a notebook together, as they are written.
+_MAX_NOTEBOOK = 16 * 2**20
+#: Errors that say that a cell took too much of something.
+_EXCESSES = ("MemoryError", "RecursionError")
 _MAX_SOURCE = 500_000  # characters; may grow twelvefold on the wire
 
 
@@ -133,10 +138,10 @@ class Examiner:
         self.borrowed: dict[str, Any] = {}
         self.reserved: set[str] = set()
         self.callbacks: list[Any] = []
-        self.outputs: list[dict] = []
         self.source_of: dict[str, str] = {}
-        self.size = 0
+        self.total = 0
         self.generation = 0
+        self._begin_outputs([])
         shell.record(self._keep_own, self.text_bytes)
 
     def run(self) -> None:
@@ -147,7 +152,7 @@ class Examiner:
                 if cell["runs"] != "grader" and not cell["deadly"]:
                     self.ran.append(index)
                 continue
-            self.outputs, self.size = prepared.get(index, []), 0
+            self._begin_outputs(prepared.get(index, []))
             self._tell(begin=index)
             try:
                 if cell["runs"] == "grader":
@@ -157,7 +162,8 @@ class Examiner:
             except StudentProcessEnded as error:
                 self._keep(error_output("StudentProcessEnded", str(error)))
             # As a buffer, since they may be larger than a header may be.
-            self.worker.send({"end": index}, [memoryview(json.dumps(self.outputs).encode())])
+            ended = {"end": index, "excesses": self._excesses()}
+            self.worker.send(ended, [memoryview(json.dumps(self.outputs).encode())])
         self._tell(done=True)
 
     def _tell(self, **event: Any) -> None:
@@ -165,14 +171,18 @@ class Examiner:
 
     # ---- outputs
 
+    def _begin_outputs(self, outputs: list[dict]) -> None:
+        """Begin a cell that has these outputs already."""
+        self.outputs = outputs
+        self.text = self.size = 0
+        self.full = False
+
     def _keep(self, output: dict) -> None:
         last = self.outputs[-1] if self.outputs else {}
-        if output["output_type"] == "stream":
-            self.size += len(output["text"])
-            if last.get("output_type") == "stream" and last["name"] == output["name"]:
-                last["text"] += output["text"]
-                return
-        self.outputs.append(output)
+        if output["output_type"] == "stream" and last.get("output_type") == "stream" and last["name"] == output["name"]:
+            last["text"] += output["text"]
+        else:
+            self.outputs.append(output)
 
     def _keep_own(self, output: dict) -> None:
         # nbgrader takes any text on stderr in a test cell for a failure, a mere warning too.
@@ -181,6 +191,9 @@ class Examiner:
         self._keep(output)
 
     def _keep_students(self, raw: Any, *, in_test: bool) -> None:
+        """Keep what a student's code puts out, as long as there is room for it in the cell and in the notebook."""
+        if self.full:
+            return
         output = as_output(raw)
         if output is None:
             return
@@ -189,10 +202,26 @@ class Examiner:
             if output["output_type"] != "stream":
                 return
             output["name"] = "stdout"
-        self.size += sum(len(str(item)) for item in output.get("data", {}).values())
-        too_much = self.size > 2 * self.text_bytes + MAX_DISPLAY_BYTES or len(self.outputs) > _MAX_OUTPUTS
-        if not too_much:
-            self._keep(output)
+        size = output_size(output)
+        self.size += size
+        self.text += len(output.get("text", ""))
+        self.full = (
+            self.text > self.text_bytes
+            or self.size > 2 * self.text_bytes + MAX_DISPLAY_BYTES
+            or self.total + size > _MAX_NOTEBOOK
+            or len(self.outputs) >= _MAX_OUTPUTS
+        )
+        if self.full:
+            kept = output.get("text", "")[: self.text_bytes - self.text] if self.text > self.text_bytes else ""
+            output = {"output_type": "stream", "name": "stdout", "text": f"{kept}\n{DROPPED}\n"}
+            size = len(kept)
+        self.total += size
+        self._keep(output)
+
+    def _excesses(self) -> list[str]:
+        """What the cell took too much of, as ends of sentences."""
+        raised = dict.fromkeys(output.get("ename") for output in self.outputs)
+        return [f"raised {name}" for name in raised if name in _EXCESSES] + ["put out more than is kept"] * self.full
 
     # ---- the grader's cells
 
@@ -205,7 +234,7 @@ class Examiner:
         outputs = {}
         setup = [(cell["order"], index) for index, cell in enumerate(self.cells) if cell["runs"] == "both"]
         for _, index in sorted(setup):
-            self.outputs = []
+            self._begin_outputs([])
             source = self.cells[index]["source"]
             self.reserved |= _names_bound_by(ast.parse(self.shell.transform_cell(source)))
             if not self.shell.run(source, index + 1):

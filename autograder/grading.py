@@ -1,159 +1,257 @@
-"""Grades one submission: what a worker does, on this machine or another."""
+"""Grades one submission: what a handler (:mod:`autograder.handler`) does with the files that it has read."""
 
 from __future__ import annotations
 
-import socket
-import sys
-import threading
+import os
+import shutil
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
+from nbgrader.preprocessors import LimitOutput
+from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution, is_task, parse_utc
 
 from autograder import submission
-from autograder.assignment import Assignment
-from autograder.cage import Limits
-from autograder.outputs import DROPPED
+from autograder.assignment import Assignment, SourceNotebook
+from autograder.cage import CageUnavailable
+from autograder.codec import CodecError, PeerGone
+from autograder.outputs import clean_text
 from autograder.session import Cell, Grader, Ran
-from autograder.zygote import WARM, trial
+from autograder.settings import Settings
 
-_EXCESSES = {"MemoryError": "ran out of memory", "RecursionError": "called itself too deeply"}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to grade.
-
-    Attributes
-    ----------
-    isolation : str
-        ``"cage"`` or ``"none"``.
-    limits : Limits
-    readable : tuple of str
-        Files and folders that students' code may read besides the installation: data.
-    environment : tuple of pairs
-        Environment variables of the tests' process.
-    warm : tuple of str
-        Modules that are imported once for all submissions, as :data:`autograder.zygote.WARM`.
-    """
-
-    isolation: str = "cage"
-    limits: Limits = field(default_factory=Limits)
-    readable: tuple[str, ...] = ()
-    environment: tuple[tuple[str, str], ...] = ()
-    warm: tuple[str, ...] = WARM
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What one student handed in, as read by :func:`autograder.submission.collect`."""
-
-    student: str
-    files: dict[str, bytes]
-    trouble: tuple[str, ...] = ()
+#: Bytes of a graded notebook as written.
+MAX_NOTEBOOK_BYTES = 32 * 2**20
+_MAX_SENTENCES = 30
+_MAX_CHARACTERS = 500
 
 
 @dataclass
 class Graded:
-    """The result of grading one submission.
+    """The result of grading one submission: all that comes back to the writer.
 
     Attributes
     ----------
-    student : str
-    notebooks : dict
-        Name -> the executed notebook as text; one that was missing or unreadable says so.
-    missing : list of str
-        Names of those.
+    digest : str
+        Of the files that were graded; empty where they couldn't be read.
+    skipped : bool
+        Whether these files had been graded before, and so nothing was done.
+    scores : dict
+        Notebook name -> ``grade_id`` -> points by the tests; None where a person has to decide.
+    unanswered : dict
+        Notebook name -> ``grade_id`` of each solution cell that is as it was released.
     trouble : dict
         Notebook name -> list of sentences; under ``""`` those that concern the whole submission.
+    timestamp : str
+        When it was handed in, UTC in ISO format, if the files say so.
     seconds : float
         Wall-clock time.
-    isolation : str
-        The layers of the cage, or ``"none"``.
+    notebooks : dict
+        Name -> the executed notebook as text in UTF-8, until it has been stored.
     """
 
-    student: str
-    notebooks: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    digest: str = ""
+    skipped: bool = False
+    scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    unanswered: dict[str, list[str]] = field(default_factory=dict)
     trouble: dict[str, list[str]] = field(default_factory=dict)
+    timestamp: str = ""
     seconds: float = 0.0
-    isolation: str = ""
+    notebooks: dict[str, bytes] = field(default_factory=dict)
 
     def sentences(self) -> list[str]:
         """All the trouble, each sentence with its notebook."""
         return [f"{name}: {text}" if name else text for name, texts in self.trouble.items() for text in texts]
 
+    def name(self, place: str, *sentences: str) -> None:
+        """Note trouble of a notebook, or, for ``""``, of the submission; only so much of it is kept."""
+        known = self.trouble.get(place, [])
+        for sentence in (clean_text(sentence)[:_MAX_CHARACTERS] for sentence in sentences):
+            if sentence not in known and len(known) <= _MAX_SENTENCES:
+                known.append(sentence if len(known) < _MAX_SENTENCES else "and more")
+        if known:
+            self.trouble[place] = known
 
-_local = threading.local()
+    def as_message(self) -> tuple[dict, list[memoryview]]:
+        """What crosses to the writer; see :meth:`from_message`."""
+        plain = {name: value for name, value in vars(self).items() if name != "notebooks"}
+        return {**plain, "notebooks": list(self.notebooks)}, [memoryview(text) for text in self.notebooks.values()]
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any], buffers: list[bytearray], assignment: Assignment) -> Graded:
+        """The result in a message, checked against what the assignment has.
+
+        Raises
+        ------
+        CodecError
+            If it isn't a result for this assignment, or over its bounds.
+        """
+        ids = {name: {cell.grade_id for cell in notebook.cells} for name, notebook in assignment.notebooks.items()}
+        try:
+            scores = {
+                name: {cell: None if score is None else float(score) for cell, score in given.items()}
+                for name, given in message["scores"].items()
+            }
+            graded = cls(
+                str(message["digest"]), message["skipped"] is True, scores, dict(message["unanswered"]), {},
+                str(message["timestamp"]), float(message["seconds"]),
+                dict(zip(message["notebooks"], map(bytes, buffers), strict=True)),
+            )  # fmt: skip
+            for place, sentences in message["trouble"].items():
+                graded.name(place, *map(str, sentences))
+            known = all(cells.keys() <= ids[name] for name, cells in scores.items())
+            known &= all(set(cells) <= ids[name] for name, cells in graded.unanswered.items())
+            known &= {*graded.trouble, *graded.notebooks} <= {"", *ids}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CodecError("a result is malformed") from error
+        if not known or len(graded.digest) > 64 or len(graded.timestamp) > 64:
+            raise CodecError("a result is not one of this assignment")
+        return graded
 
 
-def grader_for(settings: Settings, lent: socket.socket | None = None) -> Grader:
-    """This thread's grader: its warmed process is kept from one submission to the next."""
-    kept = getattr(_local, "kept", None)
-    if kept is None or kept[0] != settings:
-        if kept is not None:
-            kept[1].close()
-        _local.kept = kept = (settings, Grader(settings.isolation, settings.limits, settings.warm, lent))
-    return kept[1]
-
-
-def check_cage(settings: Settings) -> None:
-    """Raise CageUnavailable where a cage is asked for and this machine can't build one, or can't grade at all."""
-    if settings.isolation == "cage" or sys.platform != "linux":
-        trial()
-
-
-def warm(settings: Settings, lent: socket.socket | None = None) -> None:
-    """Start this thread's grader; ``lent`` is what :meth:`autograder.zygote.Zygote.lend` gave."""
-    _ = grader_for(settings, lent).zygote.readable
-
-
-def grade(handed_in: Submission, assignment: Assignment, settings: Settings) -> Graded:
+def grade(
+    graded: Graded,
+    files: dict[str, bytes],
+    assignment: Assignment,
+    settings: Settings,
+    grader: Grader,
+    left_out: Mapping[str, str],
+    begin: Callable[[str], None],
+) -> None:
     """Grade a submission.
 
     Parameters
     ----------
-    handed_in : Submission
+    graded : Graded
+        Receives the result, with every notebook of the assignment in ``scores`` and ``notebooks``.
+    files : dict
+        As from :func:`autograder.submission.collect`; those that clash with the instructor's are dropped.
     assignment : Assignment
     settings : Settings
-
-    Returns
-    -------
-    Graded
+    grader : Grader
+    left_out : dict
+        Notebook name -> why it isn't graded this time.
+    begin : callable
+        Called with each notebook's name before it is graded.
 
     Raises
     ------
     CageUnavailable
         If the cage is asked for and this machine can't build it.
+    PeerGone
+        If the grader's warmed process has ended.
     """
     start = time.monotonic()
-    grader = grader_for(settings)
-    result = Graded(handed_in.student, isolation=grader.layers)
-    if handed_in.trouble:
-        result.trouble[""] = list(handed_in.trouble)
     if settings.isolation == "none":
-        result.trouble.setdefault("", []).append("graded without isolation")
-    paths, trouble = submission.assign_notebooks(handed_in.files, assignment)
-    if trouble:
-        result.trouble.setdefault("", []).extend(trouble)
-    files = {**handed_in.files, **assignment.files}
+        graded.name("", "graded without isolation")
+    own = [*(f"{name}.ipynb" for name in assignment.notebooks), *assignment.files]
+    graded.name("", *submission.make_room(files, own))
+    paths, trouble = submission.assign_notebooks(files, assignment)
+    graded.name("", *trouble)
+    graded.timestamp = _timestamp(files, graded)
+    everything = {**files, **assignment.files}
     for name, source in assignment.notebooks.items():
-        notebook = submission.read_notebook(handed_in.files[paths[name]]) if name in paths else None
-        found = []
+        one = _OneNotebook(name, source, graded)
+        begin(name)
+        try:
+            if name in left_out:
+                graded.name(name, left_out[name])
+            elif name not in paths:
+                graded.name(name, "the notebook is missing")
+                one.earns_nothing()
+            else:
+                one.grade(files[paths[name]], grader, everything, settings)
+        except (CageUnavailable, PeerGone):
+            raise
+        except Exception as error:  # the one place: whatever it was, it is this notebook's trouble
+            graded.name(name, f"it couldn't be graded by its tests ({type(error).__name__}: {error})")
+        graded.notebooks[name] = one.packed(grader.layers)
+    graded.seconds = time.monotonic() - start
+
+
+def _timestamp(files: Mapping[str, bytes], graded: Graded) -> str:
+    if "timestamp.txt" not in files:
+        return ""
+    try:
+        return parse_utc(files["timestamp.txt"][:100].decode().strip()).isoformat()
+    except Exception:  # whatever a text does to the parser
+        graded.name("", "timestamp.txt does not hold a time")
+        return ""
+
+
+class _OneNotebook:
+    """One notebook, as far as it has got: what is there already is kept if a later step fails."""
+
+    def __init__(self, name: str, source: SourceNotebook, graded: Graded) -> None:
+        self.name = name
+        self.graded = graded
+        self.notebook = nbformat.v4.new_notebook(metadata={"kernelspec": dict(source.kernelspec)})
+        graded.scores[name] = {cell.grade_id: None for cell in source.cells if cell.grade or cell.task}
+        graded.unanswered[name] = []
+        self.source = source
+
+    def earns_nothing(self) -> None:
+        """There is nothing that could earn points."""
+        self.graded.scores[self.name] = dict.fromkeys(self.graded.scores[self.name], 0.0)
+
+    def grade(self, content: bytes, grader: Grader, files: dict[str, bytes], settings: Settings) -> None:
+        """Read, restore and run the notebook, and find its scores."""
+        notebook, trouble = submission.read_notebook(content)
+        self.graded.name(self.name, *trouble)
         if notebook is None:
-            result.missing.append(name)
-            found = ["the file is not a notebook" if name in paths else "the notebook is missing"]
-            notebook = nbformat.v4.new_notebook(metadata={"kernelspec": dict(source.kernelspec)})
-        else:
-            found += submission.restore(notebook, source)
-            found += execute(notebook, grader, files, settings).trouble
-        if found:
-            result.trouble[name] = found
-        sign(notebook, found, grader.layers, handed_in.files)
-        result.notebooks[name] = nbformat.writes(notebook)
-    result.seconds = time.monotonic() - start
-    return result
+            self.earns_nothing()
+            return
+        self.graded.name(self.name, *submission.restore(notebook, self.source))
+        self.notebook = notebook
+        ran = execute(notebook, grader, files, settings)
+        self.graded.name(self.name, *ran.trouble)
+        limit = LimitOutput(max_lines=settings.max_lines, max_traceback=settings.max_traceback)
+        limit.preprocess(notebook, {})
+        for cell in notebook.cells:
+            if is_grade(cell):
+                self.graded.scores[self.name][cell.metadata.nbgrader.grade_id] = self._score(cell)
+            if is_solution(cell) and not is_task(cell):
+                marks = cell.metadata.nbgrader
+                if marks.get("checksum") == compute_checksum(cell):
+                    self.graded.unanswered[self.name].append(marks.grade_id)
+
+    def _score(self, cell: NotebookNode) -> float | None:
+        """A cell's points, worked out by nbgrader itself."""
+        try:
+            score, most = determine_grade(cell)
+        except (KeyError, ValueError) as error:
+            self.graded.name(self.name, f"the points of cell {cell.metadata.nbgrader.grade_id} can't be read: {error}")
+            return None
+        return score if score is None or 0 <= score <= most else 0.0
+
+    def packed(self, layers: str) -> bytes:
+        """The notebook as text, with what went wrong in its first cell."""
+        trouble = self.graded.trouble.get(self.name, [])
+        for cell in self.notebook.cells:
+            cell.metadata.pop("autograder", None)
+        text = self._signed(layers, trouble)
+        if len(text) > MAX_NOTEBOOK_BYTES:
+            for cell in self.notebook.cells:
+                if cell.cell_type == "code" and not is_grade(cell):
+                    cell.outputs = []
+            self.graded.name(self.name, "what its cells put out was dropped: it was too large")
+            text = self._signed(layers, self.graded.trouble[self.name])
+        if len(text) > MAX_NOTEBOOK_BYTES:
+            self.notebook.cells = []
+            text = self._signed(layers, self.graded.trouble[self.name])
+        return text
+
+    def _signed(self, layers: str, trouble: list[str]) -> bytes:
+        notebook = nbformat.v4.new_notebook(cells=list(self.notebook.cells), metadata=self.notebook.metadata)
+        marks = {"isolation": layers, "submission": self.graded.digest, "trouble": trouble}
+        notebook.metadata.autograder = marks
+        if trouble:
+            lines = "\n".join(f"- {markdown(line)}" for line in trouble)
+            note = nbformat.v4.new_markdown_cell(f"**While this notebook was graded:**\n\n{lines}", id="while-graded")
+            notebook.cells.insert(0, note)
+        return nbformat.writes(notebook).encode("utf-8", "replace")
 
 
 def execute(notebook: NotebookNode, grader: Grader, files: dict[str, bytes], settings: Settings) -> Ran:
@@ -161,7 +259,7 @@ def execute(notebook: NotebookNode, grader: Grader, files: dict[str, bytes], set
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     cells = []
     for number, cell in enumerate(code):
-        mark = cell.metadata.pop("autograder", {})
+        mark = cell.metadata.get("autograder", {})
         nbgrader = cell.metadata.get("nbgrader", {})
         name = nbgrader.get("grade_id") or f"number {number + 1}"
         runs = mark.get("runs", "cage")
@@ -170,18 +268,7 @@ def execute(notebook: NotebookNode, grader: Grader, files: dict[str, bytes], set
     for number, (cell, outputs) in enumerate(zip(code, ran.outputs, strict=True), 1):
         cell.execution_count = number
         cell.outputs = [_as_node(output, number) for output in outputs]
-        ran.trouble += [f"cell {cells[number - 1].name} {excess}" for excess in _excesses(outputs)]
-    for cell in notebook.cells:
-        cell.metadata.pop("autograder", None)
     return ran
-
-
-def _excesses(outputs: list[dict]) -> list[str]:
-    """What a cell took too much of, as ends of sentences."""
-    found = [_EXCESSES[output["ename"]] for output in outputs if output.get("ename") in _EXCESSES]
-    if any(DROPPED in output.get("text", "") for output in outputs):
-        found.append("put out more than is kept")
-    return found
 
 
 def _as_node(output: dict, count: int) -> NotebookNode:
@@ -190,17 +277,57 @@ def _as_node(output: dict, count: int) -> NotebookNode:
     return nbformat.from_dict(output)
 
 
-def sign(notebook: NotebookNode, trouble: list[str], isolation: str, files: dict[str, bytes]) -> None:
-    """Write into a graded notebook which submission it is from, how it was graded and what went wrong."""
-    digest = submission.digest(files)
-    notebook.metadata.autograder = {"isolation": isolation, "submission": digest, "trouble": trouble}
-    if trouble:
-        text = "**While this notebook was graded:**\n\n" + "\n".join(f"- {markdown(line)}" for line in trouble)
-        notebook.cells.insert(0, nbformat.v4.new_markdown_cell(text, id="while-graded"))
-
-
 def markdown(text: str) -> str:
     """A sentence as Markdown that shows exactly it."""
     for character in "\\`*_{}[]<>#|&":
         text = text.replace(character, f"&#{ord(character)};")
     return text
+
+
+def by_hand(assignment: Assignment, sentence: str) -> Graded:
+    """The result where nothing of a submission could be read: all is to be graded by hand."""
+    graded = Graded()
+    graded.name("", sentence)
+    for name, source in assignment.notebooks.items():
+        graded.notebooks[name] = _OneNotebook(name, source, graded).packed("not run")
+    return graded
+
+
+def store(
+    folder: str,
+    files: Mapping[str, bytes],
+    assignment: Assignment,
+    notebooks: Mapping[str, bytes],
+    mode: int,
+) -> None:
+    """Write a graded submission: the student's files, the instructor's in their place, and the graded notebooks.
+
+    Parameters
+    ----------
+    folder : str
+        Made anew.
+    files : dict
+        As :func:`autograder.submission.collect` gives them.
+    assignment : Assignment
+    notebooks : dict
+        Name -> text.
+    mode : int
+        The files' permissions.
+    """
+    remove(folder)
+    own = {name: content for name, content in files.items() if not name.endswith(".ipynb")}
+    texts = {f"{name}.ipynb": text for name, text in notebooks.items()}
+    submission.make_room(own, [*assignment.files, *texts])
+    for name, content in {**own, **assignment.files, **texts}.items():
+        path = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+        os.chmod(path, mode)
+
+
+def remove(folder: str) -> None:
+    """Remove a folder that :func:`store` has made, if it is there."""
+    for inner, _, _ in os.walk(folder):
+        os.chmod(inner, 0o755)
+    shutil.rmtree(folder, ignore_errors=True)

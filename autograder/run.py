@@ -1,17 +1,20 @@
-"""Grades a class: hands submissions to workers and their results to the single writer."""
+"""Grades a class: hands submissions to workers and their results to the single writer.
+
+Nothing here reads what a student handed in; that is for handlers.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import functools
+import fnmatch
 import glob
 import os
 import re
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import filelock
@@ -28,10 +31,10 @@ from autograder import source
 from autograder.assignment import Assignment
 from autograder.cage import CageUnavailable
 from autograder.gradebook import Writer
-from autograder.grading import Settings, Submission, check_cage, grade, warm
-from autograder.plugins import CagedExecute
-from autograder.submission import collect, digest
-from autograder.workers import WorkerLost, dask_workers, local_workers
+from autograder.grading import Graded
+from autograder.handler import HandlerLost, Job
+from autograder.settings import CagedExecute, Settings
+from autograder.workers import Submit, dask_workers, find_cage, local_workers
 from autograder.zygote import Zygote
 
 
@@ -111,6 +114,7 @@ def grade_class(
     scheduler: str | None = None,
     settings: Settings | None = None,
     students: str = "*",
+    notebooks: str = "*",
     force: bool = False,
     console: Console | None = None,
     warmed: Zygote | None = None,
@@ -130,12 +134,14 @@ def grade_class(
         From the course's configuration by default.
     students : str
         A pattern of student names.
+    notebooks : str
+        A pattern of notebooks; what others have earned stays.
     force : bool
         Whether to grade again what has been graded before.
     console : Console, optional
         For the progress bar and the lines.
     warmed : Zygote, optional
-        A process that the caller started before, whose copies the local processes use.
+        A process that the caller started before, from which the local ones are forked; it is ended.
 
     Returns
     -------
@@ -151,8 +157,11 @@ def grade_class(
     console = console or Console(quiet=True)
     settings = settings or CagedExecute(parent=course.app).settings()
     assignment = course.load(name)
-    if scheduler is None:
-        check_cage(settings)  # so that nothing is begun where there is no cage
+    chosen = {name: one for name, one in assignment.notebooks.items() if fnmatch.fnmatch(name, notebooks)}
+    if not chosen:
+        raise NoSubmissions(f"The assignment {name} has no notebook {notebooks}.")
+    whole, assignment = chosen.keys() == assignment.notebooks.keys(), replace(assignment, notebooks=chosen)
+    cage = find_cage(settings) if scheduler is None else {}  # so that nothing is begun where there is no cage
     waiting = course.students(name, students)
     if not waiting:
         place = course.coursedir.format_path(course.coursedir.submitted_directory, students, name)
@@ -165,22 +174,23 @@ def grade_class(
     with contextlib.ExitStack() as stack:
         stack.enter_context(_only_one(graded_folder))
         writer = stack.enter_context(contextlib.closing(Writer(course.coursedir, assignment, course.app)))
-        known = set() if force else writer.known()
-        for student in [student for student in waiting if student in known]:
-            files, _ = collect(waiting[student], course.coursedir.ignore)
-            if writer.graded_digest(student) == digest(files):
-                summary.skipped.append(student)
-                del waiting[student]
-        if waiting:
-            if scheduler:
-                workers = dask_workers(scheduler, functools.partial(check_cage, settings))
-            else:
-                jobs = min(jobs or len(os.sched_getaffinity(0)), len(waiting))
-                usable = warmed is not None and warmed.warm == settings.warm
-                warmed = stack.enter_context(contextlib.closing(Zygote(settings.warm))) if not usable else warmed
-                workers = local_workers(jobs, functools.partial(warm, settings), warmed)
-            executor, count = stack.enter_context(workers)
-            _grade_all(executor, count, waiting, assignment, settings, writer, course, summary, console)
+        known = writer.known() if whole and not force else set()
+        jobs_of = {
+            student: Job(
+                assignment, settings, cage, folder=folder, ignore=tuple(course.coursedir.ignore), whole=whole,
+                graded=str(writer.folder(student)) if student in known else "",
+                target=str(writer.partial_folder(student)), mode=0o664 if course.coursedir.groupshared else 0o444,
+            )
+            for student, folder in waiting.items()
+        }  # fmt: skip
+        if scheduler:
+            workers = dask_workers(scheduler, settings)
+        else:
+            if warmed is None or warmed.warm != settings.warm:
+                warmed = stack.enter_context(contextlib.closing(Zygote(settings.warm)))
+            workers = local_workers(min(jobs or len(os.sched_getaffinity(0)), len(waiting)), warmed)
+        _grade_all(stack.enter_context(workers), jobs_of, writer, summary, console)
+    summary.skipped.sort()
     summary.seconds = time.monotonic() - start
     return summary
 
@@ -195,49 +205,30 @@ def _only_one(folder: Path) -> Iterator[None]:
         raise AlreadyRunning(f"Another run is grading this course ({lock.lock_file} is locked).") from None
 
 
-def _grade_all(
-    executor: concurrent.futures.Executor, workers: int, waiting: dict[str, str], assignment: Assignment,
-    settings: Settings, writer: Writer, course: Course, summary: Summary, console: Console,
-) -> None:  # fmt: skip
-    """Keep a few submissions in the workers' hands, and write what comes back."""
+def _grade_all(submit: Submit, jobs: dict[str, Job], writer: Writer, summary: Summary, console: Console) -> None:
+    """Have everything graded, and write what comes back."""
     line = Progress(
         TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
         TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
     )  # fmt: skip
-    ahead = 2 * workers + 2
-    left = iter(waiting.items())
-    in_hand: dict[concurrent.futures.Future, Submission] = {}
     start = time.monotonic()
     with line:
-        bar = line.add_task("grading", total=len(waiting), rate="")
-
-        def hand_out() -> None:
-            # Only a few at a time: a class's files needn't all be in memory.
-            for student, folder in left:
-                files, trouble = collect(folder, course.coursedir.ignore)
-                handed_in = Submission(student, files, tuple(trouble))
-                in_hand[executor.submit(grade, handed_in, assignment, settings)] = handed_in
-                if len(in_hand) >= ahead:
-                    break
-
-        hand_out()
-        while in_hand:
-            done, _ = concurrent.futures.wait(in_hand, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in done:
-                handed_in = in_hand.pop(future)
-                _take_in(future, handed_in, writer, summary, line.console)
-                finished = len(summary.graded) + len(summary.failed)
-                rate = finished / (time.monotonic() - start)
-                line.update(bar, advance=1, rate=f"{rate:.2f} a second")
-            hand_out()
+        bar = line.add_task("grading", total=len(jobs), rate="")
+        students = {submit(job): student for student, job in jobs.items()}
+        for number, future in enumerate(concurrent.futures.as_completed(students), 1):
+            _take_in(future, students[future], writer, summary, line.console)
+            line.update(bar, advance=1, rate=f"{number / (time.monotonic() - start):.2f} a second")
 
 
 def _take_in(
-    future: concurrent.futures.Future, handed_in: Submission, writer: Writer, summary: Summary, console: Console
+    future: concurrent.futures.Future[Graded], student: str, writer: Writer, summary: Summary, console: Console
 ) -> None:
-    student = handed_in.student
     try:
-        points, most, by_hand = writer.write(graded := future.result(), handed_in.files)
+        graded = future.result()
+        if graded.skipped:
+            summary.skipped.append(student)
+            return
+        points, most, by_hand = writer.write(student, graded)
     except Exception as error:
         # Not the student's doing: the others are graded, and the next run tries this one again.
         summary.failed[student] = _why_not(error)
@@ -251,7 +242,7 @@ def _take_in(
 
 
 def _why_not(error: Exception) -> str:
-    if isinstance(error, (WorkerLost, CageUnavailable)):
+    if isinstance(error, (HandlerLost, CageUnavailable)):
         return str(error)
     if type(error).__name__ == "KilledWorker":  # Dask's, which is imported only where it is used
         return "its worker was killed again and again"

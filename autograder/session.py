@@ -20,6 +20,8 @@ from autograder.zygote import WARM, Zygote, trial
 
 _TICK = 0.1
 _EXAMINER_MEMORY = 4 * 2**30
+#: In place of what a trial finds, where a cage isn't asked for.
+NO_CAGE = {"mode": "none", "layers": "none"}
 
 
 @dataclass
@@ -142,6 +144,8 @@ class Grader:
         Modules that are imported once, as :data:`autograder.zygote.WARM`.
     lent : socket, optional
         What :meth:`autograder.zygote.Zygote.lend` gave: a process that has imported them already.
+    found : dict, optional
+        What :func:`autograder.zygote.trial` found, if it has been asked.
 
     Raises
     ------
@@ -151,12 +155,12 @@ class Grader:
 
     def __init__(
         self, isolation: str = "cage", limits: Limits | None = None, warm: Sequence[str] = WARM,
-        lent: socket.socket | None = None,
+        lent: socket.socket | None = None, found: dict | None = None,
     ) -> None:  # fmt: skip
         self.limits = limits or Limits()
         self.zygote = Zygote(warm, lent)  # warms up while the cage is tried
         try:
-            found = trial() if isolation == "cage" else {"mode": "none", "layers": "none"}
+            found = found or (trial() if isolation == "cage" else NO_CAGE)
         except CageUnavailable:
             self.zygote.close()
             raise
@@ -228,12 +232,12 @@ class _Run:
                 self._examine()
         finally:
             self._drop_student()
-        for index, outputs in enumerate(self.outputs):
-            if outputs is None:
-                text = f"not run: the notebook took longer than {self.limits.notebook_seconds:g} s"
-                self.outputs[index] = [error_output("NotRun", text)]
-        if any(output.get("ename") == "NotRun" for outputs in self.outputs for output in outputs):
-            self.trouble.append(f"the notebook took longer than {self.limits.notebook_seconds:g} s and was ended")
+        if None in self.outputs:
+            why = f"the notebook took longer than {self.limits.notebook_seconds:g} s"
+            self.outputs = [
+                [error_output("NotRun", f"not run: {why}")] if outputs is None else outputs for outputs in self.outputs
+            ]
+            self.trouble.append(f"{why} and was ended")
         return Ran(self.outputs, list(dict.fromkeys(self.trouble)), time.monotonic() - self.start)
 
     def _time_left(self) -> float:
@@ -301,6 +305,7 @@ class _Run:
             self.trouble.append(f"the setup {self._label(event['setup_failed'])} failed in the grader's process")
         elif "end" in event:
             self.outputs[event["end"]] = json.loads(buffers[0])
+            self.trouble += [f"{self._label(event['end'])} {excess}" for excess in event["excesses"]]
         elif "why" in event:
             self.examiner.send({"cause": self._interruption() if self.warned else ""})
         elif "gone" in event:

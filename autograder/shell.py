@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import json
 import math
 import numbers
 import os
@@ -33,6 +34,11 @@ _MAX_OUTPUTS = 1000
 _CHUNK = 100_000
 _ERROR_LINES, _ERROR_CHARACTERS = 300, 20_000
 _OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def output_size(output: dict) -> int:
+    """Characters of an output, as it is written."""
+    return len(json.dumps(output, default=str))
 
 
 class Recorder:
@@ -85,7 +91,7 @@ class Recorder:
         """Record any output but text of a stream."""
         self.flush()
         self._outputs += 1
-        self._displayed += sum(len(str(item)) for item in output.get("data", {}).values())
+        self._displayed += output_size(output)
         if self._outputs > _MAX_OUTPUTS or self._displayed > MAX_DISPLAY_BYTES:
             if self._outputs <= _MAX_OUTPUTS + 1:
                 self._outputs = _MAX_OUTPUTS + 1
@@ -131,8 +137,8 @@ class _Results(DisplayHook):
         if self.shell.numbers_are_points and _is_number(result):
             # NumPy writes np.float64(2.0), which nbgrader takes for no number, and so for full marks.
             points = float(result)
-            if not math.isfinite(points):
-                raise ValueError(f"a test's points must be a finite number, not {points}")
+            if not 0 <= points < math.inf:
+                raise ValueError(f"a test's points must be a finite number that isn't negative, not {points}")
             return {"text/plain": repr(points)}, {}
         return super().compute_format_data(result)
 

@@ -1,34 +1,47 @@
 """Reads what a student handed in, whatever it is, and makes a notebook that can be run.
 
 Nothing here runs a student's code, and nothing raises for what a student did: it is named
-as trouble, in sentences for the student and the instructor.
+as trouble, in sentences for the student and the instructor. It is for a handler
+(:mod:`autograder.handler`), whose memory is bounded, where it isn't bounded here.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import fnmatch
 import hashlib
+import itertools
 import json
 import os
 import re
 import stat
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Any
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
 
 from autograder.assignment import SETUP_TAG, Assignment, SourceCell, SourceNotebook
+from autograder.outputs import clean_text
 
-#: Bounds on a submission: as nbgrader's CourseDirectory.max_dir_size, and on the number of files.
+#: Bounds on a submission: as nbgrader's CourseDirectory.max_dir_size, and on what is looked at.
 MAX_BYTES = 100_000_000
 MAX_FILES = 2000
+MAX_ENTRIES = 10_000
+MAX_DEPTH = 20
+_MAX_PATH_BYTES = 1000
 _MAX_CELLS = 2000
+#: Bytes of the cells that are kept of one notebook, as written.
+_MAX_CELLS_BYTES = 8 * 2**20
+#: Longer cells aren't recognised by the functions that they define: as a tree, a megabyte may take half a gigabyte.
+_MAX_RECOGNISED = 100_000
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
-def collect(folder: str | Path, ignore: list[str]) -> tuple[dict[str, bytes], list[str]]:
+def collect(folder: str, ignore: Sequence[str], first: Iterable[str] = ()) -> tuple[dict[str, bytes], list[str]]:
     """Read the files of a submission.
 
     Links aren't followed: one that points at the gradebook would carry it into the cage and
@@ -36,9 +49,11 @@ def collect(folder: str | Path, ignore: list[str]) -> tuple[dict[str, bytes], li
 
     Parameters
     ----------
-    folder : str or Path
-    ignore : list of str
+    folder : str
+    ignore : sequence of str
         Patterns of names to leave out, as ``CourseDirectory.ignore``.
+    first : iterable of str
+        Paths that are read before the others, so that those can't take up the bounds.
 
     Returns
     -------
@@ -46,40 +61,122 @@ def collect(folder: str | Path, ignore: list[str]) -> tuple[dict[str, bytes], li
         Relative path -> content.
     trouble : list of str
     """
-    files: dict[str, bytes] = {}
-    trouble: list[str] = []
-    if os.path.islink(folder) or not os.path.isdir(folder):
-        return files, ["the submission's folder is missing or is a link"]
-    total = 0
-    for path, folders, names in os.walk(folder):
-        for name in sorted(folders):
-            if os.path.islink(os.path.join(path, name)):
-                trouble.append(f"{shown(name)} is a link and was left out")
-        folders[:] = sorted(
-            name for name in folders
-            if not _ignored(name, ignore) and not os.path.islink(os.path.join(path, name))
-        )  # fmt: skip
-        for name in sorted(names):
-            if _ignored(name, ignore):
-                continue
-            full = os.path.join(path, name)
+    try:
+        top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return {}, ["the submission's folder is missing, is a link or can't be read"]
+    try:
+        found, trouble = _list(top, ignore)
+        files: dict[str, bytes] = {}
+        wanted = set(first)
+        left = MAX_BYTES
+        for path in sorted(found, key=lambda path: (path not in wanted, path)):
             try:
-                relative = os.path.relpath(full, folder)
-                relative.encode()
-                descriptor = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            except (OSError, UnicodeEncodeError):
-                trouble.append(f"{shown(name)} is a link or can't be read, and was left out")
+                content = _read(top, path, left if len(files) < MAX_FILES else -1)
+            except OSError:
+                trouble.append(f"{shown(path)} can't be read and was left out")
                 continue
-            with open(descriptor, "rb") as file:
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode):
-                    trouble.append(f"{shown(name)} is not a plain file and was left out")
-                elif total + status.st_size > MAX_BYTES or len(files) >= MAX_FILES:
-                    trouble.append(f"{shown(name)} was left out: the submission is too large")
-                else:
-                    files[relative] = file.read(status.st_size)
-                    total += len(files[relative])
+            if content is None:
+                trouble.append(f"{shown(path)} was left out: the submission is too large")
+            else:
+                files[path] = content
+                left -= len(content)
+        return files, trouble
+    finally:
+        os.close(top)
+
+
+@contextlib.contextmanager
+def _folder(top: int, path: str) -> Iterator[int]:
+    """A descriptor of a folder below ``top``, to which no link has led."""
+    descriptor = os.dup(top)
+    try:
+        for name in PurePosixPath(path).parts:
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _list(top: int, ignore: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The plain files below a folder, as relative paths, and what was left out."""
+    files: list[str] = []
+    trouble: list[str] = []
+    waiting, entries = [""], 0
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with _folder(top, folder) as descriptor, os.scandir(descriptor) as found:
+                names = [entry.name for entry in itertools.islice(found, MAX_ENTRIES - entries + 1)]
+                kinds = {name: os.lstat(name, dir_fd=descriptor).st_mode for name in names}
+        except OSError:
+            trouble.append(f"{shown(folder)} can't be read and was left out")
+            continue
+        entries += len(names)
+        if entries > MAX_ENTRIES:
+            trouble.append(f"only {MAX_ENTRIES} files and folders were looked at")
+            waiting = []
+        for name in sorted(names):
+            if any(fnmatch.fnmatch(name, pattern) for pattern in ignore):
+                continue
+            path, kind = os.path.join(folder, name), kinds[name]
+            if stat.S_ISLNK(kind):
+                trouble.append(f"{shown(name)} is a link and was left out")
+            elif not _can_be_kept(path):
+                trouble.append(f"{shown(name)} was left out: its name can't be written, or it lies too deep")
+            elif stat.S_ISREG(kind):
+                files.append(path)
+            elif not stat.S_ISDIR(kind):
+                trouble.append(f"{shown(name)} is not a plain file and was left out")
+            elif entries <= MAX_ENTRIES:
+                waiting.append(path)
     return files, trouble
+
+
+def _can_be_kept(path: str) -> bool:
+    try:
+        return len(path.encode()) <= _MAX_PATH_BYTES and path.count("/") < MAX_DEPTH
+    except UnicodeEncodeError:
+        return False
+
+
+def _read(top: int, path: str, most: int) -> bytes | None:
+    """A file's content; None if it has more than ``most`` bytes."""
+    outer, name = os.path.split(path)
+    with _folder(top, outer) as descriptor:
+        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+    with open(opened, "rb") as file:
+        status = os.fstat(opened)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is not a plain file")
+        return file.read(status.st_size) if status.st_size <= most else None
+
+
+def make_room(files: dict[str, bytes], own: Iterable[str]) -> list[str]:
+    """Drop the files that are where the instructor's need a folder, or in a folder where they need a file.
+
+    Parameters
+    ----------
+    files : dict
+        Changed in place.
+    own : iterable of str
+        Relative paths of the instructor's files.
+
+    Returns
+    -------
+    list of str
+        What was dropped, as trouble.
+    """
+    own = set(own)
+    folders = {str(outer) for path in own for outer in PurePosixPath(path).parents}
+    trouble = []
+    for path in list(files):
+        if path in folders or any(str(outer) in own for outer in PurePosixPath(path).parents):
+            del files[path]
+            trouble.append(f"{shown(path)} was left out: the assignment has something else of that name")
+    return trouble
 
 
 def digest(files: dict[str, bytes]) -> str:
@@ -89,10 +186,6 @@ def digest(files: dict[str, bytes]) -> str:
         for part in (name.encode(), files[name]):
             number.update(len(part).to_bytes(8, "big") + part)
     return number.hexdigest()
-
-
-def _ignored(name: str, patterns: list[str]) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
 def shown(name: str) -> str:
@@ -112,44 +205,66 @@ def assign_notebooks(files: dict[str, bytes], assignment: Assignment) -> tuple[d
     """
     paths = {name: f"{name}.ipynb" for name in assignment.notebooks if f"{name}.ipynb" in files}
     extra = [path for path in files if path.endswith(".ipynb") and path not in paths.values()]
+    missing = [name for name in assignment.notebooks if name not in paths]
+    held = {path: _grade_ids(files[path]) for path in extra} if missing else {}
     trouble = []
-    for name, source in assignment.notebooks.items():
-        if name in paths:
-            continue
+    for name in missing:
+        wanted = {cell.grade_id for cell in assignment.notebooks[name].cells if cell.grade_id}
         best, best_score = None, 0.5
         for path in extra:
-            score = _likeness(files[path], source) + 0.01 * difflib.SequenceMatcher(None, path, f"{name}.ipynb").ratio()
+            score = len(held[path] & wanted) / max(len(wanted), 1)
+            if score > 0.49:  # of equal ones, the one whose name is more like it
+                score += 0.01 * difflib.SequenceMatcher(None, path, f"{name}.ipynb").ratio()
             if score > best_score:
                 best, best_score = path, score
         if best is not None:
             extra.remove(best)
             paths[name] = best
             trouble.append(f"{name}.ipynb is missing; {shown(best)} was graded in its place")
-    trouble += [f"{shown(path)} is not part of the assignment and was not graded" for path in extra[:20]]
+    trouble += [f"{shown(path)} is not part of the assignment and was not graded" for path in extra]
     return paths, trouble
 
 
-def _likeness(content: bytes, source: SourceNotebook) -> float:
-    """Which part of a notebook's graded cells, 0 to 1, a file holds, by their ids."""
-    wanted = {cell.grade_id for cell in source.cells if cell.grade_id}
+def _grade_ids(content: bytes) -> set[str]:
+    """The names that nbgrader has given to a notebook's cells; none if the file is no notebook."""
     try:
         cells = json.loads(content)["cells"]
-        found = {cell["metadata"]["nbgrader"]["grade_id"] for cell in cells if "nbgrader" in cell["metadata"]}
-    except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
-        return 0.0
-    return len(found & wanted) / max(len(wanted), 1)
+        return {cell["metadata"]["nbgrader"]["grade_id"] for cell in cells if "nbgrader" in cell["metadata"]}
+    except Exception:  # whatever a damaged file does to the parser
+        return set()
 
 
-def read_notebook(content: bytes) -> NotebookNode | None:
-    """The notebook in ``content``, reduced to what the format knows, without outputs; None if it is none."""
+def read_notebook(content: bytes) -> tuple[NotebookNode | None, list[str]]:
+    """Read a notebook, reduced to what the format knows, without outputs.
+
+    Returns
+    -------
+    notebook : NotebookNode or None
+        None if there is none in ``content``.
+    trouble : list of str
+    """
     try:
-        raw = json.loads(content.decode("utf-8-sig"))
-        if raw.get("nbformat") != 4:
+        raw = json.loads(content.decode(json.detect_encoding(content), "replace"))
+        if not isinstance(raw.get("cells"), list):
             raw = nbformat.convert(nbformat.from_dict(raw), 4)
-        cells = [_clean_cell(cell) for cell in list(raw["cells"])[:_MAX_CELLS]]
+        given = list(raw["cells"])
         kernelspec = raw.get("metadata", {}).get("kernelspec", {})
+    except MemoryError:
+        return None, ["reading the notebook takes more memory than there is"]
     except Exception:  # whatever a damaged file does to the parsers
-        return None
+        return None, ["the file is not a notebook"]
+    cells, left = [], _MAX_CELLS_BYTES
+    for raw_cell in given[:_MAX_CELLS]:
+        cell = _clean_cell(raw_cell) if isinstance(raw_cell, dict) else None
+        size = _written_bytes(cell)
+        if cell is not None and size <= left:
+            cells.append(cell)
+            left -= size
+    trouble = []
+    if len(given) > _MAX_CELLS:
+        trouble.append(f"of its cells only the first {_MAX_CELLS} were graded")
+    if len(cells) < min(len(given), _MAX_CELLS):
+        trouble.append(f"{min(len(given), _MAX_CELLS) - len(cells)} cells were left out: they are damaged or too large")
     used: set[str] = set()
     for number, cell in enumerate(cells):
         if not _CELL_ID.fullmatch(cell.id) or cell.id in used:
@@ -160,29 +275,35 @@ def read_notebook(content: bytes) -> NotebookNode | None:
     notebook = nbformat.v4.new_notebook(cells=cells)
     if isinstance(kernelspec, dict) and isinstance(kernelspec.get("name"), str):
         notebook.metadata.kernelspec = {"name": kernelspec["name"]}
-    return notebook
+    return notebook, trouble
+
+
+def _written_bytes(cell: NotebookNode | None) -> int:
+    """How long a cell is when it is written, at most: a line of its own for each line, with what sets it off."""
+    return len(json.dumps(cell)) + 16 * cell.source.count("\n") if cell is not None else 0
 
 
 def _clean_cell(raw: dict) -> NotebookNode:
     source = raw.get("source", "")
-    source = "".join(map(str, source)) if isinstance(source, list) else str(source)
-    source = source.encode("utf-8", "replace").decode()
+    source = clean_text("".join(map(str, source)) if isinstance(source, list) else source)
     metadata = raw.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    kept = {}
+    kept: dict[str, Any] = {}
     if isinstance(metadata.get("nbgrader"), dict) and isinstance(metadata["nbgrader"].get("grade_id"), str):
         kept["nbgrader"] = {"grade_id": metadata["nbgrader"]["grade_id"]}
     tags = metadata.get("tags")
     if isinstance(tags, list):
-        kept["tags"] = [tag for tag in tags if isinstance(tag, str) and "," not in tag and tag != SETUP_TAG][:20]
+        texts = [clean_text(tag)[:200] for tag in tags if isinstance(tag, str)]
+        kept["tags"] = [tag for tag in dict.fromkeys(texts) if "," not in tag and tag != SETUP_TAG][:20]
     new = {"code": nbformat.v4.new_code_cell, "raw": nbformat.v4.new_raw_cell}
-    cell = new.get(raw.get("cell_type"), nbformat.v4.new_markdown_cell)(source, metadata=kept)
+    cell = new.get(str(raw.get("cell_type")), nbformat.v4.new_markdown_cell)(source, metadata=kept)
     if cell.cell_type == "markdown" and isinstance(raw.get("attachments"), dict):
         cell.attachments = {
-            str(name): {str(kind): text for kind, text in bundle.items() if isinstance(text, str)}
+            clean_text(name): {clean_text(kind): clean_text(text) for kind, text in bundle.items()
+                               if isinstance(text, str)}
             for name, bundle in raw["attachments"].items()
             if isinstance(bundle, dict)
-        }
+        }  # fmt: skip
     cell.id = str(raw.get("id", ""))
     return cell
 
@@ -204,8 +325,6 @@ def restore(notebook: NotebookNode, source: SourceNotebook) -> list[str]:
     if source.kernelspec.get("name") and name and name != source.kernelspec["name"]:
         trouble.append(f"the kernel was {shown(name)}, and {source.kernelspec['name']} was used")
     notebook.metadata.kernelspec = dict(source.kernelspec)
-    if len(notebook.cells) >= _MAX_CELLS:
-        trouble.append(f"of its cells only the first {_MAX_CELLS} were graded")
     places = _identify(notebook.cells, source, trouble)
     altered = []
     for index, cell in enumerate(notebook.cells):
@@ -278,9 +397,10 @@ def _identify(cells: list[NotebookNode], source: SourceNotebook, trouble: list[s
                     break
 
     before = len(places)
+    defined = {id(cell): _names(cell.source) for cell in cells if unnamed and cell.cell_type == "code"}
     take(lambda cell, known: known.cell_id and cell.id == known.cell_id)
     take(lambda cell, known: cell.source.strip() and cell.source.strip() == known.released.strip())
-    take(lambda cell, known: known.solution and _defined(cell) and _defined(cell) >= _names(known.released))
+    take(lambda cell, known: known.solution and defined.get(id(cell)) and defined[id(cell)] >= _names(known.released))
     _take_neighbours(cells, source, places, unnamed, claimed)
     restored = [places[index].grade_id for index in list(places)[before:] if places[index].grade_id]
     if restored:
@@ -304,12 +424,10 @@ def _take_neighbours(
             unnamed.remove(follower)
 
 
-def _defined(cell: NotebookNode) -> set[str]:
-    return _names(cell.source) if cell.cell_type == "code" else set()
-
-
 def _names(source: str) -> set[str]:
     """The functions and classes that a cell defines; none if it isn't Python."""
+    if len(source) > _MAX_RECOGNISED:
+        return set()
     try:
         body = ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -1,52 +1,50 @@
-"""Where submissions are graded: processes of this machine, or a Dask cluster.
+"""Where submissions are graded: on this machine, or on a Dask cluster.
 
-Both are a :class:`concurrent.futures.Executor`, so the code that hands out submissions and
-takes in results is the same.
+Both are a function that takes a job and gives a :class:`concurrent.futures.Future`, so the code
+that hands out submissions and takes in results is the same.
 """
 
 from __future__ import annotations
 
+import atexit
 import concurrent.futures
 import contextlib
 import fcntl
-import multiprocessing
+import functools
 import os
-import queue
 import shutil
-import signal
-import socket
 import stat
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from autograder import linux
 from autograder.cage import CageUnavailable
-from autograder.codec import PeerGone
-from autograder.zygote import Zygote
+from autograder.grading import Graded
+from autograder.handler import Handlers, Job
+from autograder.session import NO_CAGE
+from autograder.settings import Settings
+from autograder.zygote import Zygote, trial
 
-#: How often a submission is begun again after the process that graded it was killed.
-ATTEMPTS = 5
-_STARTS = 50
 _FOLDER_PREFIX = "autograder-run-"
-#: In a worker: its connection to a warmed process.
-_lent: socket.socket | None = None
 
-
-class WorkerLost(Exception):
-    """The process that graded a submission was killed, each time that it was tried."""
+Submit = Callable[[Job], "concurrent.futures.Future[Graded]"]
 
 
 class ClusterUnusable(Exception):
     """The Dask cluster can't be reached or lacks something; the text says what to do."""
 
 
+def find_cage(settings: Settings) -> dict:
+    """What :func:`autograder.zygote.trial` finds; CageUnavailable where there is no cage, or this isn't Linux."""
+    return trial() if settings.isolation == "cage" or sys.platform != "linux" else NO_CAGE
+
+
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[str]:
-    """A folder for the workers' temporary files, which a killed worker leaves behind; its lock says who uses it."""
+    """A folder for temporary files, which a killed process leaves behind; its lock says who uses it."""
     for old in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
         status = old.lstat()
         if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
@@ -63,148 +61,22 @@ def _temporary_folder() -> Iterator[str]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _initialise(parent: int, folder: str, lent: socket.socket | None) -> None:
-    """In a new process: end with the one that started it, even if that is killed."""
-    global _lent
-    _lent = lent
-    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
-    tempfile.tempdir = folder
-
-
-def _prepare(prepare: Callable[[socket.socket | None], Any]) -> None:
-    prepare(_lent)
-
-
-class LocalWorkers(concurrent.futures.Executor):
-    """Processes of this machine, each of which may be killed without harm to the others' work.
-
-    A :class:`~concurrent.futures.ProcessPoolExecutor` gives up all that it has in hand when
-    one process dies, so each process has one of its own, fed by a thread. A local Dask
-    cluster would do the same, but listens on a port to which every user of the machine may
-    connect.
-
-    Parameters
-    ----------
-    count : int
-    prepare : callable
-        Called in each new process, in the background, with what ``warmed`` lent it.
-    warmed : Zygote
-        Whose copies the processes use; one that starts after its end warms up a process of its own.
-    folder : str
-        For temporary files.
-    """
-
-    def __init__(self, count: int, prepare: Callable[[socket.socket | None], Any], warmed: Zygote, folder: str) -> None:
-        self._folder = folder
-        self._warmed = warmed
-        self._prepare = prepare
-        self._tasks: queue.SimpleQueue = queue.SimpleQueue()
-        self._stopped = threading.Event()
-        self._lending = threading.Lock()
-        self._context = multiprocessing.get_context("spawn")
-        self._pools: dict[int, concurrent.futures.ProcessPoolExecutor] = {}
-        self._threads = [threading.Thread(target=self._feed, args=(number,), daemon=True) for number in range(count)]
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> concurrent.futures.Future:
-        """Have ``function(*args, **kwargs)`` called in one of the processes."""
-        future: concurrent.futures.Future = concurrent.futures.Future()
-        self._tasks.put((future, function, args, kwargs))
-        return future
-
-    def _lend(self) -> socket.socket | None:
-        with self._lending, contextlib.suppress(PeerGone):
-            return self._warmed.lend()
-        return None
-
-    def _start(self, number: int) -> concurrent.futures.ProcessPoolExecutor:
-        """A prepared process; being killed before it is ready counts against no submission."""
-        for _ in range(_STARTS):
-            lent = self._lend()
-            pool = concurrent.futures.ProcessPoolExecutor(
-                1, mp_context=self._context, initializer=_initialise, initargs=(os.getpid(), self._folder, lent)
-            )
-            self._pools[number] = pool
-            prepared = pool.submit(_prepare, self._prepare)
-            if lent is not None:
-                lent.close()  # the process has its own
-            if not isinstance(prepared.exception(), BrokenProcessPool):
-                return pool
-            pool.shutdown(wait=False)
-            if self._stopped.is_set():
-                raise WorkerLost("grading was stopped")
-        raise WorkerLost(f"no worker could be started: each of {_STARTS} was killed")
-
-    def _feed(self, number: int) -> None:
-        pool = None
-        with contextlib.suppress(Exception):  # tried again for the first submission, which is told
-            pool = self._start(number)
-        while (task := self._tasks.get()) is not None:
-            future, function, args, kwargs = task
-            if not future.set_running_or_notify_cancel():
-                continue
-            for _ in range(ATTEMPTS):
-                try:
-                    pool = pool or self._start(number)
-                    future.set_result(pool.submit(function, *args, **kwargs).result())
-                except BrokenProcessPool:
-                    pool.shutdown(wait=False)
-                    pool = None
-                    continue
-                except Exception as error:
-                    future.set_exception(error)
-                break
-            else:
-                future.set_exception(WorkerLost(f"the worker was killed {ATTEMPTS} times"))
-        if pool is not None:
-            pool.shutdown(wait=False)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes, once they have nothing left to do, or at once."""
-        if cancel_futures:
-            self._stopped.set()
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    task = self._tasks.get_nowait()
-                    if task is not None:
-                        task[0].cancel()
-        for _ in self._threads:
-            self._tasks.put(None)
-        if cancel_futures:
-            for pool in list(self._pools.values()):
-                for process in list((pool._processes or {}).values()):
-                    process.kill()
-        if wait:
-            for thread in self._threads:
-                thread.join()
-
-
 @contextlib.contextmanager
-def local_workers(
-    count: int, prepare: Callable[[socket.socket | None], Any], warmed: Zygote
-) -> Iterator[tuple[LocalWorkers, int]]:
-    """Processes of this machine, ended afterwards; see :class:`LocalWorkers`.
-
-    Yields
-    ------
-    executor : LocalWorkers
-    count : int
-    """
+def local_workers(count: int, warmed: Zygote) -> Iterator[Submit]:
+    """Grade on this machine, ``count`` submissions at a time; ``warmed`` is ended afterwards."""
+    handlers = Handlers(warmed)
     with _temporary_folder() as folder:
-        executor = LocalWorkers(count, prepare, warmed, folder)
+        threads = concurrent.futures.ThreadPoolExecutor(count)
         try:
-            yield executor, count
+            yield lambda job: threads.submit(handlers.grade, replace(job, temporary=folder))
         finally:
-            executor.shutdown(cancel_futures=True)
+            handlers.stop()
+            threads.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager
-def dask_workers(address: str, check: Callable[[], Any]) -> Iterator[tuple[concurrent.futures.Executor, int]]:
-    """The workers of a running Dask cluster.
+def dask_workers(address: str, settings: Settings) -> Iterator[Submit]:
+    """Grade on the workers of a running Dask cluster; submissions are read, and results stored, on this machine.
 
     They must have this package, the course's, and the same versions of the libraries.
 
@@ -212,14 +84,7 @@ def dask_workers(address: str, check: Callable[[], Any]) -> Iterator[tuple[concu
     ----------
     address : str
         Of the scheduler, like ``tcp://host:8786``.
-    check : callable
-        Called in each worker first, to find out whether it can grade.
-
-    Yields
-    ------
-    executor : concurrent.futures.Executor
-    count : int
-        The threads of all the workers there are now.
+    settings : Settings
 
     Raises
     ------
@@ -235,7 +100,7 @@ def dask_workers(address: str, check: Callable[[], Any]) -> Iterator[tuple[concu
         count = sum(client.nthreads().values())
         if not count:
             raise ClusterUnusable(f"The Dask cluster at {address} has no workers. Start some: dask worker {address}")
-        for error in client.run(check, on_error="return").values():
+        for error in client.run(find_cage, settings, on_error="return").values():
             if isinstance(error, ModuleNotFoundError):
                 raise ClusterUnusable(
                     f"A worker of the Dask cluster can't import {error.name}."
@@ -243,5 +108,35 @@ def dask_workers(address: str, check: Callable[[], Any]) -> Iterator[tuple[concu
                 )
             if isinstance(error, CageUnavailable):
                 raise error
-        # A worker is lost when its machine is; Dask itself then tries a submission elsewhere.
-        yield client.get_executor(pure=False), count
+
+        def elsewhere(job: Job) -> Graded:
+            # A worker is lost when its machine is; Dask itself then tries a submission elsewhere.
+            return client.submit(_grade_here, job, pure=False).result()
+
+        # A process that reads submissions needn't know what notebooks import.
+        handlers = Handlers(Zygote(()))
+        with _temporary_folder() as folder:
+            threads = concurrent.futures.ThreadPoolExecutor(count + 1)
+            try:
+                yield lambda job: threads.submit(handlers.grade, replace(job, temporary=folder), elsewhere)
+            finally:
+                handlers.stop()
+                threads.shutdown(wait=False, cancel_futures=True)
+
+
+_once = threading.Lock()
+_kept = contextlib.ExitStack()
+atexit.register(_kept.close)
+
+
+def _grade_here(job: Job) -> Graded:
+    """In a Dask worker: grade a submission that another machine has read."""
+    with _once:
+        handlers, folder, cage = _prepared(job.settings)
+    return handlers.grade(replace(job, temporary=folder, cage=cage))
+
+
+@functools.cache
+def _prepared(settings: Settings) -> tuple[Handlers, str, dict]:
+    """This process's handlers, their temporary folder, and the cage that this machine allows."""
+    return Handlers(Zygote(settings.warm)), _kept.enter_context(_temporary_folder()), find_cage(settings)

@@ -1,4 +1,4 @@
-"""The warmed process from which examiners and caged students are forked.
+"""The warmed process from which handlers, examiners and caged students are forked.
 
 It imports what notebooks import, once, and then only forks. It never sees a submission, a
 test or a gradebook, so a process forked from it holds none of them either. Whoever started
@@ -70,15 +70,29 @@ def _warm_up(names: list[str]) -> None:
     os.environ.update(environment)
 
 
+def _limit(memory: int) -> None:
+    """Bound the memory that this process has beyond what it was forked with, in bytes."""
+    with open("/proc/self/statm") as file:
+        bound = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + memory
+    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+
+
+def _handler(connection: socket.socket, request: dict, shell: object) -> None:
+    from autograder import handler
+
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    cage.close_descriptors({connection.fileno()})
+    _limit(request["memory"])
+    resource.setrlimit(resource.RLIMIT_CPU, (request["seconds"], request["seconds"] + 5))
+    handler.main(connection)
+
+
 def _examiner(connection: socket.socket, request: dict, shell: object) -> None:
     from autograder import examiner
 
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     cage.close_descriptors({connection.fileno()})
-    with open("/proc/self/statm") as file:
-        size = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    bound = size + request["memory"]
-    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    _limit(request["memory"])
     examiner.main(connection, shell)
 
 
@@ -107,9 +121,12 @@ def _student(connection: socket.socket, request: dict, shell: object) -> None:
 def main(descriptor: int, warm: list[str]) -> None:
     """Import the modules ``warm``, then fork a process for each request until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # while it warms up, it doesn't see the connection's end
     connection = socket.socket(fileno=descriptor)
+    _be_called("zygote")
     _warm_up(warm)
-    from autograder import codec, examiner, outputs, student  # noqa: F401 - so that the forked processes have them
+    # So that the forked processes have them.
+    from autograder import codec, examiner, handler, outputs, student  # noqa: F401
     from autograder.shell import new_shell, warm_up
 
     shell = new_shell()
@@ -143,14 +160,22 @@ def _serve(connection: socket.socket, request: dict, shell: object) -> None:
                 channel.send({"pid": pid})
 
 
+def _be_called(name: str) -> None:
+    """Show in lists of processes what this one is."""
+    with open("/proc/self/comm", "w") as file:
+        file.write(name)
+
+
 def _become(request: dict, given: int, connection: socket.socket, shell: object) -> None:
     """In the forked process: play the role that is asked for. Doesn't return."""
     try:
+        _be_called(request["role"])
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
         connection.close()
-        role = {"examiner": _examiner, "student": _student, "zygote": _serve}[request["role"]]
+        roles = {"handler": _handler, "examiner": _examiner, "student": _student, "zygote": _serve}
+        role = roles[request["role"]]
         role(socket.socket(fileno=given), request, shell)
     except BaseException:
         with contextlib.suppress(BaseException):

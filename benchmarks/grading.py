@@ -31,9 +31,8 @@ _STOCK = f"""\
 import os
 
 load_subconfig("nbgrader_config.py", path={str(REPOSITORY)!r})
-for name in ("exporter_class", "sanitize_preprocessors", "autograde_preprocessors"):
-    c.Autograde.pop(name)
-c.CourseDirectory.root = os.path.dirname(__file__)  # nbgrader would read the configuration there, with our plug-ins
+c.Autograde.pop("exporter_class")
+c.CourseDirectory.root = os.path.dirname(__file__)  # nbgrader would read the configuration there, with our plug-in
 """
 
 

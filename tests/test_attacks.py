@@ -23,7 +23,7 @@ from nbgrader.utils import determine_grade
 
 from autograder import run, submission
 from autograder.cage import CageUnavailable, Limits
-from autograder.grading import Settings
+from autograder.settings import Settings
 from autograder.zygote import trial
 from tests.attacks import flooding, forging, looking, notebooks, reaching, sample
 from tests.attacks.suite import HONEST, Attack
@@ -220,7 +220,7 @@ def outcome_in_an_ordinary_kernel(course: run.Course, attack: Attack, world: Wor
     assignment = course.load(sample.ASSIGNMENT)
     points, shown = {}, ""
     for name in ("second",) if "total" in attack.answers else ("first",):
-        notebook = submission.read_notebook((folder / f"{name}.ipynb").read_bytes())
+        notebook, _ = submission.read_notebook((folder / f"{name}.ipynb").read_bytes())
         submission.restore(notebook, assignment.notebooks[name])
         NotebookClient(notebook, timeout=60, allow_errors=True, resources={"metadata": {"path": str(folder)}}).execute()
         for cell in notebook.cells:
