@@ -26,11 +26,9 @@ import numpy as np
 
 from autograder.codec import Channel, CodecError, Decoder, Encoder, PeerGone, Reference
 from autograder.outputs import DROPPED, as_output, clean_text, error_output
-from autograder.shell import MAX_DISPLAY_BYTES, NotebookShell, output_size
+from autograder.shell import MAX_DISPLAYED, MAX_OUTPUTS, NotebookShell, output_size
 
 _serial = itertools.count(1)
-#: Outputs of one cell, of any kind, that are kept.
-_MAX_OUTPUTS = 1200
 #: Characters of all outputs of a notebook together, as they are written.
 _MAX_NOTEBOOK = 16 * 2**20
 #: Errors that say that a cell took too much of something.
@@ -174,7 +172,7 @@ class Examiner:
     def _begin_outputs(self, outputs: list[dict]) -> None:
         """Begin a cell that has these outputs already."""
         self.outputs = outputs
-        self.text = self.size = 0
+        self.text = self.displayed = 0
         self.full = False
 
     def _keep(self, output: dict) -> None:
@@ -203,13 +201,15 @@ class Examiner:
                 return
             output["name"] = "stdout"
         size = output_size(output)
-        self.size += size
-        self.text += len(output.get("text", ""))
+        if output["output_type"] == "stream":
+            self.text += len(output["text"])
+        else:
+            self.displayed += size
         self.full = (
             self.text > self.text_bytes
-            or self.size > 2 * self.text_bytes + MAX_DISPLAY_BYTES
+            or self.displayed > MAX_DISPLAYED
             or self.total + size > _MAX_NOTEBOOK
-            or len(self.outputs) >= _MAX_OUTPUTS
+            or len(self.outputs) >= MAX_OUTPUTS
         )
         if self.full:
             kept = output.get("text", "")[: self.text_bytes - self.text] if self.text > self.text_bytes else ""
@@ -333,6 +333,8 @@ class Examiner:
 
     def _resolve(self, reference: Reference) -> Any:
         if reference.mine:
+            if not 0 <= reference.number < len(self.callbacks):
+                raise CodecError("a callback that was never given")
             return self.callbacks[reference.number]
         type_name = clean_text(reference.type_name)
         if reference.callable:
@@ -362,7 +364,7 @@ class Examiner:
             ancestors = [str(ancestor) for ancestor in ancestors]
             frames = [(clean_text(label)[:200], int(line), clean_text(function)[:200], clean_text(code)[:500])
                       for label, line, function, code in frames[-20:]]  # fmt: skip
-        except (TypeError, ValueError) as malformed:
+        except Exception as malformed:
             raise CodecError("a malformed error") from malformed
         if name in ("KeyboardInterrupt", "SystemExit", "GeneratorExit"):
             raise StudentProcessEnded(self._why() or f"{function_name} raised {name}")

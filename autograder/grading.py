@@ -24,7 +24,7 @@ from autograder.settings import Settings
 
 #: Bytes of a graded notebook as written.
 MAX_NOTEBOOK_BYTES = 32 * 2**20
-_MAX_SENTENCES = 30
+_MAX_SENTENCES = 12
 _MAX_CHARACTERS = 500
 
 

@@ -275,6 +275,8 @@ class _Run:
                 if event is not None and self._answer(event, buffers):
                     return
         except (PeerGone, CodecError):
+            if not self.grader.zygote.alive():
+                raise PeerGone from None  # and with it everything that it had forked
             # The examiner is gone: ended for the time a test took, or for memory.
             if 0 <= self.current < len(self.cells) and self.outputs[self.current] is None:
                 cause = f"the test took longer than {self.limits.cell_seconds:g} s" if self.warned else "the test ended"

@@ -28,9 +28,9 @@ from traitlets.config import Config
 
 from autograder.outputs import DROPPED
 
-#: Bytes of figures, tables and other displays of one cell that are kept.
-MAX_DISPLAY_BYTES = 8 * 2**20
-_MAX_OUTPUTS = 1000
+#: Bounds on one cell: characters of whatever isn't text of a stream, and outputs of any kind.
+MAX_DISPLAYED = 8 * 2**20
+MAX_OUTPUTS = 1000
 _CHUNK = 100_000
 _ERROR_LINES, _ERROR_CHARACTERS = 300, 20_000
 _OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -38,7 +38,7 @@ _OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 def output_size(output: dict) -> int:
     """Characters of an output, as it is written."""
-    return len(json.dumps(output, default=str))
+    return len(json.dumps(output, default=str, ensure_ascii=False))
 
 
 class Recorder:
@@ -88,15 +88,12 @@ class Recorder:
         self._flushed = time.monotonic()
 
     def show(self, output: dict) -> None:
-        """Record any output but text of a stream."""
+        """Record any output but text of a stream; the first that is too much is passed on, and says so."""
         self.flush()
+        if self._outputs > MAX_OUTPUTS or self._displayed > MAX_DISPLAYED:
+            return
         self._outputs += 1
         self._displayed += output_size(output)
-        if self._outputs > _MAX_OUTPUTS or self._displayed > MAX_DISPLAY_BYTES:
-            if self._outputs <= _MAX_OUTPUTS + 1:
-                self._outputs = _MAX_OUTPUTS + 1
-                self.write("stdout", f"{DROPPED}\n")
-            return
         self.emit(output)
 
 

@@ -264,7 +264,8 @@ def read_notebook(content: bytes) -> tuple[NotebookNode | None, list[str]]:
     if len(given) > _MAX_CELLS:
         trouble.append(f"of its cells only the first {_MAX_CELLS} were graded")
     if len(cells) < min(len(given), _MAX_CELLS):
-        trouble.append(f"{min(len(given), _MAX_CELLS) - len(cells)} cells were left out: they are damaged or too large")
+        left_out = min(len(given), _MAX_CELLS) - len(cells)
+        trouble.append(f"{left_out} of its cells were left out: damaged or too large")
     used: set[str] = set()
     for number, cell in enumerate(cells):
         if not _CELL_ID.fullmatch(cell.id) or cell.id in used:

@@ -65,8 +65,13 @@ def _temporary_folder() -> Iterator[str]:
 def local_workers(count: int, warmed: Zygote) -> Iterator[Submit]:
     """Grade on this machine, ``count`` submissions at a time; ``warmed`` is ended afterwards."""
     handlers = Handlers(warmed)
+    processors = sorted(os.sched_getaffinity(0))
+    shares = iter([processors[number % len(processors) :: count] for number in range(count)])
     with _temporary_folder() as folder:
-        threads = concurrent.futures.ThreadPoolExecutor(count)
+        # What is forked keeps to the processors of the thread that asked for it, and so leaves the others' alone.
+        threads = concurrent.futures.ThreadPoolExecutor(
+            count, initializer=lambda: os.sched_setaffinity(0, next(shares))
+        )
         try:
             yield lambda job: threads.submit(handlers.grade, replace(job, temporary=folder))
         finally:

@@ -9,6 +9,8 @@ import os
 import pickle
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections import namedtuple
 from pathlib import Path
@@ -20,6 +22,7 @@ import torch
 
 from autograder import codec
 from autograder.codec import Channel, CodecError, Decoder, Encoder, PeerGone, Reference
+from tests.conftest import REPOSITORY
 
 
 def no_reference(value):
@@ -227,7 +230,7 @@ class TestBounds:
 HOSTILE = [
     [], [[]], ["unknown"], ["decode", []], ["__class__"], ["_array", 1], {"a": 1}, ["list"], ["list", 3],
     ["list", [[]]], ["int", "zz"], ["int", "f" * 3000], ["int", 5], ["float", "1"], ["float", []],
-    ["complex", "a", "b"], ["bytes", 1],
+    ["complex", "a", "b"], ["bytes", 2],
     ["bytes", -1], ["bytes", "0"], ["bytes", 1.0], ["bytes", True], ["dict", [[["list", []], 1]]], ["dict", [[1]]],
     ["set", [["list", []]]], ["array", "O", [1], "C", 0], ["array", "f8", [2**62, 4], "C", 0],
     ["array", "V8", [1], "C", 0],
@@ -241,6 +244,9 @@ HOSTILE = [
     ["reference", 0, 1, "x", False], ["reference", 0], ["sympy", ["eval", ["Rational", "0x1", "0x1"]]], ["sympy", []],
     ["sympy", ["Symbol", "x", 3]], ["sympy", ["Rational", "0x" + "f" * 100, "0x1"]], ["sympy", "x"], ["sympy", None],
     ["sympy", ["sympify", "__import__('os').system('true')"]], ["sympy", ["Float", "__import__('os')"]],
+    ["array", "S0", [2**30], "C", 1], ["array", "U0", [3], "C", 1], ["array", "U99999999", [0], "C", 1],
+    ["sympy", ["Indexed", "z"]], ["sympy", ["Indexed", "z", {}]], ["sympymatrix", 0, 2**62, []],
+    ["list", [["bytes", 0], ["bytes", 0]]], ["list", [["array", "u1", [7], "C", 0], ["bytes", 0]]],
     ["sympymatrix", 2, 2, []], ["sympymatrix", -1, -1, [["Pi"]]], ["sympy", ["Add", "x"]],
 ]  # fmt: skip
 
@@ -248,7 +254,7 @@ HOSTILE = [
 @pytest.mark.parametrize("tree", HOSTILE, ids=lambda tree: json.dumps(tree)[:60])
 def test_hostile_tree_is_refused(tree):
     with pytest.raises(CodecError):
-        decode(tree, b"12345678"[:7])
+        decode(tree, b"12345678"[:7], b"")
 
 
 @pytest.mark.parametrize(("name", "change"), [
@@ -279,6 +285,12 @@ def test_deep_tree_is_refused_without_recursion_error():
         decode(["sympy", formula])
 
 
+def test_mutated_frames_raise_nothing_else_and_take_little_memory():
+    command = [sys.executable, "-W", "ignore", "-m", "tests.frames", "--count", "20000", "--seed", "1"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_tower_of_powers_is_not_worked_out():
     nine = ["Rational", "0x9", "0x1"]
     tower = nine
@@ -294,7 +306,7 @@ def frame(header: bytes, body: bytes = b"", *, magic: bytes = b"TLN1", size: int
 @pytest.mark.parametrize("data", [
     b"\0" * 100, bytes(range(64)), frame(b"[{}, []]", magic=b"PICK"), pickle.dumps({"result": 1}).ljust(64, b"."),
     frame(b"", size=2**31), struct.pack("!4sII", b"TLN1", 8, 2**32 - 1) + b"[{}, []]", frame(b"not json"),
-    frame(b"[" * 100_000), frame(b"[" * (4 * codec.MAX_NODES + 1)), frame(b"[1, []]"), frame(b"[{}, 1]"),
+    frame(b"[" * 100_000), frame(b"[" * (3 * codec.MAX_NODES + 1)), frame(b"[1, []]"), frame(b"[{}, 1]"),
     frame(b"[{}, [1.5]]", b"x"), frame(b"[{}, [true]]", b"x"), frame(b"[{}, [2, -1]]", b"x"),
     frame(b"[{}, [3]]", b"xx"), frame(b"[{}, []]", b"rest"), frame(b"\xff\xfe"),
     frame(b'[{"a": ' + b"9" * 5000 + b"}, []]"), frame(b"[{}]"),

@@ -137,10 +137,11 @@ def test_stop_iteration_does_not_end_a_loop_of_the_test(grader, name):
 
 def test_points_are_plain_finite_and_no_more_than_there_are(grader):
     cells = [*student("def f():\n    return np.float64(7.0)"), check("np.float64(2.5)", 3), check("f()", 3),
-             check("np.float64('nan')", 3), check("np.inf", 3), check("True", 3), check("'3'", 3)]  # fmt: skip
+             check("np.float64('nan')", 3), check("np.inf", 3), check("True", 3), check("'3'", 3),
+             check("-1.0", 3)]  # fmt: skip
     ran = grader.run(cells, {})
     data = [outputs[0].get("data", {}).get("text/plain", outputs[0].get("ename")) for outputs in ran.outputs[2:]]
-    assert data == ["2.5", "3.0", "ValueError", "ValueError", "True", "'3'"]
+    assert data == ["2.5", "3.0", "ValueError", "ValueError", "True", "'3'", "ValueError"]
 
 
 def test_process_that_ends_is_replaced_and_what_had_run_runs_again(grader):
