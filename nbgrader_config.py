@@ -40,7 +40,7 @@ c.GenerateAssignment.preprocessors = [*_default, LeaveOutTrainedNetworks]
 # A student's trained network is graded, not overwritten by the solution's.
 c.Autograde.exclude_overwriting = {"two_layer_net": list(TRAINED)}
 
-# nbgrader's own commands and formgrader grade as "make grade" does, each submission in a cage; see autograder/README.md.
+# nbgrader's own commands and formgrader grade as "make grade" does, each in a cage; see autograder/README.md.
 c.Autograde.exporter_class = "autograder.plugins.GradeInCage"
 
 c.Exchange.root = os.environ.get("COURSE_EXCHANGE", str(WORK / "exchange"))

@@ -9,11 +9,12 @@ Two ways in, chosen by what the machine allows:
     where user namespaces are allowed, for an ordinary user.
 ``landlock``
     Where namespaces are refused (in most containers): Landlock closes every file but
-    those, signals to processes outside and TCP; the seccomp filter denies all sockets.
-    Needs Linux 6.12.
+    those, and signals to processes outside; the seccomp filter refuses what changes a file's owner, mode or times,
+    which Landlock doesn't govern. Needs Linux 6.12.
 
-On both: Landlock as far as the kernel has it, a seccomp filter, no capabilities, no new
-privileges, resource limits, no inherited file descriptors. bubblewrap builds the same from
+On both: Landlock as far as the kernel has it, a seccomp filter that names what is allowed, no capabilities, no
+new privileges, resource limits, no inherited file descriptors. A keeper, outside the cage, ends all that is in it
+when the grader is gone. bubblewrap builds the same from
 the same kernel features, but starts a new program, which would import everything anew for
 each notebook; this cage is put around a process that has been forked from a warmed one.
 """
@@ -44,7 +45,13 @@ HOME = "/home/student"
 SUBMISSION = "/submission"
 #: Files up to this size are copied into the scratch folder; larger ones are linked to, read-only.
 COPIED_BYTES = 2**20
+#: Not ``zero``: mapped, it is memory that no process is seen to have.
+_DEVICES = ("null", "random", "urandom")
+#: Names the one way to build the cage that is tried, for tests.
+WAY = "AUTOGRADER_CAGE"
 _NOBODY = 65534
+#: Of a student's processes: examiner, handler and writer go first.
+_NICENESS = 5
 _MIB = 2**20
 
 
@@ -60,18 +67,23 @@ class Limits:
     ----------
     memory : int
         Bytes, over what the warmed process has: of the process by rlimit, of it and all its
-        children together by the watching grader.
+        children together, with what the kernel may hold for their pipes and sockets, by the watching grader.
     scratch : int
         Bytes in the scratch folder, which is in memory where there are namespaces; and the largest file.
-    processes, open_files : int
+    processes : int
+        Processes and threads.
+    open_files : int
+        Of each process.
     output : int
         Bytes of text of one cell that are kept.
     cell_seconds : float
-        Wall-clock time of one cell, as in nbgrader's ``Execute.timeout``.
+        Processor time of one cell: the student's processes and the test's together.
     notebook_seconds : float
-        Wall-clock time of all the cells together.
+        Processor time of all the cells together.
+    patience : float
+        How many times the processor time may pass on the clock.
     grace_seconds : float
-        From the interrupt to the end of a process that ignores it.
+        From the interrupt to the end of a process that ignores it, on the clock.
     restarts : int
         How often a process that ended is replaced, so that the later questions can be graded.
     """
@@ -83,6 +95,7 @@ class Limits:
     output: int = _MIB
     cell_seconds: float = 30.0
     notebook_seconds: float = 300.0
+    patience: float = 3.0
     grace_seconds: float = 2.0
     restarts: int = 3
 
@@ -143,7 +156,7 @@ def _landlock(readable: list[str], writable: list[str]) -> None:
             ruleset.allow_path(path, read if os.path.isdir(path) else file_only)
         for path in writable:
             ruleset.allow_path(path, write)
-        for name in ("null", "zero", "full", "random", "urandom"):
+        for name in _DEVICES:
             if os.path.exists(f"/dev/{name}"):
                 access = landlockpy.AccessFS.READ_FILE | landlockpy.AccessFS.WRITE_FILE
                 ruleset.allow_path(f"/dev/{name}", access)
@@ -162,6 +175,7 @@ def _limit_resources(limits: Limits, *, other_tasks: int) -> None:
         resource.RLIMIT_AS: pages[0] * page + limits.memory,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
+        resource.RLIMIT_SIGPENDING: 1024,
         resource.RLIMIT_CPU: int(limits.notebook_seconds * 2) + 10,
     }
     for which, bound in bounds.items():
@@ -221,16 +235,23 @@ def _build_root(walls: Walls, limits: Limits) -> None:
         if read_only:
             linux.make_read_only(target)
 
-    for folder in (HOME, "/tmp"):  # before what is bound, since that may lie below /tmp
-        os.makedirs(root + folder, exist_ok=True)
-        linux.mount("scratch", root + folder, "tmpfs", plain, f"mode=1777,size={limits.scratch},nr_inodes=20000")
+    # One file system, so that one size bounds both folders; before what is bound, since that may lie below /tmp.
+    scratch = f"{root}/scratch"
+    os.mkdir(scratch)
+    linux.mount("scratch", scratch, "tmpfs", plain, f"mode=755,size={limits.scratch},nr_inodes=20000")
+    for folder in (HOME, "/tmp"):
+        source = os.path.join(scratch, os.path.basename(folder))
+        os.mkdir(source)
+        os.chmod(source, 0o1777)
+        os.makedirs(root + folder)
+        linux.mount(source, root + folder, None, linux.MS_BIND)
     for path in walls.readable:
         if os.path.islink(path) and path.count("/") == 1:  # /lib -> usr/lib
             os.symlink(os.readlink(path), root + path)
         else:
             bind(path, path)
     bind(os.path.join(walls.folder, "files"), SUBMISSION)
-    for name in ("null", "zero", "full", "random", "urandom"):
+    for name in _DEVICES:
         bind(f"/dev/{name}", f"/dev/{name}", read_only=False)
     os.symlink("/tmp", root + "/dev/shm")
     os.makedirs(root + "/etc", exist_ok=True)
@@ -245,7 +266,7 @@ def _build_root(walls: Walls, limits: Limits) -> None:
     os.makedirs(root + "/proc", exist_ok=True)
     # Needs the new process namespace; some containers forbid it, and then there is no /proc.
     with contextlib.suppress(OSError):
-        linux.mount("proc", root + "/proc", "proc", plain | linux.MS_NOEXEC, "subset=pid")
+        linux.mount("proc", root + "/proc", "proc", plain | linux.MS_NOEXEC | linux.MS_RDONLY, "subset=pid")
     linux.pivot_root(root)
     linux.make_read_only("/", recursive=False)
 
@@ -261,6 +282,10 @@ def _become_nobody() -> None:
 
 def _close_walls(mode: str, walls: Walls, limits: Limits, *, was_root: bool) -> None:
     """In the process that will run the student's code: the last steps, from outer to inner."""
+    os.nice(_NICENESS)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # where the machine's memory is short, this process ends first
+    linux.prctl(linux.PR_SET_THP_DISABLE, 1)  # so that a page that is given is a page
     # The scratch folder and the links in it show the places as the student sees them.
     if mode == "namespaces":
         _build_root(walls, limits)
@@ -288,7 +313,7 @@ def _close_walls(mode: str, walls: Walls, limits: Limits, *, was_root: bool) -> 
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     if landlockpy.abi_version():
         _landlock(readable, writable)
-    linux.filter_system_calls(sockets=mode == "namespaces")
+    linux.filter_system_calls(metadata=mode == "namespaces")
 
 
 def close_descriptors(keep: set[int]) -> None:
@@ -315,7 +340,10 @@ def lock_up(
     announce: Callable[[int], None],
     keep: set[int],
 ) -> None:
-    """Fork a caged process, run ``run`` in it, and wait for its end. Doesn't return.
+    """Fork a caged process, run ``run`` in it, and keep it: wait for its end, and end what it has left. Doesn't return.
+
+    When the process ends that this one was forked from, so does all that is in the cage. The student's code can't
+    signal the keeper, and the filter keeps it from outliving it.
 
     Parameters
     ----------
@@ -332,7 +360,6 @@ def lock_up(
     keep : set of int
         File descriptors that ``run`` needs.
     """
-    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     was_root = os.geteuid() == 0
     if mode == "namespaces":
@@ -352,7 +379,8 @@ def lock_up(
         try:
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
             os.close(gate_in)
-            os.read(gate_out, 1)
+            if not os.read(gate_out, 1):
+                os._exit(1)  # the keeper has ended
             os.setsid()
             close_descriptors(keep)
             try:
@@ -370,6 +398,12 @@ def lock_up(
         finally:
             os._exit(code)
     os.close(gate_out)
+
+    def end(*_: object) -> None:
+        os.kill(child, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, end)
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)  # a signal that leaves time to end the others
     announce(child)
     close_descriptors({gate_in})  # now: soon the child's root folder, in which we have no /proc, is ours too
     os.write(gate_in, b"1")
@@ -432,8 +466,11 @@ def _attempt(mode: str, walls: Walls, limits: Limits) -> str | None:
 
             def look() -> None:
                 course = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-                visible = [path for path in (f"{course}/autograder/cage.py", "/etc/shadow") if os.access(path, os.R_OK)]
-                os.write(into, f"{visible[0]} can be seen from inside".encode() if visible else b"ok")
+                for path in (f"{course}/autograder/cage.py", "/etc/shadow"):
+                    with contextlib.suppress(OSError), open(path):  # Landlock has no part in access()
+                        os.write(into, f"{path} can be read from inside".encode())
+                        return
+                os.write(into, b"ok")
 
             def fail(reason: str) -> None:
                 os.write(into, reason.encode()[:300])
@@ -467,8 +504,12 @@ def trial() -> dict:
     """
     if sys.platform != "linux":
         raise CageUnavailable("The cage is built from features of Linux, and this is not Linux.")
-    if not linux.can_filter_system_calls():
-        raise CageUnavailable("The cage needs a kernel with seccomp, on x86_64 or aarch64.")
+    if not os.path.exists("/proc/sys/kernel/seccomp"):
+        raise CageUnavailable("The cage needs a kernel with seccomp.")
+    try:
+        linux.system_call_filter(metadata=False)
+    except linux.FilterUnavailable as error:
+        raise CageUnavailable(str(error)) from None
     readable = installation()
     course = Path(__file__).resolve().parent.parent
     for needed in (sys.prefix, sys.base_prefix):
@@ -480,22 +521,26 @@ def trial() -> dict:
             )
     walls = Walls(new_folder({}), readable)
     abi = landlockpy.abi_version()
+    landlock = f"Landlock (version {abi})"
+    reasons = []
     try:
-        reason = _attempt("namespaces", walls, Limits())
-        if reason is None:
-            layers = f"namespaces, {f'Landlock (version {abi}), ' if abi else ''}seccomp"
-            return {"mode": "namespaces", "layers": layers}
-        if abi < 6:
-            raise CageUnavailable(
-                f"Namespaces can't be used here ({reason}), and Landlock is {f'version {abi}' if abi else 'missing'}"
-                " where version 6 (Linux 6.12) is needed. Allow user namespaces, or grade on a newer kernel."
-            )
-        second = _attempt("landlock", walls, Limits())
-        if second is not None:
-            raise CageUnavailable(f"Namespaces can't be used here ({reason}), and neither can Landlock ({second}).")
-        return {"mode": "landlock", "layers": f"Landlock (version {abi}), seccomp"}
+        for mode in (os.environ[WAY],) if WAY in os.environ else ("namespaces", "landlock"):
+            if mode == "landlock" and abi < 6:
+                reasons.append(f"{landlock if abi else 'No Landlock'}, where version 6 (Linux 6.12) is needed.")
+                continue
+            reason = _attempt(mode, walls, Limits())
+            if reason is None:
+                layers = ["namespaces"] if mode == "namespaces" else []
+                return {"mode": mode, "layers": ", ".join([*layers, *([landlock] if abi else []), "seccomp"])}
+            reasons.append(f"{mode.capitalize()} can't be used here ({reason}).")
+        raise CageUnavailable(f"{' '.join(reasons)} Allow user namespaces, or grade on a newer kernel.")
     finally:
-        subprocess.run(["rm", "-rf", walls.folder], check=False)
+        remove_folder(walls.folder)
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a folder and all in it, however deep that is."""
+    subprocess.run(["rm", "-rf", "--", folder], check=False, stderr=subprocess.DEVNULL)
 
 
 def is_plain_file(path: str | Path) -> bool:

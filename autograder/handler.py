@@ -36,8 +36,8 @@ MEMORY = 2**30
 PROCESSOR_SECONDS = 60
 #: How often a submission is begun again after its handler died at the same place.
 ATTEMPTS = 3
-#: A handler may take this many times the seconds that its notebooks may, and a minute.
-_PATIENCE = 5
+#: A handler may take this many times the time on the clock that its notebooks may, and a minute.
+_PATIENCE = 2
 _STARTS = 50
 
 
@@ -254,7 +254,8 @@ class Handlers:
 
     def _run(self, job: Job) -> tuple[dict, list[bytearray]]:
         """The answer of a handler."""
-        seconds = 60 + _PATIENCE * job.settings.limits.notebook_seconds * len(job.assignment.notebooks)
+        limits = job.settings.limits
+        seconds = 60 + _PATIENCE * limits.patience * limits.notebook_seconds * len(job.assignment.notebooks)
         deadline = time.monotonic() + seconds
         doing = ""
         channel, handle = self._start(job)

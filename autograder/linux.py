@@ -1,15 +1,24 @@
 """The system calls of which neither Python nor a kept library has a binding.
 
-Namespaces, mounts, capabilities and the seccomp filter, each as thin as ctypes allows.
-Landlock comes from the library landlockpy.
+Namespaces, mounts and capabilities, each as thin as ctypes allows, and the list of system calls for the seccomp
+filter, which pyseccomp builds. Landlock comes from the library landlockpy.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
+import functools
 import os
 import platform
+import signal
+import socket
 import struct
+import termios
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -23,13 +32,21 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_BIND, MS_REC, MS_PRIVATE = 1 << 12, 1 << 14, 1 << 18
 MNT_DETACH = 2
 
-PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
-PR_SET_SECCOMP = 22
-PR_CAPBSET_DROP = 24
+PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
+PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
+PR_SET_NAME, PR_GET_NAME = 15, 16
+PR_GET_SECCOMP = 21
+PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
 PR_SET_CHILD_SUBREAPER = 36
-PR_SET_NO_NEW_PRIVS = 38
+PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 38, 39
+PR_SET_THP_DISABLE = 41
 PR_CAP_AMBIENT = 47
+PR_SET_VMA = 0x53564D41
+
+
+class FilterUnavailable(Exception):
+    """This machine can't build the filter of system calls; the text says what is missing."""
+
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -99,116 +116,127 @@ def has_admin_capability() -> bool:
     return bool(int(effective.split()[1], 16) >> 21 & 1)
 
 
-# System calls that a student's code has no use for and an attacker has: looking into other
-# processes, changing mounts and namespaces, memory that no limit counts, the kernel's less
-# trodden interfaces.
-_DENIED = {
-    "x86_64": {
-        "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "pidfd_getfd": 438,
-        "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161, "unshare": 272, "setns": 308,
-        "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
-        "mount_setattr": 442, "open_by_handle_at": 304, "name_to_handle_at": 303, "bpf": 321,
-        "perf_event_open": 298, "userfaultfd": 323, "io_uring_setup": 425, "io_uring_enter": 426,
-        "io_uring_register": 427, "keyctl": 250, "add_key": 248, "request_key": 249, "kexec_load": 246,
-        "kexec_file_load": 320, "init_module": 175, "finit_module": 313, "delete_module": 176, "reboot": 169,
-        "swapon": 167, "swapoff": 168, "acct": 163, "quotactl": 179, "personality": 135, "iopl": 172, "ioperm": 173,
-        "sethostname": 170, "setdomainname": 171, "settimeofday": 164, "clock_settime": 227, "adjtimex": 159,
-        "syslog": 103, "vhangup": 153, "lookup_dcookie": 212, "fanotify_init": 300, "modify_ldt": 154,
-        "memfd_create": 319, "memfd_secret": 447,
-        "move_pages": 279, "migrate_pages": 256, "mbind": 237, "set_mempolicy": 238,
-        "setpriority": 141, "sched_setparam": 142, "sched_setscheduler": 144, "sched_setattr": 314, "ioprio_set": 251,
-    },
-    "aarch64": {
-        "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "pidfd_getfd": 438,
-        "mount": 40, "umount2": 39, "pivot_root": 41, "chroot": 51, "unshare": 97, "setns": 268,
-        "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
-        "mount_setattr": 442, "open_by_handle_at": 265, "name_to_handle_at": 264, "bpf": 280,
-        "perf_event_open": 241, "userfaultfd": 282, "io_uring_setup": 425, "io_uring_enter": 426,
-        "io_uring_register": 427, "keyctl": 219, "add_key": 217, "request_key": 218, "kexec_load": 104,
-        "kexec_file_load": 294, "init_module": 105, "finit_module": 273, "delete_module": 106, "reboot": 142,
-        "swapon": 224, "swapoff": 225, "acct": 89, "quotactl": 60, "personality": 92,
-        "sethostname": 161, "setdomainname": 162, "settimeofday": 170, "clock_settime": 112, "adjtimex": 171,
-        "syslog": 116, "vhangup": 58, "lookup_dcookie": 18, "fanotify_init": 262,
-        "memfd_create": 279, "memfd_secret": 447,
-        "move_pages": 239, "migrate_pages": 238, "mbind": 235, "set_mempolicy": 237,
-        "setpriority": 140, "sched_setparam": 118, "sched_setscheduler": 119, "sched_setattr": 274, "ioprio_set": 30,
-    },
-}  # fmt: skip
-_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_CLONE = {"x86_64": 56, "aarch64": 220}
-_CLONE3 = 435
-_SOCKET = {"x86_64": 41, "aarch64": 198}
-_PRLIMIT = {"x86_64": 302, "aarch64": 261}
-# System V and POSIX message queues, shared memory, semaphores: they outlive a process and its limits.
-_IPC = {
-    "x86_64": (29, 30, 31, 64, 65, 66, 67, 68, 69, 70, 71, 220, 240, 241, 242, 243),
-    "aarch64": (180, 181, 182, 183, 186, 187, 188, 189, 190, 191, 192, 193, 194, 195, 196, 197),
-}
-_NEW_NAMESPACES = 0x7E020080
-
-_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_EPERM, _ENOSYS, _EAFNOSUPPORT = 1, 38, 97
+#: What code in a notebook calls, by name: of the calls that container runtimes allow by default (the profile of
+#: Docker and containerd), those for files, memory, processes of one's own, signals, time and waiting. Left out are
+#: sockets, another user, session, priority or processor for oneself or others, and what changes who may use a file.
+#: Whatever isn't named, or isn't known yet, doesn't exist for the caller: it fails with ENOSYS, for which programs
+#: are prepared.
+ALLOWED_CALLS = """
+    access chdir close close_range copy_file_range creat dup dup2 dup3 epoll_create epoll_create1 epoll_ctl
+    epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait epoll_wait_old eventfd eventfd2 faccessat faccessat2 fadvise64
+    fallocate fchdir fdatasync fgetxattr flistxattr flock fstat fstatfs fsync ftruncate getcwd getdents getdents64
+    getxattr lgetxattr link linkat listxattr llistxattr lseek lstat mkdir mkdirat newfstatat open openat openat2 pipe
+    pipe2 poll ppoll pread64 preadv preadv2 pselect6 pwrite64 pwritev pwritev2 read readlink readlinkat readv rename
+    renameat renameat2 rmdir select sendfile signalfd signalfd4 stat statfs statx symlink symlinkat timerfd_create
+    timerfd_gettime timerfd_settime truncate umask unlink unlinkat write writev
+    brk madvise mincore mprotect mremap msync munmap
+    arch_prctl execve exit exit_group fork futex futex_requeue futex_wait futex_waitv futex_wake get_robust_list getcpu
+    getegid geteuid getgid getgroups getpgid getpgrp getpid getppid getpriority getrandom getresgid getresuid
+    getrlimit getrusage getsid gettid getuid membarrier restart_syscall rseq sched_get_priority_max
+    sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval
+    sched_yield set_robust_list set_tid_address setpgid setrlimit sysinfo times uname vfork wait4 waitid
+    alarm clock_getres clock_gettime clock_nanosleep getitimer gettimeofday kill nanosleep pause rt_sigaction
+    rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo
+    setitimer sigaltstack tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_settime tkill
+    getpeername getsockname getsockopt recvfrom recvmsg shutdown
+"""
+#: Change who may use a file, and when it was used last. They take a path, or a descriptor of a file that was opened
+#: for reading, and Landlock governs neither.
+METADATA_CALLS = """
+    chmod chown fchmod fchmodat fchmodat2 fchown fchownat fremovexattr fsetxattr futimesat lchown lremovexattr
+    lsetxattr removexattr setxattr utime utimensat utimes
+"""
+_ARCHITECTURES = {"x86_64": "X86_64", "aarch64": "AARCH64"}
+_WORD = 0xFFFFFFFF  # of an argument that the kernel takes as an int, the upper half says nothing
+_NEW_NAMESPACES, _CLONE_PARENT = 0x7E020080, 0x8000
+_MAP_SHARED, _MAP_ANONYMOUS, _MAP_HUGETLB = 1, 0x20, 0x40000
+_SOCK_FLAGS = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+_F_OFD_LOCKS = (36, 37, 38)  # F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW
+_F_GETPIPE_SZ = 1032
 
 
-def _filter(*, sockets: bool) -> bytes:
-    """The seccomp program: a list of (code, jump if true, jump if false, operand)."""
-    machine = platform.machine()
-    load, equal, test_bits, greater_equal, give = 0x20, 0x15, 0x45, 0x35, 0x06
-    number_at, architecture_at, first_argument_at = 0, 4, 16
-    program = [
-        (load, 0, 0, architecture_at),
-        (equal, 1, 0, _ARCHITECTURES[machine]),
-        (give, 0, 0, _KILL),  # a program for another architecture has other numbers
-        (load, 0, 0, number_at),
-        (greater_equal, 0, 1, 0x40000000),  # the x32 numbers
-        (give, 0, 0, _ERRNO | _EPERM),
-        (equal, 0, 1, _CLONE3),  # its flags lie in memory; libc falls back to clone
-        (give, 0, 0, _ERRNO | _ENOSYS),
-    ]
-    denied = [*_DENIED[machine].values(), *_IPC[machine]]
-    if not sockets:
-        denied.append(_SOCKET[machine])
-    for number in denied:
-        program += [(equal, 0, 1, number), (give, 0, 0, _ERRNO | _EPERM)]
-    program += [
-        (equal, 0, 4, _CLONE[machine]),
-        (load, 0, 0, first_argument_at),
-        (test_bits, 0, 1, _NEW_NAMESPACES),
-        (give, 0, 0, _ERRNO | _EPERM),
-        (give, 0, 0, _ALLOW),
-    ]
-    program += [  # another process's limits; its own are process 0's
-        (equal, 0, 3, _PRLIMIT[machine]),
-        (load, 0, 0, first_argument_at),
-        (equal, 1, 0, 0),
-        (give, 0, 0, _ERRNO | _EPERM),
-        (load, 0, 0, number_at),
-    ]
-    if sockets:  # within a network namespace of its own: Unix and IP sockets; vsock, say, leaves it
-        families = (1, 2, 10)
-        program += [(equal, 0, 2 + len(families), _SOCKET[machine]), (load, 0, 0, first_argument_at)]
-        program += [(equal, len(families) - index, 0, family) for index, family in enumerate(families)]
-        program += [(give, 0, 0, _ERRNO | _EAFNOSUPPORT)]
-    program += [(give, 0, 0, _ALLOW)]
-    return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
+def _calls_with_bounds(seccomp: ModuleType) -> Iterator[tuple[str, list]]:
+    """The calls that are allowed with some arguments only: (name, conditions that hold together)."""
+
+    def equal(index: int, value: int) -> Any:
+        return seccomp.Arg(index, seccomp.MASKED_EQ, _WORD, value & _WORD)
+
+    def without(index: int, bits: int) -> Any:
+        return seccomp.Arg(index, seccomp.MASKED_EQ, bits, 0)
+
+    yield "clone", [without(0, _NEW_NAMESPACES | _CLONE_PARENT)]
+    # Memory that is shared and has no name is seen in no process once it has been unmapped in part.
+    yield "mmap", [without(3, _MAP_ANONYMOUS | _MAP_HUGETLB)]
+    private = seccomp.Arg(3, seccomp.MASKED_EQ, _MAP_ANONYMOUS | _MAP_SHARED | _MAP_HUGETLB, _MAP_ANONYMOUS)
+    yield "mmap", [private]
+    yield "prlimit64", [equal(0, 0)]  # of another process
+    # A datagram would take an address, and with sendmsg a descriptor could be left in a socket where none is counted.
+    stream = seccomp.Arg(1, seccomp.MASKED_EQ, _WORD & ~_SOCK_FLAGS, socket.SOCK_STREAM)
+    yield "socketpair", [equal(0, socket.AF_UNIX), stream]
+    yield "sendto", [seccomp.Arg(4, seccomp.EQ, 0)]
+    for command in (
+        fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL,
+        fcntl.F_GETLK, fcntl.F_SETLK, fcntl.F_SETLKW, *_F_OFD_LOCKS, _F_GETPIPE_SZ,
+    ):  # fmt: skip
+        yield "fcntl", [equal(1, command)]  # no lease, which others would wait for; no larger pipe
+    for request in (termios.TCGETS, termios.TIOCGWINSZ, termios.FIONREAD, termios.FIONBIO, termios.FIOCLEX,
+                    termios.FIONCLEX):  # fmt: skip
+        yield "ioctl", [equal(1, request)]
+    for option in (PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_NAME, PR_GET_NAME, PR_GET_SECCOMP, PR_CAPBSET_READ,
+                   PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_SET_VMA):  # fmt: skip
+        yield "prctl", [equal(0, option)]
+    yield "prctl", [equal(0, PR_SET_PDEATHSIG), equal(1, signal.SIGKILL)]  # to end with the parent, and nothing else
 
 
-def filter_system_calls(*, sockets: bool) -> None:
-    """Deny the system calls that only an attacker needs, to this process and its children.
+@functools.cache
+def system_call_filter(*, metadata: bool, machine: str | None = None) -> Any:
+    """The seccomp filter of the cage.
 
     Parameters
     ----------
-    sockets : bool
-        Whether Unix and IP sockets may be made; False where no network namespace ends them.
+    metadata : bool
+        Whether :data:`METADATA_CALLS` are allowed: where every file that can be named is the student's own.
+    machine : str, optional
+        ``"x86_64"`` or ``"aarch64"``; this machine's by default.
+
+    Returns
+    -------
+    pyseccomp.SyscallFilter
+
+    Raises
+    ------
+    FilterUnavailable
+        If the library or the architecture is missing.
     """
-    code = _filter(sockets=sockets)
-    program = ctypes.create_string_buffer(code, len(code))
-    header = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(program))
-    holder = ctypes.create_string_buffer(header, len(header))
-    prctl(PR_SET_NO_NEW_PRIVS, 1)
-    prctl(PR_SET_SECCOMP, 2, ctypes.addressof(holder))  # SECCOMP_MODE_FILTER
+    try:
+        import pyseccomp as seccomp
+    except (ImportError, RuntimeError):  # RuntimeError: without the C library
+        raise FilterUnavailable(
+            "The cage needs the package pyseccomp and the C library libseccomp.so.2"
+            " (apt install libseccomp2, dnf install libseccomp)."
+        ) from None
+    machine = machine or platform.machine()
+    if machine not in _ARCHITECTURES:
+        raise FilterUnavailable(f"The cage's filter of system calls is for x86_64 and aarch64, not {machine}.")
+    found = seccomp.SyscallFilter(seccomp.ERRNO(errno.ENOSYS))
+    architecture = getattr(seccomp.Arch, _ARCHITECTURES[machine])
+    if not found.exist_arch(architecture):
+        found.add_arch(architecture)
+        found.remove_arch(seccomp.system_arch())
+    rules = [(name, []) for name in f"{ALLOWED_CALLS} {METADATA_CALLS if metadata else ''}".split()]
+    for name, conditions in (*rules, *_calls_with_bounds(seccomp)):
+        # Negative: the architecture hasn't got it, or this version of the C library doesn't know it.
+        if seccomp.resolve_syscall(architecture, name) >= 0:
+            found.add_rule(seccomp.ALLOW, name, *conditions)
+    return found
 
 
-def can_filter_system_calls() -> bool:
-    """Whether this kernel and architecture know our seccomp filter."""
-    return platform.machine() in _ARCHITECTURES and os.path.exists("/proc/sys/kernel/seccomp")
+def filter_system_calls(*, metadata: bool) -> None:
+    """Refuse every system call that isn't named above, to this process and its children, for good.
+
+    Parameters
+    ----------
+    metadata : bool
+        As of :func:`system_call_filter`.
+    """
+    system_call_filter(metadata=metadata).load()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
-import shutil
 import signal
 import socket
 import time
@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from autograder import cage
+from autograder.accounting import Tree
 from autograder.cage import CageUnavailable, Limits, Walls
 from autograder.codec import Channel, CodecError, PeerGone
 from autograder.outputs import error_output
 from autograder.zygote import WARM, Zygote, trial
 
 _TICK = 0.1
+_BLOCK = 4096  # bytes that a file or a folder takes at least
 _EXAMINER_MEMORY = 4 * 2**30
 #: In place of what a trial finds, where a cage isn't asked for.
 NO_CAGE = {"mode": "none", "layers": "none"}
@@ -69,13 +71,11 @@ class Ran:
 class _Student:
     """A student's process, seen from outside."""
 
-    def __init__(self, channel: Channel, keeper: int, pid: int) -> None:
+    def __init__(self, channel: Channel, pid: int, tree: Tree) -> None:
         self.channel = channel
-        self.keeper = keeper
-        self.pid = pid
         # A descriptor stays with the process, where a number may be another's later.
         self.handle = os.pidfd_open(pid)
-        self.base = self._own_memory(pid)
+        self.tree = tree
         self.cause = ""
 
     def signal(self, number: int) -> None:
@@ -85,51 +85,20 @@ class _Student:
     def end(self, cause: str = "") -> None:
         self.cause = self.cause or cause
         self.signal(signal.SIGKILL)
+        self.tree.kill()  # what is busy would leave no time for the process to end in
 
     def close(self) -> None:
         self.end()
         self.channel.close()
         os.close(self.handle)
 
-    @staticmethod
-    def _own_memory(pid: int) -> int:
-        """Bytes of memory of its own, shared memory included."""
-        total = 0
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as file:
-            for line in file:
-                if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:")):
-                    total += int(line.split()[1]) * 1024
-        return total
 
-    def memory(self) -> int:
-        """Bytes that the process and all its children have taken since the start."""
-        total, waiting, seen = 0, _children(self.keeper), 0  # the process, and those whose parent has ended
-        while waiting and seen < 1000:
-            pid = waiting.pop()
-            seen += 1
-            total += max(0, self._own_memory(pid) - self.base)
-            waiting += _children(pid)
-        return total
+@dataclass(frozen=True)
+class _Moment:
+    """A moment of a run: the time on the clock, and the processor time that it has taken, in seconds."""
 
-    def has_processes(self) -> bool:
-        """Whether it has started processes that still run; those whose parent has ended are the keeper's."""
-        return any(pid != self.pid and _runs(pid) for pid in [*_children(self.pid), *_children(self.keeper)])
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children") as file:
-                found += [int(number) for number in file.read().split()]
-    return found
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process has not ended; one that nobody has waited for is a zombie."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0] not in "ZX"
-    return False
+    clock: float
+    processor: float
 
 
 class Grader:
@@ -200,7 +169,7 @@ class Grader:
             walls = Walls(folder, [*self.zygote.readable, *map(os.path.abspath, readable)])
             return _Run(self, cells, walls, dict(environment or {})).run()
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            cage.remove_folder(folder)
 
 
 class _Run:
@@ -219,29 +188,44 @@ class _Run:
         self.deadly: set[int] = set()
         self.current = -1
         self.replaying = False
-        self.begun = self.start = time.monotonic()
+        self.examiners_tree: Tree | None = None
+        self.finished = 0.0  # processor time of the trees that there were before
+        self.begun = self.start = _Moment(time.monotonic(), 0.0)
         self.warned = 0  # 1: interrupted, 2: ended, 3: the examiner too
+        self.warned_at = 0.0
+        self.excess = ""  # of the current cell, as the end of a sentence
 
     def run(self) -> Ran:
         examiners = 0
         try:
             while None in self.outputs:
-                if examiners > self.limits.restarts or self._time_left() <= 0:
+                if examiners > self.limits.restarts or self._excess(self.limits.notebook_seconds, self.start):
                     break
                 examiners += 1
                 self._examine()
         finally:
             self._drop_student()
         if None in self.outputs:
-            why = f"the notebook took longer than {self.limits.notebook_seconds:g} s"
-            self.outputs = [
-                [error_output("NotRun", f"not run: {why}")] if outputs is None else outputs for outputs in self.outputs
-            ]
-            self.trouble.append(f"{why} and was ended")
-        return Ran(self.outputs, list(dict.fromkeys(self.trouble)), time.monotonic() - self.start)
+            excess = self._excess(self.limits.notebook_seconds, self.start)
+            cause = f"the notebook took {excess}" if excess else "the tests' process ended again and again"
+            text = f"not run: {cause}"
+            self.outputs = [[error_output("NotRun", text)] if kept is None else kept for kept in self.outputs]
+            self.trouble.append(f"not all of the notebook was run: {cause}")
+        seconds = time.monotonic() - self.start.clock
+        return Ran(self.outputs, list(dict.fromkeys(self.trouble)), seconds)
 
-    def _time_left(self) -> float:
-        return self.limits.notebook_seconds - (time.monotonic() - self.start)
+    def _now(self) -> _Moment:
+        trees = [self.examiners_tree, self.student.tree if self.student else None]
+        return _Moment(time.monotonic(), self.finished + sum(tree.seconds for tree in trees if tree is not None))
+
+    def _excess(self, seconds: float, since: _Moment) -> str:
+        """What was taken since a moment, if that is more than ``seconds`` allow; a part of a sentence, else empty."""
+        now = self._now()
+        if now.processor - since.processor > seconds:
+            return f"more than {seconds:g} s of processor time"
+        if now.clock - since.clock > seconds * self.limits.patience:
+            return f"longer than {seconds * self.limits.patience:g} s"
+        return ""
 
     def _label(self, index: int) -> str:
         return f"cell {self.cells[index].name}" if 0 <= index < len(self.cells) else "a cell"
@@ -257,7 +241,8 @@ class _Run:
         ]  # fmt: skip
         self.examiner, examiner_pid = self.grader.zygote.fork(role="examiner", memory=_EXAMINER_MEMORY)
         handle = os.pidfd_open(examiner_pid)
-        self.begun, self.warned, self.replaying = time.monotonic(), 0, True
+        self.examiners_tree = Tree(examiner_pid, self.limits.open_files)
+        self._begin(replaying=True)
         try:
             job = {
                 "cells": cells, "output": self.limits.output, "environment": self.environment,
@@ -277,11 +262,11 @@ class _Run:
         except (PeerGone, CodecError):
             if not self.grader.zygote.alive():
                 raise PeerGone from None  # and with it everything that it had forked
-            # The examiner is gone: ended for the time a test took, or for memory.
+            # The examiner is gone: ended for the time that a test took, or for memory.
             if 0 <= self.current < len(self.cells) and self.outputs[self.current] is None:
-                cause = f"the test took longer than {self.limits.cell_seconds:g} s" if self.warned else "the test ended"
-                self.outputs[self.current] = [error_output("TestEnded", cause)]
-                self.trouble.append(f"{self._label(self.current)}: {cause}")
+                cause = f"{self.excess} and was ended" if self.warned else "ended the tests' process"
+                self.outputs[self.current] = [error_output("Ended", f"the cell {cause}")]
+                self.trouble.append(f"{self._label(self.current)} {cause}")
                 if self.cells[self.current].runs != "grader":
                     self.deadly.add(self.current)
         finally:
@@ -290,19 +275,22 @@ class _Run:
             os.close(handle)
             self.examiner.close()
             self._drop_student()
+            self.finished += self.examiners_tree.seconds
+            self.examiners_tree = None
+
+    def _begin(self, *, replaying: bool) -> None:
+        self.begun, self.warned, self.replaying = self._now(), 0, replaying
 
     def _answer(self, event: dict, buffers: list[bytearray]) -> bool:
         """Do what the examiner's event asks for; True if it was the last."""
         if "begin" in event:
-            self.current, self.replaying = event["begin"], False
-            self.begun, self.warned = time.monotonic(), 0
+            self.current = event["begin"]
+            self._begin(replaying=False)
         elif "replay" in event:
-            self.replaying = True
-            self.begun, self.warned = time.monotonic(), 0
             self.current_replay = event["replay"]
+            self._begin(replaying=True)
         elif "replayed" in event:
-            self.replaying = False
-            self.begun, self.warned = time.monotonic(), 0
+            self._begin(replaying=False)
         elif "setup_failed" in event:
             self.trouble.append(f"the setup {self._label(event['setup_failed'])} failed in the grader's process")
         elif "end" in event:
@@ -314,15 +302,14 @@ class _Run:
             self.examiner.send({"cause": self._students_end(event.get("violation"))})
         elif "need_student" in event:
             self._give_student()
-        elif "done" in event and self.student is not None and self.student.has_processes():
-            self.trouble.append("processes that had been left running were ended")
+        elif "done" in event and self.student is not None:
+            self.student.tree.look()
+            if self.student.tree.has_left_processes():
+                self.trouble.append("processes that had been left running were ended")
         return "done" in event
 
     def _interruption(self) -> str:
-        left = self.limits.notebook_seconds - (self.begun - self.start)
-        if left < self.limits.cell_seconds:
-            return f"was interrupted when the notebook's {self.limits.notebook_seconds:g} s were over"
-        return f"took longer than {self.limits.cell_seconds:g} s and was interrupted"
+        return f"{self.excess} and was interrupted"
 
     def _students_end(self, violation: str | None) -> str:
         """Why the student's process has ended, as the end of a sentence; noted as trouble."""
@@ -349,7 +336,7 @@ class _Run:
         self.students += 1
         if self.grader.mode == "landlock":  # with namespaces each process has a scratch folder of its own
             scratch = os.path.join(self.walls.folder, "scratch")
-            shutil.rmtree(scratch, ignore_errors=True)
+            cage.remove_folder(scratch)
             os.mkdir(scratch, 0o755)
         channel, keeper = self.grader.zygote.fork(
             role="student", mode=self.grader.mode, limits=self.limits.as_json(),
@@ -359,51 +346,63 @@ class _Run:
             announced, _ = channel.receive(timeout=30)
             if "pid" not in announced:
                 raise CageUnavailable(f"The cage could not be built: {announced.get('failed')}")
-            self.student = _Student(channel, keeper, announced["pid"])
             answer, _ = channel.receive(timeout=30)
             if "ready" not in answer:
                 raise CageUnavailable(f"The cage could not be built: {answer.get('failed')}")
+            self.student = _Student(channel, announced["pid"], Tree(keeper, self.limits.open_files))
         except (PeerGone, TimeoutError, CodecError, ProcessLookupError) as error:
             raise CageUnavailable("The cage could not be built: its process ended.") from error
         self.examiner.send_with_descriptor({"student": True}, channel.connection.fileno())
 
     def _drop_student(self) -> None:
         if self.student is not None:
+            self.finished += self.student.tree.seconds
             self.student.close()
             self.student = None
 
-    def _scratch(self) -> int:
-        """Bytes in the scratch folder; a file takes a block at least."""
-        total = 0
-        for folder, _, names in os.walk(os.path.join(self.walls.folder, "scratch")):
+    def _scratch(self) -> float:
+        """Bytes in the scratch folder, and in deleted files that are still open; infinite where it can't be told."""
+        total: float = self.student.tree.deleted_files()
+
+        def unreadable(error: OSError) -> None:
+            nonlocal total
+            if not isinstance(error, FileNotFoundError):  # deeper than a path can be long, say
+                total = math.inf
+
+        for folder, folders, names in os.walk(os.path.join(self.walls.folder, "scratch"), onerror=unreadable):
+            total += _BLOCK * len(folders)
             for name in names:
                 with contextlib.suppress(OSError):
-                    total += max(os.lstat(os.path.join(folder, name)).st_blocks * 512, 4096)
+                    total += max(os.lstat(os.path.join(folder, name)).st_blocks * 512, _BLOCK)
             if total > self.limits.scratch:
                 break
         return total
 
     def _watch(self, examiner: int) -> None:
         """Called every tenth of a second."""
-        now = time.monotonic()
         student = self.student
-        if student is not None and student.memory() > self.limits.memory:
-            student.end(f"took more than {self.limits.memory // 2**20} MiB of memory and was ended")
-        # With namespaces the scratch folder is a file system of its own, with a size.
-        if student is not None and self.grader.mode == "landlock" and self._scratch() > self.limits.scratch:
-            student.end(f"wrote more than {self.limits.scratch // 2**20} MiB of files and was ended")
-        limit = min(self.limits.cell_seconds, self.limits.notebook_seconds - (self.begun - self.start))
-        late = now - self.begun - max(limit, 0)
-        if late <= 0:
-            return
-        grace = self.limits.grace_seconds
+        self.examiners_tree.look()
+        if student is not None:
+            student.tree.look()
+            if student.tree.exceeds(self.limits.memory):
+                student.end(f"took more than {self.limits.memory // 2**20} MiB of memory and was ended")
+            # With namespaces the scratch folder is a file system of its own, with a size.
+            if self.grader.mode == "landlock" and self._scratch() > self.limits.scratch:
+                student.end(f"wrote more than {self.limits.scratch // 2**20} MiB of files and was ended")
         if self.warned == 0:
-            self.warned = 1
-            if student is not None:
-                student.signal(signal.SIGINT)
-                if not self.replaying:
-                    self.trouble.append(f"{self._label(self.current)} {self._interruption()}")
-        elif self.warned == 1 and late > grace:
+            if excess := self._excess(self.limits.cell_seconds, self.begun):
+                self.excess = f"took {excess}"
+            elif excess := self._excess(self.limits.notebook_seconds, self.start):
+                self.excess = f"was running when the notebook had taken {excess},"
+            if excess:
+                self.warned, self.warned_at = 1, time.monotonic()
+                if student is not None:
+                    student.signal(signal.SIGINT)
+                    if not self.replaying:
+                        self.trouble.append(f"{self._label(self.current)} {self._interruption()}")
+            return
+        late, grace = time.monotonic() - self.warned_at, self.limits.grace_seconds
+        if self.warned == 1 and late > grace:
             self.warned = 2
             if student is not None:
                 student.end("took too long, ignored the interrupt and was ended")

@@ -2,8 +2,9 @@
 
 It imports what notebooks import, once, and then only forks. It never sees a submission, a
 test or a gradebook, so a process forked from it holds none of them either. Whoever started
-it sends requests over a socket; when that is closed, it ends, and its children with it. Each
-worker has a process of its own, forked from the one that was warmed for them all.
+it sends requests over a socket; when that is closed, it ends, and its children with it. What is
+forked keeps to the processors of whoever asked for it. Each handler has a copy of the process,
+for what is forked for its submission.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ import site
 import socket
 import subprocess
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autograder import cage, linux
@@ -80,7 +82,6 @@ def _limit(memory: int) -> None:
 def _handler(connection: socket.socket, request: dict, shell: object) -> None:
     from autograder import handler
 
-    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     cage.close_descriptors({connection.fileno()})
     _limit(request["memory"])
     resource.setrlimit(resource.RLIMIT_CPU, (request["seconds"], request["seconds"] + 5))
@@ -90,7 +91,6 @@ def _handler(connection: socket.socket, request: dict, shell: object) -> None:
 def _examiner(connection: socket.socket, request: dict, shell: object) -> None:
     from autograder import examiner
 
-    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     cage.close_descriptors({connection.fileno()})
     _limit(request["memory"])
     examiner.main(connection, shell)
@@ -118,12 +118,48 @@ def _student(connection: socket.socket, request: dict, shell: object) -> None:
     )  # fmt: skip
 
 
-def main(descriptor: int, warm: list[str]) -> None:
-    """Import the modules ``warm``, then fork a process for each request until the connection is closed."""
+def _is_closed(connection: socket.socket) -> bool:
+    """Whether the other end is."""
+    asked = select.poll()
+    asked.register(connection, 0)  # that the other end is closed is always told
+    return bool(asked.poll(0))
+
+
+@contextlib.contextmanager
+def _ending_with(connection: socket.socket) -> Iterator[None]:
+    """End the process if the connection is closed meanwhile: imports take seconds, and nothing is read during them."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.1):
+            if _is_closed(connection):
+                os._exit(1)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def main(descriptor: int) -> None:
+    """Import the modules that the first message names, then fork for each request until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # while it warms up, it doesn't see the connection's end
     connection = socket.socket(fileno=descriptor)
     _be_called("zygote")
+    with contextlib.suppress(PeerGone):
+        start, _ = Channel(connection).receive()
+        # Not among the environment and the arguments of the program, which /proc shows to whatever is forked from it.
+        os.environ["HOME"] = start["home"]
+        with _ending_with(connection):
+            request, shell = _prepare(start["warm"])
+        _serve(connection, request, shell)
+
+
+def _prepare(warm: list[str]) -> tuple[dict, object]:
+    """Import, and do once what each forked process would do again."""
     _warm_up(warm)
     # So that the forked processes have them.
     from autograder import codec, examiner, handler, outputs, student  # noqa: F401
@@ -135,10 +171,13 @@ def main(descriptor: int, warm: list[str]) -> None:
     # Finds the C library, for which it would start programs in the cage.
     with contextlib.suppress(OSError):
         cage.landlockpy.abi_version()
+    with contextlib.suppress(linux.FilterUnavailable):
+        for metadata in (True, False):
+            linux.system_call_filter(metadata=metadata)
     readable = cage.installation()
     gc.collect()
     gc.freeze()  # a collection in a forked process would copy every page
-    _serve(connection, {"readable": readable}, shell)
+    return {"readable": readable}, shell
 
 
 def _serve(connection: socket.socket, request: dict, shell: object) -> None:
@@ -146,7 +185,7 @@ def _serve(connection: socket.socket, request: dict, shell: object) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started the grading
     channel = Channel(connection)
-    readable = request["readable"]
+    readable, parent = request["readable"], os.getpid()
     with contextlib.suppress(PeerGone):
         channel.send({"readable": readable})
         while True:
@@ -154,7 +193,7 @@ def _serve(connection: socket.socket, request: dict, shell: object) -> None:
             given = channel.receive_descriptor()
             pid = os.fork()
             if pid == 0:
-                _become({"readable": readable, **request}, given, connection, shell)
+                _become({"readable": readable, "parent": parent, **request}, given, connection, shell)
             os.close(given)
             if request["role"] != "zygote":
                 channel.send({"pid": pid})
@@ -174,6 +213,11 @@ def _become(request: dict, given: int, connection: socket.socket, shell: object)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
         connection.close()
+        if request["role"] != "zygote":  # a copy serves somebody else
+            linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != request["parent"]:
+                return
+            os.sched_setaffinity(0, request["processors"])
         roles = {"handler": _handler, "examiner": _examiner, "student": _student, "zygote": _serve}
         role = roles[request["role"]]
         role(socket.socket(fileno=given), request, shell)
@@ -207,16 +251,17 @@ class Zygote:
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
+        Channel(ours).send({"warm": self.warm, "home": os.path.expanduser("~")})
         root = str(Path(__file__).resolve().parent.parent)
         # The packages, and not whatever else this process imports from: the student sees these folders.
         packages = [*site.getsitepackages(), site.getusersitepackages(), sys.prefix, sys.base_prefix, sys.exec_prefix]
         paths = [root, *(entry for entry in sys.path if any(_within(entry, folder) for folder in packages))]
         code = (
             f"import sys; sys.path[:] = {list(dict.fromkeys(paths))!r};"
-            f" from autograder.zygote import main; main({theirs.fileno()}, {list(self.warm)!r})"
+            f" from autograder.zygote import main; main({theirs.fileno()})"
         )
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", code], env=dict(ENVIRONMENT, HOME=os.path.expanduser("~")),
+            [sys.executable, "-I", "-c", code], env=ENVIRONMENT,
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, cwd="/",
         )  # fmt: skip
         theirs.close()
@@ -231,8 +276,9 @@ class Zygote:
         return self._readable
 
     def fork(self, **request: object) -> tuple[Channel, int]:
-        """A channel to a new process, and its id."""
+        """A channel to a new process, which keeps to this one's processors, and its id."""
         _ = self.readable
+        request["processors"] = sorted(os.sched_getaffinity(0))
         ours, theirs = socket.socketpair()
         with theirs:
             self.channel.send_with_descriptor(request, theirs.fileno())
@@ -254,17 +300,12 @@ class Zygote:
 
     def alive(self) -> bool:
         """Whether the process runs."""
-        connection = select.poll()
-        connection.register(self.channel.connection, 0)  # that the other end is closed is always told
-        return not connection.poll(0)
+        return not _is_closed(self.channel.connection)
 
     def close(self) -> None:
         """End the process and all that it forked."""
         self.channel.close()
         if self._process is not None:
-            if self._readable is not None:  # else it has forked nothing but copies that were lent
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(timeout=2)
             self._process.kill()
             self._process.wait()
 

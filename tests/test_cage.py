@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder.cage import CageUnavailable
+from autograder.cage import WAY, CageUnavailable
 from autograder.zygote import trial
 from tests.conftest import REPOSITORY
 
@@ -282,3 +283,172 @@ def test_limits_hold(way):
         memory=256 * 2**20, open_files=64, processes=16, scratch=8 * 2**20,
     )  # fmt: skip
     assert saw == {"memory": "bounded", "files": True, "processes": True, "file": True, "raise": "refused"}
+
+
+@every_way
+def test_metadata_of_what_lies_outside_stays(way, tmp_path):
+    """By path, and by the descriptor of a file that was opened for reading."""
+    outside = tmp_path / "gradebook.db"
+    outside.write_text("grades")
+    if way.user > 1:
+        os.chown(outside, way.user, way.user)
+        os.chown(tmp_path, way.user, way.user)
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        if os.getuid() == 0 and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o755)
+    before = [os.stat(path) for path in (outside, tmp_path)]
+    saw = way.look(f"""
+        given = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath("data/large.bin"))), "answer.txt")
+        saw = []
+        for path in ({str(outside)!r}, {str(tmp_path)!r}, given, os.__file__):
+            acts = {{
+                "chmod": lambda: os.chmod(path, 0), "chown": lambda: os.chown(path, os.getuid(), os.getgid()),
+                "utime": lambda: os.utime(path, (1, 1)), "setxattr": lambda: os.setxattr(path, "user.x", b"x"),
+                "chmod through a link": lambda: os.chmod(f"/proc/self/fd/{{os.open(path, os.O_PATH)}}", 0),
+                "fchmod": lambda: os.fchmod(os.open(path, os.O_RDONLY), 0),
+                "futimens": lambda: os.utime(os.open(path, os.O_RDONLY), (1, 1)),
+                "fsetxattr": lambda: os.setxattr(os.open(path, os.O_RDONLY), "user.x", b"x"),
+            }}
+            for name, act in acts.items():
+                try:
+                    act()
+                    saw.append([name, path])
+                except OSError:
+                    pass
+        saw.append(oct(os.stat(given).st_mode))
+    """)
+    assert saw == ["0o100644"]
+    for path, old in zip((outside, tmp_path), before, strict=True):
+        now = os.stat(path)
+        assert (now.st_mode, now.st_uid, now.st_mtime) == (old.st_mode, old.st_uid, old.st_mtime)
+
+
+@every_way
+def test_no_datagram_reaches_a_socket_outside(way, tmp_path):
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(path))
+        server.setblocking(False)
+        path.chmod(0o777)
+        for folder in (tmp_path, *tmp_path.parents[:3]):
+            if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+                folder.chmod(folder.stat().st_mode | 0o755)
+        saw = way.look(f"""
+            import array, socket
+            saw = []
+            ends = []
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_SEQPACKET, socket.SOCK_STREAM):
+                try:
+                    ends += socket.socketpair(socket.AF_UNIX, kind)
+                except OSError:
+                    pass
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0]))]
+            for end in ends:
+                for send in (lambda: end.sendto(b"loot", {str(path)!r}),
+                             lambda: end.sendmsg([b"loot"], rights, 0, {str(path)!r}),
+                             lambda: end.connect({str(path)!r})):
+                    try:
+                        send()
+                        saw.append(str(end))
+                    except OSError:
+                        pass
+            saw.append(len(ends))
+        """)
+        assert saw == [2]  # the pair of streams, which a library may need
+        with pytest.raises(BlockingIOError):
+            server.recv(10)
+
+
+@every_way
+def test_processors_priority_and_session_stay(way):
+    process = subprocess.Popen(["sleep", "600"], user=way.user if way.user > 1 else None)
+    before = os.sched_getaffinity(process.pid)
+    try:
+        saw = way.look(f"""
+            saw = [os.getpriority(os.PRIO_PROCESS, 0)]
+            for act in (lambda: os.sched_setaffinity(0, {{0}}), lambda: os.sched_setaffinity({process.pid}, {{0}}),
+                        lambda: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0)),
+                        lambda: os.setpriority(os.PRIO_PROCESS, 0, 0)):
+                try:
+                    act()
+                    saw.append("done")
+                except OSError:
+                    pass
+            if os.fork() == 0:
+                try:
+                    os.setsid()  # the scheduler gives each session its share
+                    os._exit(1)
+                finally:
+                    os._exit(0)
+            saw.append(os.wait()[1])
+        """)
+        assert saw[0] > 0
+        assert saw[1:] == [0]
+        assert os.sched_getaffinity(process.pid) == before
+    finally:
+        process.kill()
+        process.wait()
+
+
+@every_way
+def test_memory_that_no_process_shows_is_refused(way):
+    saw = way.look("""
+        import fcntl, mmap, resource, socket
+        saw = []
+        tries = {
+            "shared memory without a name": lambda: mmap.mmap(-1, 2**20),
+            "/dev/zero": lambda: open("/dev/zero", "r+b"),
+            "memfd": lambda: os.memfd_create("x"),
+            "a larger pipe": lambda: fcntl.fcntl(os.pipe()[1], 1031, 2**20),
+            "a larger socket": lambda: socket.socketpair()[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**20),
+            "not to be looked at": lambda: linux.prctl(linux.PR_SET_DUMPABLE, 0),
+            "huge pages": lambda: linux.prctl(linux.PR_SET_THP_DISABLE, 0),
+            "to outlive its keeper": lambda: linux.prctl(linux.PR_SET_PDEATHSIG, 0),
+        }
+        for name, act in tries.items():
+            try:
+                act()
+                saw.append(name)
+            except OSError:
+                pass
+        private = mmap.mmap(-1, 2**20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with open("file", "w+b") as file:
+            file.write(bytes(4096))
+            file.flush()
+            mapped = mmap.mmap(file.fileno(), 4096)
+    """)
+    assert saw == []
+
+
+@every_way
+def test_folders_to_write_in_share_one_size(way):
+    if way.mode == "landlock":
+        pytest.skip("there the scratch folder is one, and the watching grader bounds it")
+    saw = way.look(
+        """
+        saw = 0
+        for folder in (".", "/tmp", "/dev/shm", "/home/student", "/scratch"):
+            try:
+                for number in range(40):
+                    with open(f"{folder}/{number}", "xb") as file:
+                        for _ in range(4):
+                            saw += file.write(bytes(2**18))
+            except OSError:
+                pass
+        """,
+        scratch=8 * 2**20,
+    )
+    assert 7 * 2**20 < saw <= 8 * 2**20
+
+
+@every_way
+def test_trial_finds_this_way_if_it_is_asked_for(way):
+    program = BECOME.format(repository=str(REPOSITORY), user=way.user) + "print(json.dumps(cage.trial()))"
+    environment = {"PATH": os.environ["PATH"], WAY: way.mode}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, cwd="/",
+                          env=environment)  # fmt: skip
+    if done.returncode != 0:
+        assert "CageUnavailable" in done.stderr
+        assert way.mode != FOUND["mode"] or way.user > 1, done.stderr
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    assert json.loads(done.stdout)["mode"] == way.mode
