@@ -1,8 +1,8 @@
 """Reads what a student handed in, whatever it is, and makes a notebook that can be run.
 
-Nothing here runs a student's code, and nothing raises for what a student did: it is named
-as trouble, in sentences for the student and the instructor. It is for a handler
-(:mod:`autograder.handler`), whose memory is bounded, where it isn't bounded here.
+Nothing here runs a student's code, and what a student did is named as trouble, in sentences for
+the student and the instructor. It is for a handler (:mod:`autograder.handler`), whose memory and
+processor time are bounded.
 """
 
 from __future__ import annotations
@@ -242,6 +242,11 @@ def read_notebook(content: bytes) -> tuple[NotebookNode | None, list[str]]:
     notebook : NotebookNode or None
         None if there is none in ``content``.
     trouble : list of str
+
+    Raises
+    ------
+    MemoryError
+        If that takes more memory than the process may have.
     """
     try:
         raw = json.loads(content.decode(json.detect_encoding(content), "replace"))
@@ -250,7 +255,7 @@ def read_notebook(content: bytes) -> tuple[NotebookNode | None, list[str]]:
         given = list(raw["cells"])
         kernelspec = raw.get("metadata", {}).get("kernelspec", {})
     except MemoryError:
-        return None, ["reading the notebook takes more memory than there is"]
+        raise MemoryError("reading it takes more memory than there is") from None
     except Exception:  # whatever a damaged file does to the parsers
         return None, ["the file is not a notebook"]
     cells, left = [], _MAX_CELLS_BYTES
