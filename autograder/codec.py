@@ -446,6 +446,12 @@ class Channel:
             raise PeerGone
         return descriptors[0]
 
+    def peer_is_gone(self) -> bool:
+        """Whether the other end is closed, found without reading."""
+        asked = select.poll()
+        asked.register(self.connection, 0)  # that the other end is closed is always told
+        return bool(asked.poll(0))
+
     def close(self) -> None:
         """Close the socket."""
         self.connection.close()

@@ -357,7 +357,7 @@ def test_descriptor_crosses_right_after_its_message(tmp_path):
 
 
 def test_no_module_on_either_side_of_the_wire_unpickles():
-    for name in ("codec", "student", "examiner", "session", "zygote", "cage", "outputs", "shell"):
+    for name in ("codec", "student", "examiner", "session", "zygote", "cage", "outputs", "shell", "roles"):
         tree = ast.parse((Path(codec.__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
         imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
