@@ -23,9 +23,9 @@ from autograder.cage import WAY, CageUnavailable, Limits
 from autograder.outputs import as_output
 from autograder.session import Cell, Grader, Ran
 from autograder.zygote import trial
+from tests.attacks.ways import BECOME, MODES, ORDINARY, USERS
 from tests.conftest import REPOSITORY
 from tests.fairness import RIGHT, WRONG
-from tests.test_cage import BECOME, ORDINARY
 
 try:
     trial()
@@ -286,7 +286,7 @@ HOARDS = {
 
 
 @pytest.mark.parametrize("name", HOARDS)
-@pytest.mark.parametrize("way", ["namespaces", "landlock"])
+@pytest.mark.parametrize("way", MODES)
 def test_memory_of_all_processes_is_bounded_and_counted_once(name, way, monkeypatch):
     monkeypatch.setenv(WAY, way)
     limits = dataclasses.replace(LIMITS, memory=256 * 2**20, cell_seconds=60)
@@ -313,7 +313,7 @@ def test_memory_of_all_processes_is_bounded_and_counted_once(name, way, monkeypa
         name == "a-program-that-can-not-be-looked-at" and error(ran, 1)["ename"] in ("MemoryError", "Ended")
     )
     assert passed(ran), error(ran)
-    assert taken[0] < 2 * limits.memory
+    assert taken[0] < 3 * limits.memory  # each would take more than five times as much
 
 
 def caged(grader: Grader) -> list[psutil.Process]:
@@ -387,7 +387,8 @@ def test_what_libraries_call_is_allowed(grader, work):
     ran = grader.run(student(work), {})
     assert passed(ran, 1), error(ran, 1)
     assert text(ran, 1).strip()
-    assert ran.trouble == []
+    # joblib keeps its processes for the next call.
+    assert ran.trouble == (["processes that had been left running were ended"] if "joblib" in work else [])
 
 
 def test_nothing_of_one_notebook_reaches_the_next(grader):
@@ -466,7 +467,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-@pytest.mark.parametrize("mode", ["namespaces", "landlock"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("user", [1, ORDINARY])
 def test_another_user_and_a_kernel_without_namespaces_grade_too(mode, user, tmp_path):
     program = tmp_path / "grade.py"
@@ -500,8 +501,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
-@pytest.mark.parametrize("mode", ["namespaces", "landlock"])
-@pytest.mark.parametrize("user", [1, ORDINARY] if os.getuid() == 0 else [0])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("user", USERS)
 def test_nothing_outlives_the_grader(mode, user, number):
     program = BECOME.format(repository=str(REPOSITORY), user=user) + _OUTLIVE
     with subprocess.Popen(
