@@ -15,8 +15,8 @@ export OMP_NUM_THREADS ?= 2
 LAB := jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab formgrader demo release handout grade feedback data notebooks test nbval fairness lint \
-	reproduce bench bench-checks bench-grading lock clean
+.PHONY: help setup lab formgrader demo release handout grade feedback data notebooks test nbval attacks fairness \
+	lint reproduce bench bench-checks bench-grading lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ test: nbval ## run every test, and every notebook with its stored outputs compar
 
 nbval: data
 	python -m pytest -q --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 1200 $(NOTEBOOKS)
+
+attacks: $(READY) ## try the attacks in every way of building the cage, as root and as an ordinary user
+	python -m tests.attacks
 
 fairness: $(READY) ## try the banks of wrong and of right answers, and print both
 	python -m tests.fairness

@@ -32,7 +32,11 @@ ATTACKS = [*looking.ATTACKS, *forging.ATTACKS, *reaching.ATTACKS, *flooding.ATTA
 NAMES = [attack.name for attack in ATTACKS]
 NEIGHBOURS = range(0, len(ATTACKS), 4)
 SECRET = "a-password-of-the-instructor"
-LIMITS = Limits(memory=1024 * 2**20, scratch=64 * 2**20, cell_seconds=5, grace_seconds=1, notebook_seconds=90)
+#: In an ordinary user's or root's home there may be parts of Python's installation, whose folders the cage names.
+HOME = "/home/of-the-instructor"
+LIMITS = Limits(
+    memory=1024 * 2**20, scratch=64 * 2**20, cell_seconds=5, patience=2, grace_seconds=1, notebook_seconds=90
+)
 
 try:
     trial()
@@ -44,8 +48,8 @@ class World:
     """What lies outside the cage, as attacks' sources name it, and whether it has been reached.
 
     ``$COURSE`` (folder), ``$CANARY`` (a file), ``$PID`` (a process), ``$PORT`` and ``$ADDRESS``
-    (TCP and UDP servers), ``$SOCKET`` and ``$ABSTRACT`` (Unix sockets), ``$SECRET`` (a value in
-    the environment).
+    (TCP and UDP servers), ``$SOCKET``, ``$ABSTRACT`` and ``$DATAGRAMS`` (Unix sockets), ``$SECRET`` (a value in
+    the environment), ``$HOME_OF_THE_INSTRUCTOR`` (a folder that the environment names).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,7 +66,10 @@ class World:
         for address in (path, "\0" + abstract):
             self.servers.append(socket.socket(socket.AF_UNIX))
             self.servers[-1].bind(address)
-        os.chmod(path, 0o777)
+        self.servers.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        self.servers[-1].bind(f"{path}-of-datagrams")
+        for name in (path, f"{path}-of-datagrams"):
+            os.chmod(name, 0o777)
         for server in self.servers:
             threading.Thread(target=self._serve, args=(server,), daemon=True).start()
         try:
@@ -72,6 +79,7 @@ class World:
         self.names = {
             "COURSE": str(folder), "CANARY": str(self.canary), "PID": str(self.process.pid), "PORT": str(port),
             "ADDRESS": own, "SOCKET": path, "ABSTRACT": abstract, "SECRET": SECRET,
+            "DATAGRAMS": f"{path}-of-datagrams", "HOME_OF_THE_INSTRUCTOR": HOME,
         }  # fmt: skip
 
     def _serve(self, server: socket.socket) -> None:
@@ -133,11 +141,12 @@ def world(tmp_path_factory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("course")
     for outer in (folder, *folder.parents[:2]):  # so that only the cage keeps a student out
         outer.chmod(0o755)
-    os.environ["INSTRUCTORS_PASSWORD"] = SECRET
     world = World(folder)
-    yield world
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INSTRUCTORS_PASSWORD", SECRET)
+        patch.setenv("HOME", HOME)
+        yield world
     world.close()
-    del os.environ["INSTRUCTORS_PASSWORD"]
 
 
 @pytest.fixture(scope="module")

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import textwrap
+import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from autograder.cage import CageUnavailable, Limits
+from autograder.accounting import memory_of
+from autograder.cage import WAY, CageUnavailable, Limits
 from autograder.outputs import as_output
 from autograder.session import Cell, Grader, Ran
 from autograder.zygote import trial
+from tests.attacks.ways import BECOME, MODES, ORDINARY, USERS
 from tests.conftest import REPOSITORY
 from tests.fairness import RIGHT, WRONG
-from tests.test_cage import BECOME, ORDINARY
 
 try:
     trial()
@@ -206,6 +213,126 @@ def test_output_of_any_size_does_not_end_the_examiner(grader):
     assert ran.trouble == []
 
 
+def test_time_of_everything_that_a_cell_has_started_counts(grader):
+    """Two children that are busy, one after the other and both waited for; and two that nobody waits for."""
+    busy = "t = time.process_time()\nwhile time.process_time() - t < {0}:\n    pass\nos._exit(0)"
+    one = "import os, time\nfor _ in range(2):\n    if os.fork() == 0:\n" + textwrap.indent(busy.format(4), " " * 8)
+    ran = grader.run(student(f"{one}\n    os.wait()\ntime.sleep(600)", "x = 1"), {})
+    assert ran.trouble[0] == "cell cell-0 took more than 5 s of processor time and was interrupted"
+    two = "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nfor _ in range(2):\n"
+    two += "    if os.fork() == 0:\n" + textwrap.indent(busy.format(4), " " * 8)
+    ran = grader.run(student(f"{two}\n    time.sleep(0.1)\ntime.sleep(600)", "x = 1"), {})
+    assert ran.trouble[0] == "cell cell-0 took more than 5 s of processor time and was interrupted"
+
+
+def test_time_that_others_take_does_not_count(grader):
+    """On a processor that twenty busy processes share, a cell has its seconds of it."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(mine)})
+    # In this session, since the scheduler may give each one its share.
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    try:
+        source = "import time\nt = time.process_time()\nwhile time.process_time() - t < 1.5:\n    pass"
+        limits = dataclasses.replace(LIMITS, cell_seconds=3, patience=40)
+        with Grader(limits=limits, lent=grader.zygote.lend()) as crowded:
+            ran = crowded.run([*student(source), check("import os\nassert len(os.sched_getaffinity(0)) == 1")], {})
+        assert ran.trouble == []
+        assert passed(ran), error(ran)
+        assert ran.seconds > 3
+    finally:
+        os.sched_setaffinity(0, mine)
+        for process in others:
+            process.kill()
+            process.wait()
+
+
+def test_time_of_a_sleeping_cell_ends_too():
+    with Grader(limits=dataclasses.replace(LIMITS, cell_seconds=1, patience=2)) as grader:
+        ran = grader.run(student("import time\ntime.sleep(600)", "import os, signal\nos.kill(os.getpid(), 19)"), {})
+    assert "cell cell-0 took longer than 2 s and was interrupted" in ran.trouble
+
+
+def test_what_a_student_raises_is_not_taken_for_a_word_of_the_graders(grader):
+    ran = grader.run(student("class NotRun(Exception):\n    pass\n\n\nraise NotRun('not run: the notebook')"), {})
+    assert ran.trouble == []
+
+
+#: Each takes much more memory than a notebook may, in a way of its own.
+HOARDS = {
+    "children-each-below-the-bound": (
+        "import os, time\nfor _ in range(22):\n    if os.fork() == 0:\n"
+        "        hoard = bytearray(b'x') * (60 * 2**20)\n        time.sleep(600)\ntime.sleep(600)"
+    ),
+    "what-was-given-is-written-to-by-all": (
+        "import os, time\nhoard = bytearray(b'x') * (250 * 2**20)\nfor _ in range(6):\n    if os.fork() == 0:\n"
+        "        for place in range(0, len(hoard), 4096):\n            hoard[place] = 1\n"
+        "        time.sleep(600)\ntime.sleep(600)"
+    ),
+    "buffers-of-sockets": (
+        "import os, socket, time\n\n\ndef fill():\n    kept = []\n    try:\n        while True:\n"
+        "            kept += socket.socketpair()\n            for end in kept[-2:]:\n"
+        "                end.setblocking(False)\n                try:\n                    while True:\n"
+        "                        end.send(b'x' * 65536)\n                except BlockingIOError:\n"
+        "                    pass\n    except OSError:\n        time.sleep(600)\n\n\n"
+        "for _ in range(30):\n    if os.fork() == 0:\n        fill()\ntime.sleep(600)"
+    ),
+    "a-program-that-can-not-be-looked-at": (
+        "import os, shutil, sys, time\nwith open('/bin/cat', 'rb') as source:\n    program = source.read()\n"
+        "number = os.open('cat', os.O_CREAT | os.O_WRONLY, 0o111)\nos.write(number, program)\nos.close(number)\n"
+        "for _ in range(22):\n    out, into = os.pipe()\n    if os.fork() == 0:\n        os.dup2(out, 0)\n"
+        "        os.execv('./cat', ['cat'])\n"
+        "hoard = []\nwhile True:\n    hoard.append(bytearray(b'x') * 2**22)"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOARDS)
+@pytest.mark.parametrize("way", MODES)
+def test_memory_of_all_processes_is_bounded_and_counted_once(name, way, monkeypatch):
+    monkeypatch.setenv(WAY, way)
+    limits = dataclasses.replace(LIMITS, memory=256 * 2**20, cell_seconds=60)
+    try:
+        grader = Grader(limits=limits, warm=["numpy"])
+    except CageUnavailable as reason:
+        pytest.skip(str(reason))
+    with grader:
+        taken, watched = [0], threading.Event()
+
+        def watch() -> None:
+            while not watched.wait(0.05):
+                with contextlib.suppress(psutil.Error):
+                    taken[0] = max(taken[0], sum(memory_of(process.pid) for process in caged(grader)))
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            ran = grader.run([*student(HOARDS[name], "x = 1"), check("assert x == 1")], {})
+        finally:
+            watched.set()
+            thread.join()
+    assert ran.trouble == ["cell cell-0 took more than 256 MiB of memory and was ended"] or (
+        name == "a-program-that-can-not-be-looked-at" and error(ran, 1)["ename"] in ("MemoryError", "Ended")
+    )
+    assert passed(ran), error(ran)
+    assert taken[0] < 3 * limits.memory  # each would take more than five times as much
+
+
+def caged(grader: Grader) -> list[psutil.Process]:
+    """What the warmed process has started."""
+    return psutil.Process(grader.zygote._process.pid).children(recursive=True)
+
+
+def test_memory_that_is_shared_counts_once(grader):
+    """Twelve processes with one array of 200 MiB, below a limit of 512."""
+    ran = grader.run(student(
+        "import os, time\nhoard = np.ones(25 * 2**20)\nfor _ in range(12):\n    if os.fork() == 0:\n"
+        "        assert hoard.sum() == hoard.size\n        time.sleep(2)\n        os._exit(0)\n"
+        "while True:\n    try:\n        os.wait()\n    except ChildProcessError:\n        break"
+    ), {})  # fmt: skip
+    assert ran.trouble == []
+    assert passed(ran, 1), error(ran, 1)
+
+
 def test_process_left_behind_is_ended_and_named(grader):
     source = "import subprocess, sys\nprint(subprocess.Popen(['sleep', '12345']).pid)"
     ran = grader.run(student(source), {})
@@ -238,6 +365,33 @@ def test_forked_child_says_nothing(grader):
     assert passed(ran)
 
 
+@pytest.mark.parametrize("work", [
+    "import torch\nx = torch.randn(400, 400, requires_grad=True)\ntorch.set_num_threads(2)\n"
+    "(x @ x).sum().backward()\nprint(tuple(x.grad.shape))",
+    "x = np.random.rand(300, 300)\nprint((x @ np.linalg.inv(x)).shape)",
+    "from joblib import Parallel, delayed\nprint(Parallel(2)(delayed(abs)(-n) for n in range(3)))",
+    "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(4) as pool:\n"
+    "    print(list(pool.map(abs, [-1])))",
+    "import subprocess\nprint(subprocess.run('echo $((6 * 7))', shell=True, capture_output=True, text=True).stdout)",
+    "import asyncio\nawait asyncio.sleep(0.01)\nprint('awaited')",
+    "import sqlite3\nwith sqlite3.connect('x.db') as db:\n    db.execute('create table t (x)')\nprint('made')",
+    "import shutil, tempfile, zipfile\nnp.savez('x.npz', x=np.ones(3))\nwith tempfile.TemporaryDirectory() as folder:\n"
+    "    shutil.copyfile('x.npz', folder + '/y.npz')\n    print(np.load(folder + '/y.npz')['x'])",
+    "import torch\nnet = torch.nn.Linear(3, 2)\ntorch.save(net.state_dict(), 'x.pt')\n"
+    "print(sorted(torch.load('x.pt', weights_only=True)))\nnext(iter(torch.utils.data.DataLoader([1.0, 2.0])))",
+    "!ls -la / > /dev/null; mkdir -p a/b; cp /etc/passwd a 2>/dev/null; find . | sort | head -3; date > /dev/null",
+    "import sympy\nx = sympy.symbols('x')\nprint(sympy.integrate(sympy.exp(-x**2), (x, -sympy.oo, sympy.oo)))",
+    "import os, getpass, platform, socket\nprint(os.cpu_count(), getpass.getuser(), platform.system())",
+], ids=["torch", "numpy", "joblib", "threads", "subprocess", "asyncio", "sqlite", "files", "torch-files", "shell",
+        "sympy", "names"])  # fmt: skip
+def test_what_libraries_call_is_allowed(grader, work):
+    ran = grader.run(student(work), {})
+    assert passed(ran, 1), error(ran, 1)
+    assert text(ran, 1).strip()
+    # joblib keeps its processes for the next call.
+    assert ran.trouble == (["processes that had been left running were ended"] if "joblib" in work else [])
+
+
 def test_nothing_of_one_notebook_reaches_the_next(grader):
     grader.run([*student("x = 1\nopen('left', 'w').write('x')\nimport os\nos.environ['LEFT'] = 'x'\nnp.left = 1"),
                 check("assert x == 1\nkept = 1\nnp.kept = 1")], {"mine.txt": b"mine"})  # fmt: skip
@@ -259,6 +413,18 @@ def test_environment_of_the_grader_stays_outside(grader, monkeypatch):
     assert "PASSWORD" not in text(ran, 1)
     assert "COURSE_DATA" not in text(ran, 1)
     assert "'NBGRADER_EXECUTION': 'autograde'" in text(ran, 1)
+
+
+def test_environment_of_the_cage_names_no_place_of_the_instructors(monkeypatch, tmp_path):
+    """Not in the process, and not where /proc shows what its program was started with."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with Grader(limits=LIMITS, warm=["numpy"]) as fresh:
+        ran = fresh.run(student(
+            "import os\nprint(dict(os.environ))\nfor name in ('environ', 'cmdline'):\n    try:\n"
+            "        print(open(f'/proc/self/{name}').read())\n    except OSError:\n        pass"
+        ), {})  # fmt: skip
+    assert str(tmp_path) not in text(ran, 1)
+    assert "HOME" in text(ran, 1)
 
 
 def test_readable_folder_can_be_read_and_no_other(grader, tmp_path):
@@ -291,7 +457,6 @@ if __name__ == "__main__":
 
     with Grader(limits=cage.Limits(memory=512 * 2**20, scratch=16 * 2**20, cell_seconds=20)) as grader:
         found = grader.mode
-        grader.mode = {mode!r} or found
         fill = "import time\\nfor n in range(100):\\n    open(f'f{{n}}', 'wb').write(bytes(2**20))\\n"
         fill += "    time.sleep(0.05)"
         ran = grader.run(
@@ -303,23 +468,85 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-@pytest.mark.parametrize("mode", ["", "landlock"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("user", [1, ORDINARY])
 def test_another_user_and_a_kernel_without_namespaces_grade_too(mode, user, tmp_path):
     program = tmp_path / "grade.py"
-    program.write_text((BECOME + _GRADE).format(repository=str(REPOSITORY), user=user, mode=mode))
+    program.write_text((BECOME + _GRADE).format(repository=str(REPOSITORY), user=user))
     tmp_path.chmod(0o755)
     with program.open() as source:
         done = subprocess.run([sys.executable, "-"], stdin=source, capture_output=True, text=True, timeout=200, cwd="/",
-                              env={"PATH": os.environ["PATH"], "HOME": "/"})  # fmt: skip
+                              env={"PATH": os.environ["PATH"], "HOME": "/", WAY: mode})  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["found"] == "namespaces"
+    assert told["found"] == mode
     assert told["outputs"][3] == [], told
     if mode == "landlock":  # where the scratch folder has no size of its own, the watching grader bounds it
         assert told["trouble"] == ["cell b wrote more than 16 MiB of files and was ended"]
     else:
         assert told["outputs"][1][-1]["ename"] == "OSError"
+
+
+_OUTLIVE = """
+if __name__ == "__main__":
+    from autograder.session import Cell, Grader
+
+    source = "import ctypes, os, signal, time\\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\\n"
+    source += "for number in (1, 2, 15):\\n    signal.signal(number, signal.SIG_IGN)\\n"
+    source += "for _ in range(3):\\n    if os.fork() == 0:\\n        try:\\n            os.setsid()\\n"
+    source += "        except OSError:\\n            pass\\nprint('ready')\\nwhile True:\\n    time.sleep(0.01)"
+    grader = Grader(limits=cage.Limits(cell_seconds=300), warm=["numpy"])
+    print(grader.mode, flush=True)
+    grader.run([Cell("a", source, "cage")], {})
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("user", USERS)
+def test_nothing_outlives_the_grader(mode, user, number):
+    program = BECOME.format(repository=str(REPOSITORY), user=user) + _OUTLIVE
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
+        env={"PATH": os.environ["PATH"], "HOME": "/", WAY: mode},
+    ) as grading:  # fmt: skip
+        if not grading.stdout.readline():
+            pytest.skip(grading.stderr.read().strip().splitlines()[-1])
+        ours = psutil.Process(grading.pid)
+        deadline = time.monotonic() + 60
+        while len(found := ours.children(recursive=True)) < 7:  # zygote, examiner, keeper, student and three children
+            assert grading.poll() is None and time.monotonic() < deadline, found
+            time.sleep(0.05)
+        time.sleep(0.5)
+        grading.send_signal(number)
+        _, left = psutil.wait_procs(found, timeout=2)
+        assert [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_nothing_outlives_a_grader_that_is_killed_while_modules_are_imported():
+    program = (
+        "import time\nfrom autograder.zygote import Zygote\nZygote()\nprint('started', flush=True)\ntime.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=REPOSITORY) as grading:
+        grading.stdout.readline()
+        time.sleep(0.5)
+        found = psutil.Process(grading.pid).children(recursive=True)
+        assert found
+        grading.kill()
+        _, left = psutil.wait_procs(found, timeout=2)
+        assert [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_cage_ends_with_the_warmed_process(grader):
+    """And with it the student's process, whatever it ignores."""
+    with Grader(limits=LIMITS, warm=["numpy"]) as fresh:
+        killer = threading.Timer(3, lambda: os.kill(fresh.zygote._process.pid, signal.SIGKILL))
+        killer.start()
+        before = time.monotonic()
+        with contextlib.suppress(Exception):
+            fresh.run(student("import ctypes, time\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\ntime.sleep(600)"), {})
+        killer.join()
+        assert time.monotonic() - before < 30
 
 
 class TestOutputs:

@@ -170,6 +170,132 @@ import os, signal
 os.kill(os.getpid(), signal.SIGKILL)
 os.kill(os.getpid(), signal.SIGSTOP)
 """
+_BUSY_CHILDREN = """
+import os
+
+for _ in range(60):
+    try:
+        if os.fork() == 0:
+            try:
+                os.setsid()
+            except OSError:
+                pass
+            while True:
+                pass
+    except OSError:
+        break
+while True:
+    pass
+"""
+_BUSY_UNSEEN = """
+import os, signal, time
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    if os.fork() == 0:
+        begun = time.process_time()
+        while time.process_time() - begun < 0.03:
+            pass
+        os._exit(0)
+    time.sleep(0.01)
+"""
+_MEMORY_BELOW_THE_BASE = """
+import os, time
+
+for _ in range(22):
+    if os.fork() == 0:
+        hoard = bytearray(b"x") * (90 * 2**20)
+        time.sleep(600)
+        os._exit(0)
+time.sleep(600)
+"""
+_SHARED_MEMORY = """
+import mmap, os
+
+hoards = []
+for _ in range(8):
+    for open_it in (lambda: mmap.mmap(-1, 2**28), lambda: mmap.mmap(os.open("/dev/zero", os.O_RDWR), 2**28)):
+        try:
+            hoard = open_it()
+            for place in range(0, len(hoard), mmap.PAGESIZE):
+                hoard[place] = 1
+            hoard.madvise(mmap.MADV_DONTNEED)
+            hoards.append(hoard)
+        except OSError as error:
+            print(error)
+if len(hoards) > 4:
+    print("BREACH")
+"""
+_SOCKETS = """
+import os, socket, time
+
+
+def fill():
+    kept = []
+    try:
+        while True:
+            kept += socket.socketpair()
+            for end in kept[-2:]:
+                end.setblocking(False)
+                try:
+                    while True:
+                        end.send(b"x" * 65536)
+                except BlockingIOError:
+                    pass
+    except OSError:
+        time.sleep(600)
+
+
+for _ in range(40):
+    if os.fork() == 0:
+        fill()
+time.sleep(600)
+"""
+_TWO_FOLDERS = """
+written = 0
+for folder in (".", "/tmp", "/dev/shm", "/scratch"):
+    try:
+        for number in range(40):
+            with open(f"{folder}/half-{number}", "xb") as file:
+                for _ in range(4):
+                    written += file.write(bytes(2**20))
+    except OSError as error:
+        print(error)
+if written > 100 * 2**20:
+    print("BREACH", written)
+"""
+_DELETED = """
+import os, time
+
+kept, written = [], 0
+try:
+    for number in range(150):
+        kept.append(open("deleted", "w+b"))
+        os.unlink("deleted")
+        written += kept[-1].write(bytes(2**20))
+        kept[-1].flush()
+        time.sleep(0.01)
+except OSError as error:
+    print(error)
+if written > 140 * 2**20:
+    print("BREACH", written)
+"""
+_OUTLIVE = """
+import ctypes, os
+
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(1, 0, 0, 0, 0) == 0:
+    print("BREACH")
+"""
+_STOP_SELF = """
+import os, threading
+
+if os.fork() == 0:
+    os.kill(os.getppid(), 19)
+    os._exit(0)
+os.wait()
+os.kill(os.getpid(), 19)
+"""
 
 ATTACKS = [
     Attack("memory", "takes memory without end", first=_MEMORY),
@@ -180,9 +306,9 @@ ATTACKS = [
     Attack("disk-full", "writes files without end", first=_DISK),
     Attack("inodes", "makes tens of thousands of files", first=_INODES),
     Attack("open-files", "opens thousands of files", first=_OPEN_FILES),
-    Attack("output", "prints without end", first=_OUTPUT, trouble="took longer"),
+    Attack("output", "prints without end", first=_OUTPUT, trouble="took more than"),
     Attack("output-in-a-test", "prints without end while a test waits", answers=_scale(_OUTPUT), honest=_NO_SCALE,
-           trouble="took longer"),
+           trouble="took more than"),
     Attack("displays", "displays thousands of tables, and a huge one", first=_DISPLAYS),
     Attack("scripts", "displays scripts for the browser of whoever grades the notebook", first=_SCRIPTS),
     Attack("errors", "raises an error with an endless text", first=_ERRORS),
@@ -218,6 +344,18 @@ ATTACKS = [
     Attack("close-everything", "closes every file descriptor", answers=_scale("import os\nos.closerange(0, 4096)"),
            honest=_NO_SCALE, trouble="ended the student's process"),
     Attack("stop", "kills and stops itself with signals", first=_STOP),
+    Attack("busy-children", "keeps sixty processes busy, each in a session of its own", first=_BUSY_CHILDREN,
+           trouble="took"),
+    Attack("busy-unseen", "works in children that live for a moment and for which nobody waits", first=_BUSY_UNSEEN,
+           trouble="took"),
+    Attack("memory-below-the-base", "takes memory in many processes, each less than it was forked with",
+           first=_MEMORY_BELOW_THE_BASE, trouble="MiB of memory"),
+    Attack("shared-memory", "takes memory that it shares with nobody, and unmaps it", first=_SHARED_MEMORY),
+    Attack("sockets", "fills the buffers of thousands of sockets", first=_SOCKETS, trouble="MiB of memory"),
+    Attack("two-folders", "fills each folder that it may write in", first=_TWO_FOLDERS),
+    Attack("deleted-files", "fills files that it has deleted and holds open", first=_DELETED),
+    Attack("outlive", "asks the kernel not to be ended with the grader", first=_OUTLIVE),
+    Attack("stop-self", "has a child stop it, and stops itself", first=_STOP_SELF),
     Attack("daemon", "leaves a detached process behind", first=_DAEMON),
     Attack("thread-stays", "leaves a thread behind that goes on printing", first=_THREAD_STAYS),
     Attack("fork-returns", "forks, so that two processes come back from the cell", first="import os\nos.fork()"),

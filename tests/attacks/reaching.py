@@ -175,6 +175,70 @@ for name, call in tries.items():
     except OSError as error:
         print(name, error)
 """
+_METADATA = """
+import ctypes, os
+
+libc = ctypes.CDLL(None, use_errno=True)
+for path in ("$CANARY", "$COURSE", "$COURSE/gradebook.db", "$COURSE/autograded"):
+    acts = {
+        "chmod": lambda: os.chmod(path, 0), "chown": lambda: os.chown(path, os.getuid(), os.getgid()),
+        "utime": lambda: os.utime(path, (1, 1)), "setxattr": lambda: os.setxattr(path, "user.attack", b"x"),
+        "chmod through a link": lambda: os.chmod(f"/proc/self/fd/{os.open(path, os.O_PATH)}", 0),
+        "fchmod": lambda: os.fchmod(os.open(path, os.O_RDONLY), 0),
+        "fchmodat2": lambda: libc.syscall(452, os.open(path, os.O_PATH), b"", 0, 0x1000) and 1 / 0,
+    }
+    for name, act in acts.items():
+        try:
+            act()
+            print("BREACH", name, path)
+        except (OSError, ZeroDivisionError) as error:
+            print(error)
+"""
+_DATAGRAMS = """
+import socket
+
+for kind in (socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
+    try:
+        one, _ = socket.socketpair(socket.AF_UNIX, kind)
+    except OSError as error:
+        print(error)
+        continue
+    for address in ("$SOCKET", "$DATAGRAMS", "\\0$ABSTRACT"):
+        for send in (one.sendto, lambda data, address: one.sendmsg([data], [], 0, address)):
+            try:
+                send(b"loot", address)
+                print("BREACH", address)
+            except OSError as error:
+                print(error)
+"""
+_PROCESSORS = """
+import os
+
+mine = os.sched_getaffinity(0)
+for pid in (0, $PID):
+    for act in (lambda: os.sched_setaffinity(pid, set(range(os.cpu_count()))),
+                lambda: os.sched_setaffinity(pid, {min(mine)}),
+                lambda: os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0)),
+                lambda: os.setpriority(os.PRIO_PROCESS, pid, 19)):
+        try:
+            act()
+            print("BREACH", pid)
+        except OSError as error:
+            print(error)
+"""
+_ENVIRONMENT = """
+import os
+
+places = [str(dict(os.environ))]
+for name in ("environ", "cmdline"):
+    for pid in ("self", os.getppid(), 1):
+        try:
+            places.append(open(f"/proc/{pid}/{name}").read())
+        except OSError as error:
+            print(error)
+if any("$HOME_OF_THE_INSTRUCTOR" in place for place in places):
+    print("BREACH")
+"""
 _CAPABILITIES = """
 import resource
 
@@ -275,6 +339,11 @@ ATTACKS = [
     Attack("trace", "attaches to a process of the instructor's as a debugger", first=_TRACE),
     Attack("kernel", "mounts, unshares, changes root, user and priority, and uses rarely trodden system calls",
            first=_KERNEL),
+    Attack("metadata", "changes who may use files outside, by path and by descriptor", first=_METADATA),
+    Attack("datagrams", "sends datagrams to named sockets from a pair of its own", first=_DATAGRAMS, stock="breach"),
+    Attack("processors", "takes other processors, and takes processors and priority from others", first=_PROCESSORS),
+    Attack("home-folder", "looks for the instructor's home folder in its environment and where /proc shows one",
+           first=_ENVIRONMENT),
     Attack("capabilities", "looks for capabilities and raises its limits", first=_CAPABILITIES, stock="breach"),
     Attack("links", "follows links of its own, and the parents of its folder, out of the cage", first=_LINKS),
     Attack("descriptors", "looks for inherited file descriptors", first=_DESCRIPTORS),
