@@ -15,7 +15,7 @@ from rich.console import Console
 
 from autograder.run import grade_class
 from tests.attacks import sample
-from tests.test_grading import WARM, grades, hand_in_class, killing, local_workers
+from tests.test_grading import WARM, graders, grades, hand_in_class, killing
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         course = sample.new_course(Path(folder, "course"), **WARM)
         expected = hand_in_class(course, given.submissions)
-        with killing(local_workers, times=10**6, every=given.every) as killed:
+        with killing(graders, times=10**6, every=given.every) as killed:
             summary = grade_class(course, sample.ASSIGNMENT, jobs=given.jobs, console=Console())
         found = grades(course)
     wrong = [student for student, points in expected.items() if found.get(student) != points]
