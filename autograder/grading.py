@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -104,6 +105,9 @@ class Graded:
             known = all(cells.keys() <= ids[name] for name, cells in scores.items())
             known &= all(set(cells) <= ids[name] for name, cells in graded.unanswered.items())
             known &= {*graded.trouble, *graded.notebooks} <= {"", *ids}
+            known &= all(
+                score is None or 0 <= score < math.inf for cells in scores.values() for score in cells.values()
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CodecError("a result is malformed") from error
         if not known or len(graded.digest) > 64 or len(graded.timestamp) > 64:

@@ -160,10 +160,12 @@ class Grader:
         environment : dict, optional
             Environment variables for the grader's cells, which may name places that students
             needn't know.
+
+        Raises
+        ------
+        PeerGone
+            If the warmed process has ended, and with it all that was forked from it.
         """
-        if not self.zygote.alive():
-            self.zygote.close()
-            self.zygote = Zygote(self.zygote.warm)
         folder = cage.new_folder(files)
         try:
             walls = Walls(folder, [*self.zygote.readable, *map(os.path.abspath, readable)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import glob
 import os
@@ -165,6 +166,18 @@ def test_late_submissions_are_penalised(tmp_path, cage):
             "early": (FULL, 0.0),
             "late": (FULL, FULL),
         }
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor")
+def test_each_worker_keeps_to_processors_of_its_own(course):
+    processors = os.sched_getaffinity(0)
+    for student in ("ada", "bob"):
+        sample.hand_in(course, student, first="import os\nprint(sorted(os.sched_getaffinity(0)))")
+    grade_class(course, ASSIGNMENT, jobs=2)
+    for student in ("ada", "bob"):
+        cells = sample.graded_notebook(course, student).cells
+        shown = next(cell.outputs[0].text for cell in cells if cell.source.startswith("import os"))
+        assert set(ast.literal_eval(shown)) < processors
 
 
 def test_two_runs_at_once_are_refused(course):
