@@ -104,10 +104,8 @@ class CagedExecute(NbGraderPreprocessor):
         ["cage", "none"], "cage",
         help="'none' runs students' code with your rights; it is recorded with each grade.",
     ).tag(config=True)  # fmt: skip
-    timeout = Float(Limits.cell_seconds, help="Seconds of processor time for one cell.").tag(config=True)
-    notebook_timeout = Float(
-        Limits.notebook_seconds, help="Seconds of processor time for all the cells of a notebook."
-    ).tag(config=True)
+    timeout = Float(Limits.cell_seconds, help="Seconds for one cell.").tag(config=True)
+    notebook_timeout = Float(Limits.notebook_seconds, help="Seconds for all the cells of a notebook.").tag(config=True)
     memory = Integer(Limits.memory, help="Bytes of memory for a student's code.").tag(config=True)
     scratch = Integer(Limits.scratch, help="Bytes of a student's scratch folder.").tag(config=True)
     processes = Integer(Limits.processes, help="Processes and threads of a student's code.").tag(config=True)
