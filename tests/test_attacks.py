@@ -34,10 +34,10 @@ ATTACKS = [*looking.ATTACKS, *forging.ATTACKS, *reaching.ATTACKS, *flooding.ATTA
 NAMES = [attack.name for attack in ATTACKS]
 NEIGHBOURS = range(0, len(ATTACKS), 4)
 SECRET = "a-password-of-the-instructor"
-#: In an ordinary user's or root's home there may be parts of Python's installation, whose folders the cage names.
+#: Not the real one, in which Python's installation may lie: its folders have names in the cage.
 HOME = "/home/of-the-instructor"
 LIMITS = Limits(
-    memory=1024 * 2**20, scratch=64 * 2**20, cell_seconds=5, patience=2, grace_seconds=1, notebook_seconds=90
+    memory=1024 * 2**20, scratch=64 * 2**20, cell_seconds=5, patience=4, grace_seconds=2, notebook_seconds=90
 )
 
 try:
