@@ -13,7 +13,6 @@ import signal
 import stat
 from dataclasses import dataclass
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 #: A socket takes data beyond its buffer once, as much as fits into one piece (SKB_MAX_ALLOC and the fragments).
 _LAST_PIECE = 64 * 2**10
@@ -38,15 +37,12 @@ class Process:
         Whether it has, and only waits to be asked for its exit status.
     own, waited : float
         Seconds of processor time: of itself, and of those of its children that it has waited for, with theirs.
-    faults : int
-        Pages that it was given.
     """
 
     started: int
     ended: bool
     own: float
     waited: float
-    faults: int
 
 
 def read_process(pid: int) -> Process | None:
@@ -57,7 +53,7 @@ def read_process(pid: int) -> Process | None:
     except OSError:
         return None
     own, waited = (sum(map(int, parts[start : start + 2])) / _CLOCK_TICKS for start in (11, 13))
-    return Process(int(parts[19]), parts[0] in "ZX", own, waited, int(parts[7]) + int(parts[9]))
+    return Process(int(parts[19]), parts[0] in "ZX", own, waited)
 
 
 def _children(pid: int) -> list[int]:
@@ -76,16 +72,22 @@ def _kibibytes(path: str, *names: str) -> int:
     return sum(int(fields[name].split()[0]) for name in names if name in fields) * 1024
 
 
-def memory_of(pid: int) -> int:
-    """Bytes that belong to a process: its own pages, its share of those it has in common with others, page tables."""
-    total = 0
+def _resident(pid: int) -> int:
+    """Bytes of a process's own and of those that it has in common with others, and of its page tables."""
     with contextlib.suppress(OSError):
-        total = _kibibytes(f"/proc/{pid}/status", "VmPTE")
-        try:
-            return total + _kibibytes(f"/proc/{pid}/smaps_rollup", "Pss_Anon", "SwapPss")
-        except PermissionError:  # of a program that can be run and not be read: what it shares counts in full
-            return total + _kibibytes(f"/proc/{pid}/status", "RssAnon", "VmSwap")
-    return total
+        return _kibibytes(f"/proc/{pid}/status", "RssAnon", "VmSwap", "VmPTE")
+    return 0
+
+
+def memory_of(pid: int) -> int:
+    """Bytes that belong to a process: its own, its share of those that it has in common with others, page tables."""
+    try:
+        shares = _kibibytes(f"/proc/{pid}/smaps_rollup", "Pss_Anon", "SwapPss")
+        return shares + _kibibytes(f"/proc/{pid}/status", "VmPTE")
+    except PermissionError:  # of a program that can be run and not be read: what it shares counts in full
+        return _resident(pid)
+    except OSError:
+        return 0
 
 
 def _descriptors(pid: int) -> int | None:
@@ -118,14 +120,11 @@ class Tree:
         self.open_files = open_files
         self.seconds = 0.0
         self._seen: dict[int, Process] = {}
-        self._measured = 0  # bytes, when memory was measured last
-        self._faults: dict[int, int] = {}  # process -> pages since then
         self.look()
         self.seconds = 0.0
-        self._faults.clear()
         self._first = set(self._seen)
         #: What the first processes have in common with the one that they were forked from.
-        self._base = max(_kibibytes(f"/proc/{pid}/status", "RssAnon") for pid in self._first)
+        self._base = max(map(_resident, self._first))
 
     def look(self) -> None:
         """Find the processes, and add what they have taken since the last time."""
@@ -143,10 +142,9 @@ class Tree:
         for pid, process in now.items():
             before = self._seen.get(pid)
             if before is None or before.started != process.started:
-                before = Process(0, False, 0.0, 0.0, 0)
+                before = Process(0, False, 0.0, 0.0)
             own += process.own - before.own
             waited += process.waited - before.waited
-            self._faults[pid] = self._faults.get(pid, 0) + process.faults - before.faults
         for pid, before in self._seen.items():
             if pid not in now or now[pid].started != before.started:
                 gone += before.own + before.waited
@@ -175,23 +173,21 @@ class Tree:
     def exceeds(self, memory: int) -> bool:
         """Whether the processes take more than ``memory`` bytes besides what the warmed process has.
 
-        Memory is measured only where it may be exceeded, since that takes a while: no more can have been added than
-        the pages that the processes were given. What a descriptor can hold counts whether it does or not.
+        What a descriptor can hold counts whether it does or not. What processes have in common is found out only
+        where it matters, since that takes a while: where they would take too much if it belonged to each.
         """
         memory += self._base
-        held = 0
+        resident = {pid: _resident(pid) for pid in self._seen}
+        total = 0
         for pid in self._seen:
             descriptors = _descriptors(pid)
-            held += (self.open_files if descriptors is None else descriptors) * descriptor_bytes()
-        if self._measured + sum(self._faults.values()) * _PAGE + held <= memory:
+            total += (self.open_files if descriptors is None else descriptors) * descriptor_bytes()
+        if total + sum(resident.values()) <= memory:
             return False
-        total, counted = held, dict(self._faults)
-        for pid in sorted(self._seen, key=lambda pid: -counted.get(pid, 0)):
+        for pid in sorted(resident, key=resident.__getitem__, reverse=True):
             total += memory_of(pid)
             if total > memory:
                 return True
-        self._measured = total - held
-        self._faults = {}
         return False
 
     def deleted_files(self) -> int:

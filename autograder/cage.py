@@ -285,7 +285,6 @@ def _close_walls(mode: str, walls: Walls, limits: Limits, *, was_root: bool) -> 
     os.nice(_NICENESS)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # where the machine's memory is short, this process ends first
-    linux.prctl(linux.PR_SET_THP_DISABLE, 1)  # so that a page that is given is a page
     # The scratch folder and the links in it show the places as the student sees them.
     if mode == "namespaces":
         _build_root(walls, limits)

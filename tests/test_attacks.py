@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import socket
+import statistics
 import string
 import subprocess
 import sys
@@ -32,10 +34,10 @@ ATTACKS = [*looking.ATTACKS, *forging.ATTACKS, *reaching.ATTACKS, *flooding.ATTA
 NAMES = [attack.name for attack in ATTACKS]
 NEIGHBOURS = range(0, len(ATTACKS), 4)
 SECRET = "a-password-of-the-instructor"
-#: In an ordinary user's or root's home there may be parts of Python's installation, whose folders the cage names.
+#: Not the real one, in which Python's installation may lie: its folders have names in the cage.
 HOME = "/home/of-the-instructor"
 LIMITS = Limits(
-    memory=1024 * 2**20, scratch=64 * 2**20, cell_seconds=5, patience=2, grace_seconds=1, notebook_seconds=90
+    memory=1024 * 2**20, scratch=64 * 2**20, cell_seconds=5, patience=4, grace_seconds=2, notebook_seconds=90
 )
 
 try:
@@ -221,6 +223,39 @@ def test_nothing_is_left_behind(graded):
         with contextlib.suppress(OSError):
             names.append(path.read_text().strip())
     assert "left-behind" not in names
+
+
+#: Those that use up what neighbours need: processors, memory, processes, files, the grader's attention.
+GREEDY = (
+    "busy-children", "busy-unseen", "fork-bomb", "threads", "memory", "memory-in-children", "memory-below-the-base",
+    "sockets", "disk-full", "output", "displays", "swallow",
+)  # fmt: skip
+
+
+def test_greedy_neighbours_cost_an_honest_one_neither_points_nor_time(tmp_path):
+    """Twelve of each on two workers; the time of the honest ones is compared with theirs in a class of their own."""
+    tmp_path.chmod(0o755)
+    limits = dataclasses.replace(LIMITS, cell_seconds=2, patience=2, grace_seconds=0.5)
+    greedy = [ATTACKS[NAMES.index(name)] for name in GREEDY]
+    times = {}
+    for kind, attacks in (("alone", []), ("beside", greedy)):
+        folder = tmp_path / kind
+        course = sample.new_course(folder)
+        world = World(folder)
+        try:
+            for number in range(len(GREEDY)):
+                sample.hand_in(course, f"{number:02}-honest")
+            for number, attack in enumerate(attacks):
+                hand_in(course, f"{number:02}-greedy", attack, world)
+            summary = run.grade_class(course, sample.ASSIGNMENT, jobs=2, settings=Settings(limits=limits))
+        finally:
+            world.close()
+        honest = [f"{number:02}-honest" for number in range(len(GREEDY))]
+        assert {sample.points(course, student) for student in honest} == {sample.FULL}
+        assert [summary.graded[student][3] for student in honest] == [[]] * len(honest)
+        times[kind] = statistics.median(summary.graded[student][2] for student in honest)
+    # The clock of a machine that others use too is no exact measure; sixty busy children made it twelve times as long.
+    assert times["beside"] < 1.5 * times["alone"] + 0.5, times
 
 
 def outcome_in_an_ordinary_kernel(course: run.Course, attack: Attack, world: World) -> tuple[dict, str]:

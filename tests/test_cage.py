@@ -370,7 +370,7 @@ def test_memory_that_no_process_shows_is_refused(way):
             "a larger pipe": lambda: fcntl.fcntl(os.pipe()[1], 1031, 2**20),
             "a larger socket": lambda: socket.socketpair()[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**20),
             "not to be looked at": lambda: linux.prctl(linux.PR_SET_DUMPABLE, 0),
-            "huge pages": lambda: linux.prctl(linux.PR_SET_THP_DISABLE, 0),
+            "huge pages": lambda: mmap.mmap(-1, 2**21, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000),
             "to outlive its keeper": lambda: linux.prctl(linux.PR_SET_PDEATHSIG, 0),
         }
         for name, act in tries.items():

@@ -27,7 +27,7 @@ time.sleep(600)
 _FORK_BOMB = """
 import os
 
-count = 0
+first, count = os.getpid(), 0
 try:
     while True:
         os.fork()
@@ -37,6 +37,8 @@ try:
             break
 except OSError as error:
     print(error)
+if os.getpid() != first:
+    os._exit(0)
 """
 _THREADS = """
 import threading, time
@@ -306,9 +308,9 @@ ATTACKS = [
     Attack("disk-full", "writes files without end", first=_DISK),
     Attack("inodes", "makes tens of thousands of files", first=_INODES),
     Attack("open-files", "opens thousands of files", first=_OPEN_FILES),
-    Attack("output", "prints without end", first=_OUTPUT, trouble="took more than"),
+    Attack("output", "prints without end", first=_OUTPUT, trouble="took"),
     Attack("output-in-a-test", "prints without end while a test waits", answers=_scale(_OUTPUT), honest=_NO_SCALE,
-           trouble="took more than"),
+           trouble="took"),
     Attack("displays", "displays thousands of tables, and a huge one", first=_DISPLAYS),
     Attack("scripts", "displays scripts for the browser of whoever grades the notebook", first=_SCRIPTS),
     Attack("errors", "raises an error with an endless text", first=_ERRORS),

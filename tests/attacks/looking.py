@@ -126,9 +126,12 @@ import course_utils
 
 folder = os.path.dirname(course_utils.__file__)
 for path in ("../notebooks", "../tests", "../autograder", "../nbgrader_config.py", "../.git"):
-    if os.path.exists(os.path.join(folder, path)):
-        print("BREACH", path)
-print(os.listdir(folder), os.listdir(os.path.dirname(folder)))
+    outer = os.path.join(folder, path)
+    try:  # that there is such a name is no secret
+        print("BREACH", os.listdir(outer) if os.path.isdir(outer) else open(outer).read(100))
+    except OSError as error:
+        print(error)
+print(os.listdir(folder))
 """
 _OWN_SERVER = """
 def scale(x, factor):

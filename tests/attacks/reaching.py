@@ -271,8 +271,10 @@ for number, target in enumerate(("/", "/..", "$COURSE", "/proc/1/root", "/proc/s
         print(error)
 for climb in range(1, 20):
     path = "../" * climb + "$COURSE/gradebook.db".lstrip("/")
-    if os.path.exists(path):
-        print("BREACH", path)
+    try:  # that there is such a name is no secret
+        print("BREACH", open(path, "rb").read(40))
+    except OSError as error:
+        print(error)
 """
 _DESCRIPTORS = """
 import fcntl, os, socket, stat
