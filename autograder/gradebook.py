@@ -25,6 +25,8 @@ from traitlets.config import Configurable
 
 from autograder.assignment import Assignment
 from autograder.grading import Graded
+from autograder.names import kept_names
+from autograder.submission import shown
 
 _HEADING = "While grading: "
 
@@ -122,6 +124,9 @@ class Writer:
         partial.mkdir(parents=True)
         notebooks = {name: self._limited(text) for name, text in graded.notebooks.items()}
         self._write_files(partial, notebooks, files)
+        kept = kept_names(name for name in files if name not in self.assignment.files)
+        renamed = [f"{shown(name)} was kept as {shown(new)}" for name, new in kept.items() if name != new]
+        graded.trouble.setdefault("", []).extend(renamed[:20])
         database = self.gradebook.db
         # Gradebook's methods commit on their own; for the time of this transaction they only flush.
         commit, database.commit = database.commit, database.flush
@@ -145,7 +150,8 @@ class Writer:
         return notebook
 
     def _write_files(self, folder: Path, notebooks: dict[str, NotebookNode], files: dict[str, bytes]) -> None:
-        own = {name: content for name, content in files.items() if not name.endswith(".ipynb")}
+        kept = kept_names(name for name in files if name not in self.assignment.files)
+        own = {new: files[name] for name, new in kept.items()}
         texts = {f"{name}.ipynb": nbformat.writes(notebook).encode() for name, notebook in notebooks.items()}
         for name, content in {**own, **self.assignment.files, **texts}.items():
             path = folder / name

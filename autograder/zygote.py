@@ -114,7 +114,6 @@ def main(descriptor: int, warm: list[str]) -> None:
 
     shell = new_shell()
     warm_up(shell)
-    outputs.html_cleaner()
     # Finds the C library, for which it would start programs in the cage.
     with contextlib.suppress(OSError):
         cage.landlockpy.abi_version()
