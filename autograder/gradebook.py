@@ -25,8 +25,7 @@ from traitlets.config import Configurable
 
 from autograder.assignment import Assignment
 from autograder.grading import Graded
-from autograder.names import kept_names
-from autograder.submission import shown
+from autograder.names import kept_names, renamed
 
 _HEADING = "While grading: "
 
@@ -123,10 +122,9 @@ class Writer:
         _remove(partial)
         partial.mkdir(parents=True)
         notebooks = {name: self._limited(text) for name, text in graded.notebooks.items()}
-        self._write_files(partial, notebooks, files)
         kept = kept_names(name for name in files if name not in self.assignment.files)
-        renamed = [f"{shown(name)} was kept as {shown(new)}" for name, new in kept.items() if name != new]
-        graded.trouble.setdefault("", []).extend(renamed[:20])
+        graded.trouble.setdefault("", []).extend(renamed(kept))
+        self._write_files(partial, notebooks, {new: files[name] for name, new in kept.items()})
         database = self.gradebook.db
         # Gradebook's methods commit on their own; for the time of this transaction they only flush.
         commit, database.commit = database.commit, database.flush
@@ -150,10 +148,8 @@ class Writer:
         return notebook
 
     def _write_files(self, folder: Path, notebooks: dict[str, NotebookNode], files: dict[str, bytes]) -> None:
-        kept = kept_names(name for name in files if name not in self.assignment.files)
-        own = {new: files[name] for name, new in kept.items()}
         texts = {f"{name}.ipynb": nbformat.writes(notebook).encode() for name, notebook in notebooks.items()}
-        for name, content in {**own, **self.assignment.files, **texts}.items():
+        for name, content in {**files, **self.assignment.files, **texts}.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from autograder.submission import shown
+
 #: What browsers show as text or as a picture, or save: nothing in such a file runs.
 SHOWN = frozenset({".csv", ".gif", ".jpeg", ".jpg", ".json", ".md", ".npy", ".npz", ".png", ".pt", ".txt"})
+_MOST_NAMED = 20
 
 
 def kept_names(names: Iterable[str]) -> dict[str, str]:
@@ -39,3 +42,8 @@ def kept_names(names: Iterable[str]) -> dict[str, str]:
             taken.add(new.lower())
         kept[name] = new
     return kept
+
+
+def renamed(kept: dict[str, str]) -> list[str]:
+    """A sentence for each of the first files that :func:`kept_names` gives another name."""
+    return [f"{shown(name)} was kept as {shown(new)}" for name, new in kept.items() if name != new][:_MOST_NAMED]

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
+from tests.browser.conftest import PATIENCE
 from tests.conftest import REPOSITORY
 
 ASSIGNMENT = "two_layer_net"
@@ -230,6 +230,8 @@ def test_no_file_of_a_submission_is_a_page(course, page):
     folder = course.folder / "autograded" / "eve" / ASSIGNMENT
     names = sorted(path.name for path in folder.iterdir())
     assert "appendix.html.txt" in names
+    told = course.folder / "feedback" / "eve" / ASSIGNMENT / "1_forward_check.html"
+    assert "appendix.html.txt" in told.read_text()
     page.goto(f"{course.address}/lab/api/settings")  # so that the session is Jupyter's
     for name in [*names, "appendix.html", "Appendix.XHTML", "appendix.svg", "nbgrader_config.py"]:
         answer = page.request.get(f"{course.address}/formgrader/submissions/{identity}/{name}")
@@ -266,12 +268,14 @@ def test_a_flood_of_elements_is_shown_within_seconds(course, page, where):
         address = course.pages["eve", "2_backprop_derivation"]
     else:
         address = f"file://{course.folder}/feedback/eve/{ASSIGNMENT}/2_backprop_derivation.html"
-    start = time.monotonic()
-    page.goto(address, wait_until="domcontentloaded")
-    assert page.evaluate("1 + document.querySelectorAll('*').length") > 100
+    tools = page.context.new_cdp_session(page)
+    tools.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.goto(address, wait_until="domcontentloaded", timeout=5 * PATIENCE)
+    assert page.evaluate("document.querySelectorAll('*').length") > 100
     page.mouse.wheel(0, 5000)
     page.evaluate("() => new Promise(requestAnimationFrame)")
-    assert time.monotonic() - start < 30  # it was 42 s on a machine with nothing else to do
+    measured = {entry["name"]: entry["value"] for entry in tools.send("Performance.getMetrics")["metrics"]}
+    assert measured["TaskDuration"] < 10  # seconds of processor time; 150 kB of <div> took 42
     depth = page.evaluate("""() => Math.max(...[...document.querySelectorAll("*")].map(element => {
         let depth = 0;
         for (; element; element = element.parentElement) depth++;
