@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -15,37 +14,43 @@ from tests.browser.conftest import PATIENCE
 from tests.conftest import SOURCE
 
 FIRST = "1_forward_check.ipynb"
+_LONG = "long.ipynb"
 _WRONG, _RIGHT = "0.5 * reg *", "reg *"
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory, browser, served, release) -> tuple[str, Path]:
-    """The address of JupyterLab, and the folder of a student whose loss is wrong in notebook 1."""
+def lab(tmp_path_factory, browser, served, release) -> str:
+    """The address of JupyterLab in the folder of a student whose loss is wrong in notebook 1."""
     folder = tmp_path_factory.mktemp("student")
     notebook = solve(nbformat.read(release / FIRST, as_version=4), nbformat.read(SOURCE / FIRST, as_version=4))
     cell = next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == "loss")
     assert _RIGHT in cell.source
     cell.source = cell.source.replace(_RIGHT, _WRONG)
-    notebook.cells.append(nbformat.v4.new_code_cell("import time\nfor _ in range(6000): time.sleep(0.1)"))
     nbformat.write(notebook, folder / FIRST)
+    cell.source = cell.source.replace(_WRONG, _RIGHT)
+    notebook.cells.append(nbformat.v4.new_code_cell("import time\nfor _ in range(6000): time.sleep(0.1)"))
+    nbformat.write(notebook, folder / _LONG)
     settings = tmp_path_factory.mktemp("settings")
-    tracker = settings / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
-    tracker.parent.mkdir(parents=True)
-    tracker.write_text(json.dumps({"windowingMode": "none"}))  # cells out of sight are on the page, too
+    for name, values in {
+        "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight are on the page, too
+        "apputils-extension/notification": {"fetchNews": "false"},
+    }.items():
+        file = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(values))
     workspaces = tmp_path_factory.mktemp("workspaces")
-    return served(folder, JUPYTERLAB_SETTINGS_DIR=str(settings), JUPYTERLAB_WORKSPACES_DIR=str(workspaces)), folder
+    return served(folder, JUPYTERLAB_SETTINGS_DIR=str(settings), JUPYTERLAB_WORKSPACES_DIR=str(workspaces))
 
 
-@pytest.fixture
-def notebook(lab, page) -> Page:
-    """The notebook, opened, with a kernel that waits."""
-    page.goto(f"{lab[0]}/lab/tree/{FIRST}?reset")
+def _open(page: Page, address: str, name: str) -> None:
+    """Open a notebook, and wait for its kernel."""
+    page.goto(f"{address}/lab/tree/{name}?reset")
     _wait(page)
-    return page
 
 
 def _wait(page: Page) -> None:
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    # In the status bar; the notebook's own indicator says so before a kernel is connected, too.
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=PATIENCE)
 
 
 def _command(page: Page, menu: str, command: str) -> None:
@@ -74,8 +79,8 @@ def _validate(page: Page) -> str:
     return text
 
 
-def test_a_wrong_answer_is_shown_mended_and_passes(notebook):
-    page = notebook
+def test_a_wrong_answer_is_shown_mended_and_passes(lab, page):
+    _open(page, lab, FIRST)
     _command(page, "Run", "runmenu:run-all")
     test = _cell(page, "check_loss(")
     expect(test.locator(".jp-RenderedHTML")).to_contain_text("Probable cause", timeout=PATIENCE)
@@ -99,14 +104,14 @@ def test_a_wrong_answer_is_shown_mended_and_passes(notebook):
     expect(test.locator(".jp-OutputArea-output")).not_to_contain_text("Probable cause")
 
 
-def test_the_kernel_is_interrupted_and_restarted(notebook):
-    page = notebook
+def test_the_kernel_is_interrupted_and_restarted(lab, page):
+    _open(page, lab, _LONG)
     long = _cell(page, "import time")
     _run(page, long)
     expect(long.locator(".jp-InputPrompt")).to_contain_text("[*]", timeout=PATIENCE)
     page.locator("[data-command='notebook:interrupt-kernel']").first.click()
     expect(long.locator(".jp-OutputArea")).to_contain_text("KeyboardInterrupt", timeout=PATIENCE)
-    _command(page, "Kernel", "kernelmenu:restart-and-run-all")
+    _command(page, "Run", "runmenu:restart-and-run-all")
     page.locator(".jp-Dialog .jp-mod-accept").click()
     expect(_cell(page, "check_relu(").locator(".jp-OutputArea-output")).to_contain_text("passed:", timeout=PATIENCE)
     first = page.locator(".jp-CodeCell .jp-InputPrompt").first
