@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 2
 LAB := jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab formgrader demo release handout grade feedback data notebooks test nbval attacks fairness \
+.PHONY: help setup lab formgrader demo release handout grade feedback data notebooks test browser nbval attacks fairness \
 	lint reproduce bench bench-checks bench-grading lock clean
 
 help: ## list the targets
@@ -65,8 +65,14 @@ data: $(READY) ## fetch CIFAR-10 into the cache
 notebooks: data ## execute the source notebooks and store their outputs
 	python -m autograder.notebooks
 
-test: nbval ## run every test, and every notebook with its stored outputs compared
+test: browser nbval ## run every test, and every notebook with its stored outputs compared
 	python -m pytest -q
+
+browser: $(READY) ## install the Chromium in which tests look at pages, where root can install Debian's
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome || { \
+		test "$$(id -u)" = 0 && command -v apt-get && export DEBIAN_FRONTEND=noninteractive \
+		&& timeout 600 apt-get update && timeout 900 apt-get install --yes --no-install-recommends chromium; \
+	}; } >$(VENV)/browser.log 2>&1 || echo "There is no browser, and none could be installed ($(VENV)/browser.log)."
 
 nbval: data
 	python -m pytest -q --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 1200 $(NOTEBOOKS)

@@ -48,8 +48,9 @@ c.Exchange.path_includes_course = False
 
 c.CsvExportPlugin.to = str(WORK / "grades.csv")
 
-# A student's Markdown must not run scripts on the pages of formgrader and feedback.
-c.HTMLExporter.filters = {"markdown2html": "autograder.outputs.markdown_on_a_page"}
+# On the pages of formgrader and feedback, what a student wrote is shown and never acts.
+c.HTMLExporter.preprocessors = ["autograder.pages.AsPage"]
+c.HTMLExporter.filters = {"markdown2html": "autograder.pages.markdown_on_a_page"}
 
 # Pages that students get back: no source of a hidden test.
 c.GenerateFeedback.preprocessors = [GetGrades, HideHiddenTests, CSSHTMLHeaderPreprocessor]

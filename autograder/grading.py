@@ -19,6 +19,7 @@ from autograder import submission
 from autograder.assignment import Assignment, SourceNotebook
 from autograder.cage import CageUnavailable
 from autograder.codec import CodecError, PeerGone
+from autograder.names import kept_names, renamed
 from autograder.outputs import clean_text
 from autograder.session import Cell, Grader, Ran
 from autograder.settings import Settings
@@ -152,6 +153,7 @@ def grade(
         graded.name("", "graded without isolation")
     own = [*(f"{name}.ipynb" for name in assignment.notebooks), *assignment.files]
     graded.name("", *submission.make_room(files, own))
+    graded.name("", *renamed(kept_names(name for name in files if name not in assignment.files)))
     paths, trouble = submission.assign_notebooks(files, assignment)
     graded.name("", *trouble)
     graded.timestamp = _timestamp(files, graded)
@@ -319,7 +321,8 @@ def store(
         The files' permissions.
     """
     remove(folder)
-    own = {name: content for name, content in files.items() if not name.endswith(".ipynb")}
+    kept = kept_names(name for name in files if name not in assignment.files)
+    own = {new: files[name] for name, new in kept.items()}
     texts = {f"{name}.ipynb": text for name, text in notebooks.items()}
     submission.make_room(own, [*assignment.files, *texts])
     for name, content in {**own, **assignment.files, **texts}.items():

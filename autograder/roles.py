@@ -129,7 +129,6 @@ def _prepare(warm: list[str]) -> tuple[dict, object]:
 
     shell = new_shell()
     warm_up(shell)
-    outputs.html_cleaner()
     # Finds the C library, for which it would start programs in the cage.
     with contextlib.suppress(OSError):
         cage.landlockpy.abi_version()

@@ -1,0 +1,118 @@
+"""JupyterLab, as a student uses it: a wrong answer, the mended one, Validate, and the kernel's buttons."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import nbformat
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from autograder.demo import solve
+from tests.browser.conftest import PATIENCE
+from tests.conftest import SOURCE
+
+FIRST = "1_forward_check.ipynb"
+_LONG = "long.ipynb"
+_WRONG, _RIGHT = "0.5 * reg *", "reg *"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, browser, served, release) -> str:
+    """The address of JupyterLab in the folder of a student whose loss is wrong in notebook 1."""
+    folder = tmp_path_factory.mktemp("student")
+    notebook = solve(nbformat.read(release / FIRST, as_version=4), nbformat.read(SOURCE / FIRST, as_version=4))
+    cell = next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == "loss")
+    assert _RIGHT in cell.source
+    cell.source = cell.source.replace(_RIGHT, _WRONG)
+    nbformat.write(notebook, folder / FIRST)
+    cell.source = cell.source.replace(_WRONG, _RIGHT)
+    notebook.cells.append(nbformat.v4.new_code_cell("import time\nfor _ in range(6000): time.sleep(0.1)"))
+    nbformat.write(notebook, folder / _LONG)
+    settings = tmp_path_factory.mktemp("settings")
+    for name, values in {
+        "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight are on the page, too
+        "apputils-extension/notification": {"fetchNews": "false"},
+    }.items():
+        file = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(values))
+    workspaces = tmp_path_factory.mktemp("workspaces")
+    return served(folder, JUPYTERLAB_SETTINGS_DIR=str(settings), JUPYTERLAB_WORKSPACES_DIR=str(workspaces))
+
+
+def _open(page: Page, address: str, name: str) -> None:
+    """Open a notebook, and wait for its kernel."""
+    page.goto(f"{address}/lab/tree/{name}?reset")
+    _wait(page)
+
+
+def _wait(page: Page) -> None:
+    # In the status bar; the notebook's own indicator says so before a kernel is connected, too.
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=PATIENCE)
+
+
+def _command(page: Page, menu: str, command: str) -> None:
+    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{menu}$")).click()
+    page.locator(f".lm-Menu-item[data-command='{command}']").first.click()
+
+
+def _cell(page: Page, text: str) -> Locator:
+    """The code cell whose own text begins with ``text``."""
+    begins = re.compile("^" + re.escape(text))
+    return page.locator(".jp-CodeCell", has=page.locator(".jp-InputArea-editor .cm-content", has_text=begins))
+
+
+def _run(page: Page, cell: Locator) -> None:
+    cell.locator(".jp-InputArea-editor").click()
+    page.keyboard.press("Shift+Enter")
+
+
+def _validate(page: Page) -> str:
+    """What Validate says."""
+    page.keyboard.press("Control+s")
+    page.get_by_role("button", name="Validate").first.click()
+    dialog = page.locator(".jp-Dialog-content", has_text=re.compile("success|fail", re.IGNORECASE))
+    text = dialog.inner_text()
+    dialog.locator("button").last.click()
+    return text
+
+
+def test_a_wrong_answer_is_shown_mended_and_passes(lab, page):
+    _open(page, lab, FIRST)
+    _command(page, "Run", "runmenu:run-all")
+    test = _cell(page, "check_loss(")
+    expect(test.locator(".jp-RenderedHTML")).to_contain_text("Probable cause", timeout=PATIENCE)
+    _wait(page)
+    said = _validate(page)
+    assert "check_loss(" in said
+    assert "check_relu(" not in said
+
+    answer = _cell(page, "def loss(")
+    editor = answer.locator(".cm-content")
+    mended = page.evaluate(
+        "([editor, wrong, right]) => editor.cmView.view.state.doc.toString().replace(wrong, right)",
+        [editor.element_handle(), _WRONG, _RIGHT],
+    )
+    editor.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(mended)
+    page.keyboard.press("Shift+Enter")
+    _run(page, test)
+    expect(test.locator(".jp-OutputArea-output")).to_contain_text("passed:", timeout=PATIENCE)
+    expect(test.locator(".jp-OutputArea-output")).not_to_contain_text("Probable cause")
+
+
+def test_the_kernel_is_interrupted_and_restarted(lab, page):
+    _open(page, lab, _LONG)
+    long = _cell(page, "import time")
+    _run(page, long)
+    expect(long.locator(".jp-InputPrompt")).to_contain_text("[*]", timeout=PATIENCE)
+    page.locator("[data-command='notebook:interrupt-kernel']").first.click()
+    expect(long.locator(".jp-OutputArea")).to_contain_text("KeyboardInterrupt", timeout=PATIENCE)
+    _command(page, "Run", "runmenu:restart-and-run-all")
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    expect(_cell(page, "check_relu(").locator(".jp-OutputArea-output")).to_contain_text("passed:", timeout=PATIENCE)
+    first = page.locator(".jp-CodeCell .jp-InputPrompt").first
+    expect(first).to_contain_text("[1]", timeout=PATIENCE)
