@@ -16,9 +16,9 @@ PARAMS = {
 X, Y = np.array([[1.0, -2.0]]), np.array([2])
 
 
-def written(figure) -> dict[str, list[str]]:
+def written(picture) -> dict[str, list[str]]:
     texts: dict[str, list[str]] = {}
-    for text in figure.axes[0].texts:
+    for text in picture.figure.axes[0].texts:
         texts.setdefault(text.get_color(), []).append(text.get_text())
     return texts
 
