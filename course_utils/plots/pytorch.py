@@ -211,7 +211,7 @@ def plot_speed(rows: Sequence[Mapping[str, Any]]) -> Picture:
 
     batch_sizes = sorted({row["batch_size"] for row in rows})
     contestants = [key for key in rows[0] if key not in ("batch_size", "hidden_size")]
-    figure, panels = plt.subplots(1, len(batch_sizes), figsize=(WIDTH, 3.2), sharey=True)
+    figure, (panels,) = plt.subplots(1, len(batch_sizes), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
     for axes, batch_size in zip(panels, batch_sizes, strict=True):
         own = sorted((row for row in rows if row["batch_size"] == batch_size), key=lambda row: row["hidden_size"])
         sizes = [row["hidden_size"] for row in own]
