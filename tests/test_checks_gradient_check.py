@@ -425,8 +425,9 @@ def test_the_figure_shows_truncation_and_round_off():
     from course_utils.plots.gradient_check import STEPS, draw_error_against_step
 
     toy, x = TOY_FUNCTIONS["exponential"], np.linspace(-1, 1, 6).reshape(2, 3)
-    figure = draw_error_against_step(on_a_copy, toy.value, x, toy.central(x, 0.0))
-    (axes,) = figure.axes
+    picture = draw_error_against_step(on_a_copy, toy.value, x, toy.central(x, 0.0))
+    assert "V-shaped" in picture.description
+    (axes,) = picture.figure.axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert axes.get_xlabel()
     assert axes.get_ylabel()
