@@ -35,7 +35,11 @@ class CheckFailed(AssertionError):
     tolerance : float, optional
         The largest deviation that would have passed.
     cause : str, optional
-        A sentence of :mod:`course_utils.causes`.
+        A sentence that says what the mistake is.
+    deviations : tuple of str
+        For machines: the names of the :class:`course_utils.deviations.Deviation` found.
+    raised : bool
+        Whether the student's function raised an error.
     data : str, optional
         On which data; :func:`on_problem` fills it in.
     """
@@ -48,16 +52,26 @@ class CheckFailed(AssertionError):
         place: str | None = None,
         tolerance: float | None = None,
         cause: str | None = None,
+        deviations: tuple[str, ...] = (),
+        raised: bool = False,
         data: str | None = None,
     ) -> None:
         super().__init__(quantity, problem)
         self._shown = False
+        #: ``grade_id`` of the question, filled in by its check.
+        self.question = ""
+        self.deviations = deviations
+        self.raised = raised
         self.quantity = quantity
         self.problem = problem
         self.place = place
         self.tolerance = tolerance
         self.cause = cause
         self.data = data
+
+    def facts(self) -> dict[str, Any]:
+        """What a machine may count: ``question``, ``quantity`` and the names of the ``deviations`` found."""
+        return {"question": self.question, "quantity": self.quantity, "deviations": list(self.deviations)}
 
     def _details(self) -> list[tuple[str, str]]:
         """The lines below the first, as name and text; the same in the card and in plain text."""
@@ -100,7 +114,8 @@ class CheckFailed(AssertionError):
 
             if hasattr(get_ipython(), "kernel"):
                 if not self._shown:  # IPython asks twice: for the output and for its history
-                    display({"text/html": self._repr_html_(), "text/plain": str(self)}, raw=True)
+                    shown = {"text/html": self._repr_html_(), "text/plain": str(self)}
+                    display(shown, metadata={"two_layer_net": self.facts()}, raw=True)
                     self._shown = True
                 return [f"CheckFailed: {self.quantity} is not right yet."]
         return [f"CheckFailed: {self}"]
@@ -259,7 +274,8 @@ def _called(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
     except CheckFailed:
         raise
     except Exception as error:
-        raise CheckFailed(name, f"it raised {type(error).__name__}: {error}{_students_line(error)}") from error
+        text = f"it raised {type(error).__name__}: {error}{_students_line(error)}"
+        raise CheckFailed(name, text, raised=True) from error
 
 
 @contextlib.contextmanager
