@@ -91,12 +91,12 @@ class Cause:
     sentence: str
 
 
-def is_right(seen: Observation) -> bool:
-    """Whether every part is as expected."""
+def is_right(seen: Observation, *parts: str) -> bool:
+    """Whether these parts, or all, are as expected."""
     return all(
-        np.shape(got) == np.shape(seen.expected[part])
-        and bool(np.all(np.abs(got - np.asarray(seen.expected[part])) <= seen.tolerance[part]))
-        for part, got in seen.got.items()
+        np.shape(seen.got[part]) == np.shape(seen.expected[part])
+        and bool(np.all(np.abs(seen.got[part] - np.asarray(seen.expected[part])) <= seen.tolerance[part]))
+        for part in parts or seen.got
     )
 
 

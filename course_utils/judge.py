@@ -58,6 +58,8 @@ class Asked:
         Part -> its key in the dict that the function is to return; empty where it returns the one part itself.
     keeps : bool
         Whether the arguments must stay as they are.
+    known : dict
+        What the model computes with besides the arguments.
     """
 
     given: Any
@@ -65,6 +67,7 @@ class Asked:
     parts: dict[str, Part]
     keys: dict[str, str] = field(default_factory=dict)
     keeps: bool = True
+    known: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -212,11 +215,11 @@ def _follows(got: dict[str, Any], one: Asked, reference: Reference, own: Mapping
         changes = {name: partial(call, own[name]) for name in kept}
         try:
             with np.errstate(all="ignore"):
-                values = reference.model(one.arguments, changes)
+                values = reference.model(one.known | one.arguments, changes)
                 new = {
                     name for name in one.parts if name not in explained and _same(got[name], values[name], one, name)
                 }
-                others = reference.model(_elsewhere(one.arguments), changes) if new else {}
+                others = reference.model(_elsewhere(one.known | one.arguments), changes) if new else {}
         except Exception:  # a helper fails, or the stages don't fit together: nothing follows from that
             continue
         explained |= {name for name in new if not np.array_equal(values[name], others[name], equal_nan=True)}
@@ -256,7 +259,11 @@ def _observed(
             values = _numbers(got, one)
             if values:
                 expected = {name: one.parts[name].expected for name in values}
-                seen.append(Observation(one.arguments, values, expected, {n: one.parts[n].tolerance for n in values}))
+                seen.append(
+                    Observation(
+                        one.known | one.arguments, values, expected, {n: one.parts[n].tolerance for n in values}
+                    )
+                )
                 break
     return seen
 

@@ -6,6 +6,7 @@ the bank in ``tests/fairness``. The models are computed with NumPy's and SciPy's
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from scipy import special
 
 from course_utils.deviations import Deviation, Values
+from course_utils.steps import STEPS
 
 # --- Any value ------------------------------------------------------------------------------
 
@@ -500,3 +502,343 @@ def right_of_network(one: Any, own: Any) -> dict[str, Callable]:
         "forward": lambda params, X: network({"params": params, "X": X}, {}),
     }  # fmt: skip
     return {name: right[name] for name in own}
+
+
+# --- The backward pass ------------------------------------------------------------------------
+
+
+def gradients(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any]:
+    """The four gradients, with a stage for each formula, another one after it, and ``regularisation``.
+
+    A stage ``after grad_W2`` takes the result, the right function and its arguments.
+    """
+
+    def step(variable: str, *given: Any) -> Any:
+        name = f"grad_{variable}"
+        right = arguments["right"][name]
+        result = changes[name](*given) if name in changes else right(*given)
+        after = changes.get(f"after {name}")
+        return result if after is None else after(result, right, *given)
+
+    params, X = arguments["params"], np.asarray(arguments["X"])
+    dz3 = step("z3", arguments["a3"], arguments["y"])
+    dz2 = step("z2", step("a2", dz3, params["W2"]), arguments["z2"])
+    found = {
+        "W1": step("W1", X, dz2),
+        "b1": step("b1", dz2),
+        "W2": step("W2", arguments["a2"], dz3),
+        "b2": step("b2", dz3),
+    }
+    price = changes.get("regularisation", lambda name, array, reg, N: 2 * reg * array if name[0] == "W" else 0.0)
+    return {
+        name: _plus(gradient, price(name, params[name], arguments["reg"], len(X))) for name, gradient in found.items()
+    }
+
+
+def _plus(gradient: Any, price: Any) -> np.ndarray:
+    gradient = np.asarray(gradient, dtype=np.float64)
+    if np.ndim(price) and gradient.shape != price.shape:
+        raise ValueError(f"the gradient has shape {gradient.shape}")
+    return gradient + price
+
+
+def backward_arguments(given: Any, reg: float) -> dict[str, Any]:
+    """What :func:`gradients` computes with on a problem, but for the ``right`` formulas."""
+    values = {name: given.values[name] for name in ("z2", "a2", "a3")}
+    return {"params": given.params, "X": given.X, "y": given.y, "reg": reg, **values}
+
+
+def of_step(variable: str) -> Callable:
+    """The model of one formula, whose arguments come with the ``right`` ones."""
+
+    def step(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any]:
+        given = [arguments[name] for name in STEPS[variable]]
+        right, after = arguments["right"][f"grad_{variable}"], changes.get(f"after grad_{variable}")
+        return {variable: right(*given) if after is None else after(right(*given), right, *given)}
+
+    return step
+
+
+def _onehot(a3: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.eye(a3.shape[1])[y]
+
+
+def _share(of: Callable) -> Callable:
+    """A change of size ``of(a3, y)`` to each entry's share of the mean."""
+    return lambda g, right, a3, y: g + of(a3, y) / len(y)
+
+
+_of_z3 = _stage("after grad_z3")
+GRAD_Z3 = (
+    _of_z3("delta_missing", _share(_onehot), "1 isn't subtracted at the true class."),
+    _of_z3("delta_missing_and_not_averaged", lambda g, right, a3, y: a3, "1 isn't subtracted at the true class, and the division by N is missing."),
+    _of_z3("delta_not_averaged", lambda g, right, a3, y: g + _onehot(a3, y) * (1 / len(y) - 1), "1 is subtracted after the division by N: the whole difference is to be divided."),
+    _of_z3("delta_added", _share(lambda a3, y: 2 * _onehot(a3, y)), "1 is added at the true class; it must be subtracted."),
+    _of_z3("one_subtracted_everywhere", _share(lambda a3, y: _onehot(a3, y) - 1), "1 is subtracted from every entry; it is only at the true class."),
+    _of_z3("label_subtracted", _share(lambda a3, y: _onehot(a3, y) - np.asarray(y)[:, None]), "the label itself is subtracted; Delta is 1 at the true class and 0 elsewhere."),
+    _of_z3("probabilities_missing", _share(lambda a3, y: -a3), "the probabilities are missing: only Delta is there."),
+    _of_z3("delta_of_shifted_labels", _share(lambda a3, y: _onehot(a3, y) - _onehot(a3, np.asarray(y) - 1)), "1 is subtracted one class too early: class 0 is the first column."),
+    _of_z3("delta_from_the_end", _share(lambda a3, y: _onehot(a3, y) - _onehot(a3, -np.asarray(y))), "1 is subtracted at the class counted from the end (-y)."),
+    _of_z3("delta_of_all_labels", _share(lambda a3, y: _onehot(a3, y) - np.isin(np.arange(a3.shape[1]), y)), "1 is subtracted in the columns of all labels, in every row; each row has its own label alone."),
+    _of_z3("derivative_of_the_probability", lambda g, right, a3, y: a3 * (1 - a3) / len(y), "this is p (1 - p), the derivative of a probability with respect to its own logit; the loss is -log p."),
+    _of_z3("derivative_of_the_true_probability", lambda g, right, a3, y: _true(a3, y)[:, None] * (_onehot(a3, y) - a3) / len(y), "this is the derivative of the true class's probability; the loss is minus its logarithm."),
+    _of_z3("true_probability_throughout", _share(lambda a3, y: _true(a3, y)[:, None] - a3), "the probability of the true class stands in every entry; each class has its own."),
+    _of_z3("delta_of_the_first_label", _share(lambda a3, y: _onehot(a3, y) - _onehot(a3, y[:1])), "1 is subtracted at the first sample's class in every row; each row has its own."),
+    _of_z3("delta_of_the_first_column", _share(lambda a3, y: _onehot(a3, y) - _onehot(a3, 0 * np.asarray(y))), "1 is subtracted in the first column; it is the column of the true class."),
+    _of_z3("averaged_over_entries", lambda g, right, a3, y: g / a3.shape[1], "the gradient is divided by N * K, the number of all entries; divide by the number of samples."),
+    _of_z3("averaged_over_classes", lambda g, right, a3, y: g * len(y) / a3.shape[1], "the gradient is divided by K, the number of classes; divide by N, the number of samples."),
+    _of_z3("averaged_over_one_less", lambda g, right, a3, y: g * len(y) / max(len(y) - 1, 1), "the gradient is divided by N - 1; divide by N, the number of samples."),
+    _of_z3("not_averaged", lambda g, right, a3, y: g * len(y), "the values are {N} times too large, {N} being the number of samples: the division by N is missing.", general=True),
+    _of_z3("softmax_differentiated_by_entries", lambda g, right, a3, y: g * a3 * (1 - a3), "the difference is multiplied by a3 (1 - a3): that is the derivative of a sigmoid, and it has cancelled already."),
+    _of_z3("derivative_of_the_logarithm_alone", lambda g, right, a3, y: -_onehot(a3, y) / a3 / len(y), "this is the gradient with respect to the probabilities a3; the step through the softmax is missing."),
+    _of_z3("difference_of_the_true_class", lambda g, right, a3, y: g * _onehot(a3, y), "only the true class has a gradient here; the other classes have one too."),
+    _of_z3("gradient_at_the_true_class_alone", lambda g, right, a3, y: g[np.arange(len(y)), y], "this is the gradient with respect to the logits of the true classes alone; the other classes have one too."),
+    _of_z3("z3_averaged_away", lambda g, right, a3, y: g.sum(axis=0), "the mean over the samples is taken; each sample keeps its row, divided by N."),
+    _of_z3("fixed_number_of_samples", lambda factor, g, right, a3, y: factor * g * len(y), "the difference is multiplied by {factor}, whatever N is; divide it by N.", fitted=True),
+)  # fmt: skip
+
+
+def _of_weights(variable: str, activations: str, upstream: str) -> tuple[Deviation, ...]:
+    of = _stage(f"after grad_{variable}")
+    name = f"{variable}"
+    return (
+        of(f"{name}_transposed", lambda g, right, a, d: g.T, "this is the transpose of what is expected."),
+        of(
+            f"{name}_averaged_again",
+            lambda g, right, a, d: g / len(a),
+            "the values are {N} times too small, {N} being the number of samples: the division by N happens twice.",
+        ),
+        of(
+            f"{name}_of_a_mask",
+            lambda g, right, a, d: right(1.0 * (a > 0), d),
+            f"{activations} is replaced by 0 and 1; its values count.",
+        ),
+        of(
+            f"{name}_of_sizes",
+            lambda g, right, a, d: right(np.abs(a), d),
+            f"the absolute values of {activations} are taken; their signs count.",
+        ),
+        of(
+            f"{name}_product_of_sums",
+            lambda g, right, a, d: right(a.sum(axis=0)[None], d.sum(axis=0)[None]),
+            "the samples are summed before they are multiplied: the sum is over the products.",
+        ),
+        of(
+            f"{name}_of_the_first_sample",
+            lambda g, right, a, d: right(a[:1], d[:1]),
+            "this is the first sample's part alone; all samples are summed.",
+        ),
+        of(
+            f"{name}_of_the_last_sample",
+            lambda g, right, a, d: right(a[-1:], d[-1:]),
+            "this is the last sample's part alone; all samples are summed.",
+        ),
+        of(
+            f"{name}_of_reversed_samples",
+            lambda g, right, a, d: right(a[::-1], d),
+            f"the rows of {activations} and of {upstream} don't belong together: one is reversed.",
+        ),
+        of(
+            f"{name}_cast",
+            lambda g, right, a, d: right(np.trunc(a), d),
+            f"{activations} has lost its decimals: it is cast to integers.",
+        ),
+        of(
+            f"{name}_centred",
+            lambda g, right, a, d: right(a - a.mean(axis=0), d),
+            f"the mean of {activations} is subtracted; take it as it is.",
+        ),
+        of(
+            f"{name}_normalised",
+            lambda g, right, a, d: g / np.linalg.norm(g),
+            "the gradient is divided by its length; return it as it is.",
+        ),
+        of(
+            f"{name}_not_summed",
+            lambda g, right, a, d: a[:, :, None] * d[:, None, :],
+            "there is one matrix for each sample: sum over the samples.",
+        ),
+        of(f"{name}_flat", lambda g, right, a, d: g.ravel(), "the gradient is flat; it has the shape of the weights."),
+        of(
+            f"{name}_summed_once_more",
+            lambda g, right, a, d: g.sum(axis=0),
+            "the product with the transpose sums over the samples already; here it is summed once more.",
+        ),
+        of(
+            f"{name}_of_entries",
+            lambda g, right, a, d: a * d,
+            f"{activations} and {upstream} are multiplied entry by entry; it is a matrix product.",
+        ),
+    )
+
+
+def _of_biases(variable: str) -> tuple[Deviation, ...]:
+    of = _stage(f"after grad_{variable}")
+    name = f"{variable}"
+    return (
+        of(
+            f"{name}_over_the_wrong_axis",
+            lambda g, right, d: d.sum(axis=1),
+            "the sum is taken over the wrong axis: sum over the samples (axis 0).",
+        ),
+        of(
+            f"{name}_mean_over_the_wrong_axis",
+            lambda g, right, d: d.mean(axis=1),
+            "the mean over the wrong axis is taken: sum over the samples (axis 0).",
+        ),
+        of(
+            f"{name}_sum_of_everything",
+            lambda g, right, d: d.sum(),
+            "the sum is taken over all entries; sum over the samples (axis 0) only.",
+        ),
+        of(
+            f"{name}_sum_of_everything_spread",
+            lambda g, right, d: np.full(g.shape, d.sum()),
+            "the sum is taken over all entries; sum over the samples (axis 0) only.",
+        ),
+        of(
+            f"{name}_mean",
+            lambda g, right, d: d.mean(axis=0),
+            "the mean over the samples is taken, but the rows are divided by N already: sum them.",
+        ),
+        of(f"{name}_first_row", lambda g, right, d: d[0], "this is the first row alone; all rows are summed."),
+        of(f"{name}_last_row", lambda g, right, d: d[-1], "this is the last row alone; all rows are summed."),
+        of(
+            f"{name}_not_summed",
+            lambda g, right, d: d,
+            "the sum over the samples is missing: there is still one row for each of the {N} samples.",
+        ),
+        of(
+            f"{name}_of_sizes",
+            lambda g, right, d: right(np.abs(d)),
+            "the absolute values are summed; their signs count.",
+        ),
+        of(
+            f"{name}_of_positive_parts",
+            lambda g, right, d: right(np.maximum(d, 0)),
+            "the positive values alone are summed; the negative ones count too.",
+        ),
+        of(
+            f"{name}_largest",
+            lambda g, right, d: d.max(axis=0),
+            "the largest value of each column is taken; their sum is asked.",
+        ),
+        of(
+            f"{name}_cumulative",
+            lambda g, right, d: np.cumsum(d, axis=0),
+            "these are the running sums over the samples; the last of them is the sum.",
+        ),
+        of(f"{name}_row", lambda g, right, d: g[None], _ROW),
+        of(
+            f"{name}_column",
+            lambda g, right, d: g[:, None],
+            "this is a column; the gradient has the shape of the bias, with one axis.",
+        ),
+    )
+
+
+_ROW = (
+    "this is a matrix of one row; the gradient has the shape of the bias, with one axis. Subtracted from the bias, as in"
+    " training, a row would turn it into a matrix."
+)
+_of_a2 = _stage("after grad_a2")
+GRAD_A2 = (
+    _of_a2("da2_reversed", lambda g, right, d, W: right(d, W[::-1]), "the hidden units are in reversed order."),
+    _of_a2("da2_positive", lambda g, right, d, W: np.maximum(g, 0), "the ReLU is applied to the gradient; a gradient may be negative."),
+    _of_a2("da2_of_sizes", lambda g, right, d, W: right(d, np.abs(W)), "the absolute values of W2 are taken; their signs count."),
+    _of_a2("da2_transposed", lambda g, right, d, W: g.T, "this is the transpose of what is expected."),
+    _of_a2("da2_averaged_again", lambda g, right, d, W: g / len(d), "the values are {N} times too small, {N} being the number of samples: the division by N happens twice."),
+    _of_a2("da2_of_the_summed_weights", lambda g, right, d, W: d.sum(axis=1, keepdims=True) * W.sum(axis=1), "the classes are summed before they are multiplied: the sum is over the products."),
+)  # fmt: skip
+
+
+def _sigmoid_slope(z: np.ndarray) -> np.ndarray:
+    return special.expit(z) * special.expit(-z)
+
+
+_of_z2 = _stage("after grad_z2")
+GRAD_Z2 = (
+    _of_z2("mask_missing", lambda g, right, d, z: d, "the ReLU's derivative is missing: where z2 is negative, nothing flows back."),
+    _of_z2("mask_inverted", lambda g, right, d, z: d * (z < 0), "the mask of the ReLU is the wrong way round: the gradient passes where z2 is positive."),
+    _of_z2("mask_of_the_gradient", lambda g, right, d, z: np.maximum(d, 0), "the mask looks at the sign of the gradient that arrives; it is the sign of z2 that counts."),
+    _of_z2("mask_of_both", lambda g, right, d, z: np.maximum(g, 0), "negative gradients are set to zero too; only the sign of z2 counts."),
+    _of_z2("mask_alone", lambda g, right, d, z: (z > 0) * 1.0, "the upstream gradient is missing: this is the ReLU's derivative alone."),
+    _of_z2("relu_for_its_derivative", lambda g, right, d, z: d * np.maximum(z, 0), "the upstream gradient is multiplied by z2's positive part; the ReLU's derivative is 0 or 1."),
+    _of_z2("values_for_the_mask", lambda g, right, d, z: d * z, "the upstream gradient is multiplied by z2 itself; the ReLU's derivative is 0 or 1."),
+    _of_z2("sign_for_the_mask", lambda g, right, d, z: d * np.sign(z), "where z2 is negative, the gradient changes its sign; nothing flows back there."),
+    _of_z2("mask_added", lambda g, right, d, z: d + (z > 0), "the mask is added to the upstream gradient; multiply by it."),
+    _of_z2("mask_above_1", lambda g, right, d, z: d * (z > 1), "the mask begins at z2 = 1; it begins at 0."),
+    _of_z2("mask_of_a_row", lambda g, right, d, z: d * (z > 0).all(axis=1, keepdims=True), "the mask is one for each row; it is one for each entry."),
+    _of_z2("sigmoid_for_the_mask", lambda g, right, d, z: d * special.expit(z), "the upstream gradient is multiplied by the sigmoid of z2; the ReLU's derivative is 0 or 1."),
+    _of_z2("slope_of_the_sigmoid", lambda g, right, d, z: d * _sigmoid_slope(z), "this is the derivative of the sigmoid; that of the ReLU is 0 or 1."),
+    _of_z2("slope_of_tanh", lambda g, right, d, z: d * (1 - np.tanh(z) ** 2), "this is the derivative of the hyperbolic tangent; that of the ReLU is 0 or 1."),
+    _of_z2("dz2_averaged_again", lambda g, right, d, z: g / len(z), "the values are {N} times too small, {N} being the number of samples: the division by N happens twice."),
+    _of_z2("positive_units_alone", lambda g, right, d, z: d[z > 0], "these are the entries with positive z2 alone; the others are zero, in their places."),
+    _of_z2("leaky_mask", lambda slope, g, right, d, z: np.where(z > 0, d, slope * d), "where z2 is negative, {factor} of the gradient flows back: this is the derivative of a leaky ReLU.", fitted=True),
+)  # fmt: skip
+#: By variable, what may go wrong in its formula.
+STEP_MISTAKES = {
+    "z3": GRAD_Z3, "W2": _of_weights("W2", "a2", "dz3"), "b2": _of_biases("b2"), "a2": GRAD_A2, "z2": GRAD_Z2,
+    "W1": _of_weights("W1", "X", "dz2"), "b1": _of_biases("b1"),
+}  # fmt: skip
+STEP_DEVIATIONS = tuple(itertools.chain.from_iterable(STEP_MISTAKES.values()))
+
+
+def _price(of: Callable[[str, np.ndarray, float, int], Any]) -> Callable:
+    """The addition to each weight's gradient; nothing to a bias's."""
+    return lambda name, array, reg, N: of(name, array, reg, N) if name[0] == "W" else 0.0
+
+
+def _priced(*names: str, factor: float = 2.0) -> Callable:
+    """2 reg times the arrays ``names``, and the weights."""
+
+    def price(name: str, array: np.ndarray, reg: float, N: int) -> Any:
+        return 2 * reg * array if name[0] == "W" else factor * reg * array if name in names else 0.0
+
+    return price
+
+
+_of_regularisation = _stage("regularisation")
+_BIASED = "the biases aren't regularised, but the gradient of {} is."
+REGULARISATION = (
+    _of_regularisation("regularisation_missing", _price(lambda name, W, reg, N: 0.0), "the regularisation is missing: its derivative is to be added to the gradients of W1 and W2."),
+    _of_regularisation("regularisation_without_2", _price(lambda name, W, reg, N: reg * W), "the regularisation lacks its factor 2: the derivative of w^2 is 2 w."),
+    _of_regularisation("regularisation_twice", _price(lambda name, W, reg, N: 4 * reg * W), "the regularisation is added twice."),
+    _of_regularisation("regularisation_subtracted", _price(lambda name, W, reg, N: -2 * reg * W), "the regularisation is subtracted."),
+    _of_regularisation("regularisation_averaged", _price(lambda name, W, reg, N: 2 * reg * W / N), "the regularisation is divided by the number of samples; it isn't part of the mean."),
+    _of_regularisation("regularisation_averaged_without_2", _price(lambda name, W, reg, N: reg * W / N), "the regularisation has another factor than 2 * reg: it is divided by the number of samples, and lacks its 2."),
+    _of_regularisation("strength_squared", _price(lambda name, W, reg, N: 2 * reg**2 * W), "the regularisation has another factor than 2 * reg: reg is squared."),
+    _of_regularisation("strength_ignored", _price(lambda name, W, reg, N: 2 * W), "the regularisation has another factor than 2 * reg: reg is ignored."),
+    _of_regularisation("squares_not_derived", _price(lambda name, W, reg, N: reg * W**2), "the regularisation's gradient holds the squares; the derivative of w^2 is 2 w."),
+    _of_regularisation("signs_of_the_weights", _price(lambda name, W, reg, N: reg * np.sign(W)), "this is the derivative of the absolute values (L1); that of the squares is asked."),
+    _of_regularisation("regularisation_summed", _price(lambda name, W, reg, N: 2 * reg * np.sum(W)), "the weights are summed into one number; each entry's gradient has its own weight."),
+    _of_regularisation("regularisation_of_norms", _price(lambda name, W, reg, N: reg * np.sum(W**2)), "the price itself is added to the gradient; its derivative is asked."),
+    *(
+        _of_regularisation(f"{one}_not_regularised", _price(lambda name, W, reg, N, one=one: 0.0 if name == one else 2 * reg * W), f"the regularisation is missing in the gradient of {one}.")
+        for one in ("W1", "W2")
+    ),
+    *(
+        _of_regularisation(f"{'_'.join(some)}_regularised_{factor:g}", _priced(*some, factor=factor), _BIASED.format(" and of ".join(some)) + (" (Without the factor 2, too.)" if factor == 1 else ""))
+        for some in (("b1", "b2"), ("b1",), ("b2",))
+        for factor in (2.0, 1.0)
+    ),
+    _of_regularisation("fixed_strength", lambda factor, name, W, reg, N: factor * W if name[0] == "W" else 0.0, "the regularisation has another factor than 2 * reg: {factor}, whatever reg is.", fitted=True),
+    _of_regularisation("strength_scaled", lambda factor, name, W, reg, N: factor * reg * W if name[0] == "W" else 0.0, "the regularisation has another factor than 2 * reg: {factor} * reg.", fitted=True),
+    _of_regularisation("default_for_no_strength", lambda factor, name, W, reg, N: (2 * reg or factor) * W if name[0] == "W" else 0.0, "the regularisation has another factor than 2 * reg: where reg is 0, it is {factor}.", fitted=True),
+)  # fmt: skip
+_BOTH_BIASES = "returned b1 b2"
+_AVERAGED = "the division by N happens twice in the gradients of the biases."
+RETURNED = (
+    *(Deviation(f"{name}_transposed", f"returned {name}", _transposed, f"in the gradient of {name}, this is the transpose of what is expected.") for name in ("W1", "W2")),
+    *(Deviation(f"{name}_row", f"returned {name}", lambda v, got, N: v[None], _ROW) for name in ("b1", "b2", "b1 b2")),
+    Deviation("biases_not_averaged", _BOTH_BIASES, lambda v, got, N: N * v, "the division by N is missing in the gradients of the biases."),
+    Deviation("biases_averaged_twice", _BOTH_BIASES, lambda v, got, N: v / N, _AVERAGED),
+    Deviation("gradients_clipped", "returned", lambda v, got, N: np.clip(v, -1, 1), "the gradients are limited to 1; return them as they are."),
+)  # fmt: skip
+_MASK = "where z2 is negative, the gradient still flows back: between a2 and z2 use grad_z2, with z2 itself, not a2."
+BACKWARD = (
+    *REGULARISATION, *RETURNED,
+    *(one for one in STEP_DEVIATIONS if one.name != "mask_missing"),
+    Deviation("mask_missing", "after grad_z2", lambda g, right, d, z: d, _MASK),
+    *GENERAL,
+)  # fmt: skip
