@@ -223,6 +223,11 @@ def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
     return _called(function, _copied(args), _copied(kwargs))
 
 
+def call_on(function: Callable, *args: Any) -> Any:
+    """Like :func:`call`, on the arguments themselves, which so show what the function did to them."""
+    return _called(function, args, {})
+
+
 def call_keeping(function: Callable, **given: Any) -> Any:
     """Like :func:`call`, for a function whose callers go on with the same arguments.
 

@@ -56,8 +56,7 @@ def _general(name: str, change: Callable, sentence: str) -> Deviation:
     return Deviation(name, "returned", change, sentence, general=True)
 
 
-#: Recognised in whatever a function returns.
-GENERAL = (
+_FACTORS = (
     _general("transposed", _transposed, "this is the transpose of what is expected."),
     _general("sign", lambda v, got, N: -v, "the sign is wrong: every value is the negative of the expected one."),
     _general(
@@ -73,6 +72,9 @@ GENERAL = (
     _general("squared", lambda v, got, N: v**2, "every value is the square of the expected one."),
     _general("absolute", lambda v, got, N: np.abs(v), "every value is the absolute value of the expected one."),
     _general("one_too_large", lambda v, got, N: v + 1, "every value is 1 too large."),
+)  # fmt: skip
+#: Digits that are lost.
+PRECISION = (
     _general("integers", _cast, "the values have lost their decimals: an array of integers was used to store them."),
     _general(
         "float16", _in_precision_of(np.float16),
@@ -86,6 +88,8 @@ GENERAL = (
     _general("rows_in_another_order", _in_another_order, "the rows are right but in another order."),
     _general("zero", lambda v, got, N: 0 * v, "every value is zero."),
 )  # fmt: skip
+#: Recognised in whatever a function returns.
+GENERAL = (*_FACTORS, *PRECISION)
 
 # --- The forward pass -----------------------------------------------------------------------
 
@@ -841,4 +845,147 @@ BACKWARD = (
     *(one for one in STEP_DEVIATIONS if one.name != "mask_missing"),
     Deviation("mask_missing", "after grad_z2", lambda g, right, d, z: d, _MASK),
     *GENERAL,
+)  # fmt: skip
+
+# --- The gradient check ------------------------------------------------------------------------
+
+
+def quotients(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any]:
+    """The one stage ``quotient`` of a toy function: ``toy``, ``x`` and ``step`` -> the difference quotients."""
+    quotient = changes.get("quotient", lambda toy, x, h: toy.central(x, h))
+    return {"gradient": quotient(arguments["toy"], arguments["x"], arguments["step"])}
+
+
+_of_quotient = _stage("quotient")
+QUOTIENTS = (
+    _of_quotient("forward_difference", lambda toy, x, h: toy.forward(x, h), "this is the forward difference (f(x + h) - f(x)) / h; the central one is asked."),
+    _of_quotient("backward_difference", lambda toy, x, h: toy.backward(x, h), "this is the backward difference (f(x) - f(x - h)) / h; the central one is asked."),
+    _of_quotient("divided_by_h", lambda toy, x, h: 2 * toy.central(x, h), "the difference is divided by h, but x + h and x - h lie 2h apart."),
+    _of_quotient("divided_by_4h", lambda toy, x, h: toy.central(x, h) / 2, "the difference is divided by 4h, but x + h and x - h lie 2h apart."),
+    _of_quotient("divided_by_h_squared", lambda toy, x, h: 2 * toy.central(x, h) / h, "the difference is divided by h^2; divide it by 2h."),
+    _of_quotient("multiplied_by_h", lambda toy, x, h: toy.central(x, h) * h * h, "the difference is divided by 2 and multiplied by h: put 2 * h in parentheses."),
+    _of_quotient("not_divided", lambda toy, x, h: 2 * h * toy.central(x, h), "the difference f(x + h) - f(x - h) isn't divided by 2h."),
+    _of_quotient("forward_halved", lambda toy, x, h: toy.forward(x, h) / 2, "this is (f(x + h) - f(x)) / (2h): the second point is x - h, taken from the x of the beginning."),
+    _of_quotient("backward_halved", lambda toy, x, h: toy.backward(x, h) / 2, "this is (f(x) - f(x - h)) / (2h): the first point is x + h, taken from the x of the beginning."),
+    _of_quotient("forward_not_divided", lambda toy, x, h: toy.forward(x, h) * h, "this is f(x + h) - f(x): the second point is x - h, and the difference is to be divided by 2h."),
+    _of_quotient("sum_for_difference", lambda toy, x, h: toy.forward(x, h) - toy.backward(x, h), "the forward and the backward difference are subtracted; their mean is the central one."),
+    _of_quotient("sign", lambda toy, x, h: -toy.central(x, h), "the sign is wrong: it is f(x + h) - f(x - h)."),
+    _of_quotient("half_a_step", lambda toy, x, h: toy.central(x, h / 2), "the points are x + h/2 and x - h/2; they are x + h and x - h."),
+    _of_quotient("double_step", lambda toy, x, h: toy.central(x, 2 * h), "the points are x + 2h and x - 2h; they are x + h and x - h."),
+    _of_quotient("step_ignored", lambda toy, x, h: toy.central(x, 1e-5), "h isn't used: the values are those of a fixed small step."),
+    _of_quotient("higher_order", lambda toy, x, h: (4 * toy.central(x, h) - toy.central(x, 2 * h)) / 3, "the error of order h^2 is missing: this is a formula of higher order; the central difference has two points."),
+    _of_quotient("absolute_difference", lambda toy, x, h: np.abs(toy.central(x, h)), "the difference's sign is lost: it is f(x + h) - f(x - h), which may be negative."),
+    _of_quotient("averaged", lambda toy, x, h: toy.central(x, h) / x.size, "the quotients are divided by the number of entries of x."),
+    _of_quotient("flat", lambda toy, x, h: toy.central(x, h).ravel(), "the gradient is flat; it has the shape of x."),
+    *PRECISION,
+)  # fmt: skip
+
+
+def relative_errors(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any]:
+    """The one stage ``relative_error`` of ``a`` and ``b``."""
+    return {"error": changes.get("relative_error", _relative_error)(arguments["a"], arguments["b"])}
+
+
+def _differences(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
+    return np.abs(np.subtract(a, b)), np.abs(a) + np.abs(b)
+
+
+def _relative_error(a: Any, b: Any) -> np.floating:
+    # A NumPy number, which has the methods of the array that a caller may have counted on.
+    difference, total = _differences(a, b)
+    return np.max(difference / np.maximum(1e-8, total))
+
+
+def _divided(of: Callable[[np.ndarray], Any], by: Callable[[Any, Any], Any], limit: float = 1e-8) -> Callable:
+    return lambda a, b: of(_differences(a, b)[0] / np.maximum(limit, by(a, b)))
+
+
+def _total(a: Any, b: Any) -> np.ndarray:
+    return np.abs(a) + np.abs(b)
+
+
+_of_error = _stage("relative_error")
+RELATIVE_ERRORS = (
+    _of_error("averaged", _divided(np.mean, _total), "this is the mean of the relative errors; their maximum is asked."),
+    _of_error("smallest", _divided(np.min, _total), "this is the smallest of the relative errors; their maximum is asked."),
+    _of_error("summed", _divided(np.sum, _total), "this is the sum of the relative errors; their maximum is asked."),
+    _of_error("median", _divided(np.median, _total), "this is the median of the relative errors; their maximum is asked."),
+    _of_error("all_quotients", _divided(lambda q: q, _total), "these are the relative errors of all entries; their maximum is asked."),
+    _of_error("place_of_the_largest", _divided(np.argmax, _total), "this is the place of the largest relative error; its value is asked."),
+    _of_error("signed", lambda a, b: np.max(np.subtract(a, b) / np.maximum(1e-8, _total(a, b))), "the absolute value of the difference is missing."),
+    _of_error("signed_after", lambda a, b: np.abs(np.max(np.subtract(a, b) / np.maximum(1e-8, _total(a, b)))), "the absolute value is taken of the maximum: take it of the difference, entry by entry, before."),
+    _of_error("sum_inside", _divided(np.max, lambda a, b: np.abs(np.add(a, b))), "below stands |a + b|; it is |a| + |b|, where opposite entries don't cancel."),
+    _of_error("difference_inside", lambda a, b: np.max(np.abs(np.abs(a) - np.abs(b)) / np.maximum(1e-8, _total(a, b))), "above stands the difference of |a| and |b|; it is |a - b|."),
+    _of_error("of_maxima", lambda a, b: np.max(_differences(a, b)[0]) / max(1e-8, np.max(_total(a, b))), "the largest difference is divided by the largest sum; the quotient is to be taken entry by entry."),
+    _of_error("of_norms", lambda a, b: np.linalg.norm(np.subtract(a, b)) / max(1e-8, np.linalg.norm(a) + np.linalg.norm(b)), "this is the ratio of two norms; the largest ratio of two entries is asked."),
+    _of_error("of_sums", lambda a, b: np.sum(_differences(a, b)[0]) / max(1e-8, np.sum(_total(a, b))), "the differences and the sizes are summed before they are divided; the quotient is to be taken entry by entry."),
+    _of_error("by_the_larger", _divided(np.max, lambda a, b: np.maximum(np.abs(a), np.abs(b))), "the difference is divided by one of |a| and |b|, the larger; their sum is asked."),
+    _of_error("by_a", _divided(np.max, lambda a, b: np.abs(a)), "the difference is divided by |a| alone, by one of |a| and |b|, the larger perhaps; their sum is asked."),
+    _of_error("by_b", _divided(np.max, lambda a, b: np.abs(b)), "the difference is divided by |b| alone, by one of |a| and |b|, the larger perhaps; their sum is asked."),
+    _of_error("by_the_mean", lambda a, b: 2 * _relative_error(a, b), "the difference is divided by half of |a| + |b|, their mean; by the sum it is at most 1."),
+    _of_error("by_the_mean_limited", _divided(np.max, lambda a, b: _total(a, b) / 2), "the difference is divided by half of |a| + |b|, their mean; by the sum it is at most 1."),
+    _of_error("not_relative", lambda a, b: np.max(_differences(a, b)[0]), "this is the absolute error; it isn't divided by |a| + |b|."),
+    _of_error("of_squares", lambda a, b: np.max(np.subtract(a, b) ** 2 / np.maximum(1e-8, np.square(a) + np.square(b))), "the squares are taken; the absolute values are asked."),
+    _of_error("limit_added", lambda a, b: np.max(_differences(a, b)[0] / (_total(a, b) + 1e-8)), "1e-8 is added to |a| + |b|; it is their lower limit."),
+    _of_error("limit_missing", lambda a, b: np.max(_differences(a, b)[0] / _total(a, b)), "the lower limit 1e-8 of |a| + |b| is missing."),
+    _of_error("limit_from_above", lambda a, b: np.max(_differences(a, b)[0] / np.minimum(1e-8, _total(a, b))), "1e-8 limits |a| + |b| from above; it is their lower limit: the maximum of both is taken."),
+    *(
+        _of_error(f"limited_by_{limit:g}", _divided(np.max, _total, limit), f"the lower limit of |a| + |b| is 1e-8; here it is {limit:g}.")
+        for limit in (1.0, *(10.0**-k for k in range(1, 17) if k != 8))
+    ),
+    _of_error("logarithm", lambda a, b: np.log10(_relative_error(a, b)), "this is the logarithm of the relative error."),
+    _of_error("in_percent", lambda a, b: 100 * _relative_error(a, b), "this is in percent; a share is asked."),
+    *PRECISION,
+)  # fmt: skip
+
+
+def checked_gradients(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any]:
+    """The four relative errors, with the stages ``numerical_gradient``, ``relative_error`` and ``errors``."""
+    params, grads, loss_fn = (arguments[name] for name in ("params", "grads", "loss_fn"))
+    if "errors" in changes:
+        return changes["errors"](arguments["exact"], grads)
+    numerical = changes.get("numerical_gradient", _numerical_gradient)
+    error = changes.get("relative_error", _relative_error)
+    return {
+        name: error(numerical(lambda changed, name=name: loss_fn({**params, name: changed}), array), grads[name])
+        for name, array in params.items()
+    }
+
+
+def _numerical_gradient(f: Callable, x: np.ndarray, h: float = 1e-5) -> np.ndarray:
+    from scipy.optimize import approx_fprime
+
+    # Two one-sided differences, whose errors cancel.
+    flat, shaped = np.ravel(x).copy(), lambda point: f(point.reshape(np.shape(x)))
+    return ((approx_fprime(flat, shaped, h) + approx_fprime(flat, shaped, -h)) / 2).reshape(np.shape(x))
+
+
+def right_of_checking(one: Any, own: Any) -> dict[str, Callable]:
+    """Right helpers of ``check_gradients``."""
+    right = {"numerical_gradient": _numerical_gradient, "relative_error": _relative_error}
+    return {name: right[name] for name in own}
+
+
+def _each(of: Callable[[np.ndarray, np.ndarray], Any]) -> Callable:
+    return lambda exact, grads: {name: of(exact[name], grads[name]) for name in exact}
+
+
+def _for_all(of: Callable[[list], Any]) -> Callable:
+    def errors(exact: Values, grads: Values) -> dict[str, Any]:
+        found = [_relative_error(exact[name], grads[name]) for name in exact]
+        return dict.fromkeys(exact, of(found))
+
+    return errors
+
+
+_of_errors = _stage("errors")
+CHECKING = (
+    _of_errors("compared_with_themselves", _each(lambda n, g: 0.0), "the errors are all zero: the gradients are compared with themselves."),
+    _of_errors("compared_without_signs", _each(lambda n, g: _relative_error(np.abs(n), np.abs(g))), "the absolute values are compared: a wrong sign isn't seen."),
+    _of_errors("not_relative", _each(lambda n, g: np.max(np.abs(n - g))), "these are absolute errors; use relative_error."),
+    _of_errors("averaged", _each(lambda n, g: np.mean(np.abs(n - g) / _total(n, g))), "these are the means of the relative errors; use relative_error."),
+    _of_errors("largest_for_all", _for_all(max), "all have the same error, the largest: each array has its own."),
+    _of_errors("first_for_all", _for_all(lambda found: found[0]), "all have the error of the first array: each has its own."),
+    _of_errors("last_for_all", _for_all(lambda found: found[-1]), "all have the error of the last array: each has its own."),
+    *PRECISION,
 )  # fmt: skip

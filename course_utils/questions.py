@@ -5,6 +5,8 @@ The checks, the hand-over, the bank of answers and the README's table of points 
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -156,6 +158,22 @@ QUESTIONS = (
     ),
     *(Question(f"test-best-mlp-{goal}", _5, "Your best network", 1) for goal in ("52", "55", "58", "test")),
 )  # fmt: skip
+
+
+#: The functions that later notebooks take over.
+TAKEN_OVER = ("forward", "loss", "backward")
+
+
+@cache
+def asking(function: str) -> Question:
+    """The question that asks for the function of this name."""
+    return next(one for one in QUESTIONS if function in one.asks)
+
+
+def check_of(one: Question) -> Callable:
+    """The check of a question."""
+    module, name = one.check.split(":")
+    return getattr(importlib.import_module(f"course_utils.checks.{module}"), name)
 
 
 @cache

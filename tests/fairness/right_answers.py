@@ -707,10 +707,38 @@ _right(
     return gradient
     """,
 )
-_right("another order, twice named", wrong_gradients='return sorted({"F", "C", "B", "B"}, reverse=True)')
-_right("tuple", wrong_gradients='return "C", "B", "F"')
-_right("set", wrong_gradients='return {"C", "B", "F"}')
-_right("array", wrong_gradients='return np.array(["C", "B", "F"])')
+
+_POINT = """
+rng = np.random.default_rng(0)
+params, X, y = toy_problem()
+biased = {name: array + 0.3 * rng.standard_normal(array.shape) for name, array in params.items()}
+other_X, other_y = rng.standard_normal((9, 4)), np.arange(9) % 3
+"""
+_right(
+    "one point for all",
+    wrong_gradients=_POINT + "return dict.fromkeys('BCF', (biased, other_X, other_y, 0.2))",
+)
+_right(
+    "lists, another network, more samples",
+    wrong_gradients="""
+    params = {"W1": np.ones((2, 3)), "b1": np.ones(3), "W2": np.eye(3, 2), "b2": np.zeros(2)}
+    X, y = np.ones((4, 2)), np.array([0, 1, 1, 0])
+    return {name: [params, X, y, 1] for name in ("F", "C", "B")}
+    """,
+)
+_right(
+    "found by trying",
+    wrong_gradients=_POINT
+    + """
+evidence = {}
+for name in "ABCDEF":
+    got = candidate_gradients(name, biased, other_X, other_y, 0.2)
+    errors = check_gradients(lambda p: loss(p, other_X, other_y, 0.2), biased, got)
+    if max(errors.values()) > 1e-3:
+        evidence[name] = biased, other_X, other_y, 0.2
+return evidence
+""",
+)
 
 # --- Notebook 4 -------------------------------------------------------------------------
 

@@ -650,7 +650,9 @@ _wrong(
 WRONG.append(
     Answer(
         "a partial function of SciPy's softmax",
-        {"softmax": "from functools import partial\nfrom scipy.special import softmax as f\n\nsoftmax = partial(f, axis=1)\n"},
+        {
+            "softmax": "from functools import partial\nfrom scipy.special import softmax as f\n\nsoftmax = partial(f, axis=1)\n"
+        },
         ("test-vectorised",),
     )
 )
@@ -887,9 +889,27 @@ _checking(
     return {name: max(errors) for name in params}
     """,
 )
-_wrong("one wrong gradient missed", "wrong_gradients", 'return ["B", "C"]', "test-hunt", left=2.0)
-_wrong("one named too many", "wrong_gradients", 'return ["A", "B", "C", "F"]', "test-hunt", left=2.0)
-_wrong("all named", "wrong_gradients", 'return ["A", "B", "C", "D", "E", "F"]', "test-hunt")
+_EVIDENCE = """
+rng = np.random.default_rng(0)
+params, X, y = toy_problem()
+biased = {{name: array + 0.3 * rng.standard_normal(array.shape) for name, array in params.items()}}
+other = biased, rng.standard_normal((9, 4)), np.arange(9) % 3, 0.2
+return {}
+"""
+
+
+def _hunted(name: str, returned: str, left: float = 0.0) -> None:
+    _wrong(name, "wrong_gradients", _EVIDENCE.format(returned), "test-hunt", left=left)
+
+
+_hunted("one wrong gradient missed", "dict.fromkeys('BC', other)", 2.0)
+_hunted("one named too many", "dict.fromkeys('ABCF', other)", 2.0)
+_hunted("all named", "dict.fromkeys('ABCDEF', other)")
+_hunted("names without evidence", "['B', 'C', 'F']")
+_hunted("the toy problem as evidence", "dict.fromkeys('BCF', (params, X, y, 0.05))")
+_hunted("evidence for one alone", "{'B': other, 'C': (params, X, y, 0.05), 'F': (params, X, y, 0.05)}", 1.0)
+_hunted("no numbers", "{'B': (biased, None, None, 0.2)}")
+_hunted("nothing", "{}")
 
 # --- Notebook 4 -------------------------------------------------------------------------
 
@@ -1223,7 +1243,9 @@ _backward(
     'grads["b1"], grads["b2"] = grads["b1"] / len(X), grads["b2"] / len(X)',
     "the division by N happens twice",
 )
-_backward("rows for the biases", 'grads["b1"], grads["b2"] = grads["b1"][None], grads["b2"][None]', "a matrix of one row")
+_backward(
+    "rows for the biases", 'grads["b1"], grads["b2"] = grads["b1"][None], grads["b2"][None]', "a matrix of one row"
+)
 _backward("gradient of W1 transposed", 'grads["W1"] = grads["W1"].T', "this is the transpose")
 _backward("weights changed by the gradient", "grads = {name: params[name] - value for name, value in grads.items()}")
 _backward("first sample only", "", old="values = forward", new="X, y = X[:1], y[:1]\nvalues = forward")
