@@ -480,6 +480,8 @@ def as_numbers(quantity: str, value: Any) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError:
+        if isinstance(value, tuple):
+            raise CheckFailed(quantity, f"it is a tuple of {len(value)}; return the one that is asked for.") from None
         raise CheckFailed(quantity, "it is a nested list whose rows differ in length.") from None
     if array.dtype.kind not in "biuf":
         raise CheckFailed(quantity, f"its dtype is {array.dtype}, expected real numbers.")

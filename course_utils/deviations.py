@@ -183,14 +183,18 @@ def _agree(seen: Observation, hypothesis: Values) -> bool:
     for part, got in seen.got.items():
         value = np.asarray(hypothesis[part], dtype=np.float64)
         got = np.asarray(got, dtype=np.float64)
-        if value.shape != got.shape or not np.all(np.abs(value - got) <= _closeness(seen, part)):
+        if value.shape != got.shape:
+            return False
+        same = (value == got) | (np.isnan(value) & np.isnan(got)) | (np.abs(value - got) <= _closeness(seen, part))
+        if not same.all():
             return False
     return True
 
 
 def _closeness(seen: Observation, part: str) -> float:
     """Round-off between a student's value and a hypothesis: that of the reference, or 1e-9 of larger values."""
-    size = float(np.max(np.abs(seen.got[part]), initial=0.0))
+    sizes = np.abs(seen.got[part])
+    size = float(np.max(sizes[np.isfinite(sizes)], initial=0.0))
     if np.asarray(seen.got[part]).dtype == np.float32:
         return max(10 * seen.tolerance[part], 1e-6 * size)
     return max(min(10 * seen.tolerance[part], max(1e-9 * size, seen.tolerance[part])), 1e-14 * size)
@@ -200,7 +204,9 @@ def _is_apart(seen: Observation) -> bool:
     """Whether what was observed is wrong by more than what any hypothesis would be taken for."""
     for part, got in seen.got.items():
         expected = np.asarray(seen.expected[part], dtype=np.float64)
-        if np.shape(got) != expected.shape or np.max(np.abs(got - expected), initial=0.0) > 10 * _closeness(seen, part):
+        if np.shape(got) != expected.shape or not np.isfinite(got).all():
+            return True
+        if np.max(np.abs(got - expected), initial=0.0) > 10 * _closeness(seen, part):
             return True
     return False
 

@@ -873,6 +873,8 @@ QUOTIENTS = (
     _of_quotient("half_a_step", lambda toy, x, h: toy.central(x, h / 2), "the points are x + h/2 and x - h/2; they are x + h and x - h."),
     _of_quotient("double_step", lambda toy, x, h: toy.central(x, 2 * h), "the points are x + 2h and x - 2h; they are x + h and x - h."),
     _of_quotient("step_ignored", lambda toy, x, h: toy.central(x, 1e-5), "h isn't used: the values are those of a fixed small step."),
+    _of_quotient("fixed_divisor", lambda toy, x, h: toy.central(x, h) * h / 1e-5, "the difference is divided by a fixed number, 2e-5, whatever h is; divide it by 2h."),
+    _of_quotient("all_entries_moved", lambda toy, x, h: np.full(x.shape, (toy.value(x + h) - toy.value(x - h)) / (2 * h)), "all entries of x are moved at once; only one is."),
     _of_quotient("higher_order", lambda toy, x, h: (4 * toy.central(x, h) - toy.central(x, 2 * h)) / 3, "the error of order h^2 is missing: this is a formula of higher order; the central difference has two points."),
     _of_quotient("absolute_difference", lambda toy, x, h: np.abs(toy.central(x, h)), "the difference's sign is lost: it is f(x + h) - f(x - h), which may be negative."),
     _of_quotient("averaged", lambda toy, x, h: toy.central(x, h) / x.size, "the quotients are divided by the number of entries of x."),
@@ -904,6 +906,7 @@ def _total(a: Any, b: Any) -> np.ndarray:
     return np.abs(a) + np.abs(b)
 
 
+_LIMIT = "the lower limit of |a| + |b| is 1e-8; here it is another one, or missing."
 _of_error = _stage("relative_error")
 RELATIVE_ERRORS = (
     _of_error("averaged", _divided(np.mean, _total), "this is the mean of the relative errors; their maximum is asked."),
@@ -927,10 +930,10 @@ RELATIVE_ERRORS = (
     _of_error("not_relative", lambda a, b: np.max(_differences(a, b)[0]), "this is the absolute error; it isn't divided by |a| + |b|."),
     _of_error("of_squares", lambda a, b: np.max(np.subtract(a, b) ** 2 / np.maximum(1e-8, np.square(a) + np.square(b))), "the squares are taken; the absolute values are asked."),
     _of_error("limit_added", lambda a, b: np.max(_differences(a, b)[0] / (_total(a, b) + 1e-8)), "1e-8 is added to |a| + |b|; it is their lower limit."),
-    _of_error("limit_missing", lambda a, b: np.max(_differences(a, b)[0] / _total(a, b)), "the lower limit 1e-8 of |a| + |b| is missing."),
+    _of_error("limit_missing", lambda a, b: np.max(_differences(a, b)[0] / _total(a, b)), "the lower limit 1e-8 of |a| + |b| is missing.", common=_LIMIT),
     _of_error("limit_from_above", lambda a, b: np.max(_differences(a, b)[0] / np.minimum(1e-8, _total(a, b))), "1e-8 limits |a| + |b| from above; it is their lower limit: the maximum of both is taken."),
     *(
-        _of_error(f"limited_by_{limit:g}", _divided(np.max, _total, limit), f"the lower limit of |a| + |b| is 1e-8; here it is {limit:g}.")
+        _of_error(f"limited_by_{limit:g}", _divided(np.max, _total, limit), f"the lower limit of |a| + |b| is 1e-8; here it is {limit:g}.", common=_LIMIT)
         for limit in (1.0, *(10.0**-k for k in range(1, 17) if k != 8))
     ),
     _of_error("logarithm", lambda a, b: np.log10(_relative_error(a, b)), "this is the logarithm of the relative error."),

@@ -722,7 +722,7 @@ _right(
     "lists, another network, more samples",
     wrong_gradients="""
     params = {"W1": np.ones((2, 3)), "b1": np.ones(3), "W2": np.eye(3, 2), "b2": np.zeros(2)}
-    X, y = np.ones((4, 2)), np.array([0, 1, 1, 0])
+    X, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 1, 1])
     return {name: [params, X, y, 1] for name in ("F", "C", "B")}
     """,
 )
