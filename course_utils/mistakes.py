@@ -108,7 +108,7 @@ def network(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any
         z3 = changes.get("second", _second)(a2, params["W2"], params["b2"], z2)
         values = {"z2": z2, "a2": a2, "z3": z3, "a3": changes.get("softmax", _softmax)(z3)}
     if "y" in arguments:
-        data = changes.get("softmax_cross_entropy", _cross_entropy)(np.asarray(values["z3"]), arguments["y"])
+        data = of_cross_entropy({"z3": values["z3"], "y": arguments["y"]}, {**changes, "softmax": None})["data_loss"]
         weights, biases = ([params[kind + layer] for layer in "12"] for kind in "Wb")
         price = changes.get("penalty", lambda reg, weights, biases, N: reg * _squares(weights))
         values["loss"] = data + price(arguments["reg"], weights, biases, len(X))
@@ -126,11 +126,13 @@ def of_softmax(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, 
 
 
 def of_cross_entropy(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any]:
-    """The one stage ``softmax_cross_entropy``, or the mean of -log of a ``softmax``."""
+    """The stage ``softmax_cross_entropy``, or the mean of -log of a ``softmax``, and after it ``averaging``."""
     z3, y = np.asarray(arguments["z3"]), arguments["y"]
-    if "softmax" in changes:
-        return {"data_loss": -np.mean(np.log(_true(np.asarray(changes["softmax"](z3)), y)))}
-    return {"data_loss": changes.get("softmax_cross_entropy", _cross_entropy)(z3, y)}
+    if changes.get("softmax") is not None:
+        data = -np.mean(np.log(_true(np.asarray(changes["softmax"](z3)), y)))
+    else:
+        data = changes.get("softmax_cross_entropy", _cross_entropy)(z3, y)
+    return {"data_loss": changes.get("averaging", lambda J, N, K: J)(data, *z3.shape)}
 
 
 def _affine(a: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -355,17 +357,8 @@ _of_data = _stage("softmax_cross_entropy")
 _SQUARED = "this is a sum of squared differences between probabilities and Delta; the cross-entropy is asked."
 DATA = (
     _of_data("loss_per_sample", _of_each(lambda losses: losses), "this is one value for each sample; the loss is their mean."),
-    _of_data("loss_summed", _of_each(np.sum), "the cross-entropy is summed over the samples; it is their mean: divide by N."),
-    _of_data("loss_averaged_twice", _of_each(lambda losses: losses.mean() / len(losses)), "the cross-entropy is divided by N twice."),
-    _of_data("loss_averaged_over_entries", lambda z, y: _cross_entropy(z, y) / z.shape[1], "the cross-entropy is divided by N * K, the number of all entries; divide by the number of samples."),
-    _of_data("loss_averaged_over_classes", lambda z, y: _cross_entropy(z, y) * len(y) / z.shape[1], "the cross-entropy is divided by K, the number of classes; divide by the number of samples."),
-    _of_data("loss_averaged_over_one_less", _of_each(lambda losses: losses.sum() / max(len(losses) - 1, 1)), "the sum is divided by N - 1; divide it by N, the number of samples."),
     _of_data("loss_median", _of_each(np.median), "this is the median of the samples' losses; their mean is asked."),
     _of_data("loss_largest", _of_each(np.max), "this is the largest of the samples' losses; their mean is asked."),
-    _of_data("loss_sign", lambda z, y: -_cross_entropy(z, y), "the sign of the cross-entropy is wrong: it is the mean of -log p."),
-    _of_data("loss_halved", lambda z, y: _cross_entropy(z, y) / 2, "the cross-entropy has a factor 1/2, which doesn't belong there."),
-    _of_data("logarithm_base_2", lambda z, y: _cross_entropy(z, y) / np.log(2.0), "the logarithm has base 2; the natural one is asked."),
-    _of_data("logarithm_base_10", lambda z, y: _cross_entropy(z, y) / np.log(10.0), "the logarithm has base 10; the natural one is asked."),
     _of_data("logarithm_of_1_plus", _of_p(lambda p: -np.log1p(p)), "this is the logarithm of 1 + p; that of p is asked."),
     _of_data("logarithm_missing", _of_p(lambda p: -p), "the logarithm is missing: this is minus the mean probability of the true class."),
     _of_data("probability_for_loss", _of_p(lambda p: p), "this is the mean probability of the true class; the mean of its -log is asked."),
@@ -420,14 +413,28 @@ DATA = (
         "a share of {factor} of each label is spread over all classes (label smoothing); the true class alone counts.", fitted=True,
     ),
     _of_data("data_loss_missing", lambda z, y: 0.0, "the cross-entropy is missing: this is the regularisation alone."),
-    _of_data(
-        "loss_of_fixed_size", lambda factor, z, y: factor * _cross_entropy(z, y) * len(y),
+)  # fmt: skip
+_of_average = _stage("averaging")
+AVERAGING = (
+    _of_average("loss_summed", lambda J, N, K: J * N, "the cross-entropy is summed over the samples; it is their mean: divide by N."),
+    _of_average("loss_averaged_twice", lambda J, N, K: J / N, "the cross-entropy is divided by N twice."),
+    _of_average("loss_averaged_over_entries", lambda J, N, K: J / K, "the cross-entropy is divided by N * K, the number of all entries; divide by the number of samples."),
+    _of_average("loss_averaged_over_classes", lambda J, N, K: J * N / K, "the cross-entropy is divided by K, the number of classes; divide by the number of samples."),
+    _of_average("loss_averaged_over_one_less", lambda J, N, K: J * N / max(N - 1, 1), "the sum is divided by N - 1; divide it by N, the number of samples."),
+    _of_average("loss_averaged_over_one_more", lambda J, N, K: J * N / (N + 1), "the sum is divided by N + 1; divide it by N, the number of samples."),
+    _of_average("loss_sign", lambda J, N, K: -J, "the sign of the cross-entropy is wrong: it is the mean of -log p."),
+    _of_average("loss_halved", lambda J, N, K: J / 2, "the cross-entropy has a factor 1/2, which doesn't belong there."),
+    _of_average("loss_doubled", lambda J, N, K: 2 * J, "the cross-entropy is doubled."),
+    _of_average("logarithm_base_2", lambda J, N, K: J / np.log(2.0), "the logarithm has base 2; the natural one is asked."),
+    _of_average("logarithm_base_10", lambda J, N, K: J / np.log(10.0), "the logarithm has base 10; the natural one is asked."),
+    _of_average(
+        "loss_of_fixed_size", lambda factor, J, N, K: factor * J * N,
         "the sum over the samples is multiplied by {factor}, whatever N is; divide it by N.", fitted=True,
     ),
-    _of_data("loss_scaled", lambda factor, z, y: factor * _cross_entropy(z, y), "the cross-entropy is {factor} times what it should be.", fitted=True),
+    _of_average("loss_scaled", lambda factor, J, N, K: factor * J, "the cross-entropy is {factor} times what it should be.", fitted=True),
 )  # fmt: skip
 #: ``softmax_cross_entropy(z3, y)``.
-CROSS_ENTROPY = (*DATA, *GENERAL)
+CROSS_ENTROPY = (*DATA, *AVERAGING, *PRECISION)
 
 # --- The loss: its regularisation -------------------------------------------------------------
 
@@ -486,7 +493,7 @@ PENALTY = (
     ),
 )  # fmt: skip
 #: ``loss(params, X, y, reg)``; what the layers do wrong shows in it too, where it computes them anew.
-LOSS = (*DATA, *PENALTY, *LAYERS[: len(_BIASES) * 2], *RELU[:1], *GENERAL)
+LOSS = (*DATA, *AVERAGING, *PENALTY, *LAYERS[: len(_BIASES) * 2], *RELU[:1], *GENERAL)
 
 #: Constants that students add to a probability to keep its logarithm finite. They spoil the
 #: loss in its last digits only, and whether the loss is stable is a question of its own.
