@@ -126,7 +126,7 @@ def _in_order(deviations: list[Deviation]) -> Iterator[list[tuple[Deviation, ...
     for rank in ranks:
         yield [(one,) for one in rank]
     # A fitted number beside something general would explain too much.
-    for one, other in ((0, 0), (0, 2), (0, 1)):
+    for one, other in ((0, 0), (0, 2), (0, 1), (0, 3)):
         pairs = itertools.combinations(ranks[0], 2) if one == other else itertools.product(ranks[one], ranks[other])
         yield [pair for pair in pairs if pair[0].stage != pair[1].stage]
 

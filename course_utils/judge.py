@@ -56,8 +56,8 @@ class Asked:
         Name of a part of the model -> :class:`Part`.
     keys : dict
         Part -> its key in the dict that the function is to return; empty where it returns the one part itself.
-    keeps : bool
-        Whether the arguments must stay as they are.
+    spent : tuple of str
+        Arguments that may change; the others must stay as they are.
     known : dict
         What the model computes with besides the arguments.
     """
@@ -66,7 +66,7 @@ class Asked:
     arguments: dict[str, Any]
     parts: dict[str, Part]
     keys: dict[str, str] = field(default_factory=dict)
-    keeps: bool = True
+    spent: tuple[str, ...] = ()
     known: dict[str, Any] = field(default_factory=dict)
 
 
@@ -175,7 +175,7 @@ def _try(function: Callable, one: Asked) -> tuple[Exception | None, dict[str, An
     got, wrong = None, ""
     try:
         with on_problem(one.given):
-            result = (call_keeping if one.keeps else _called)(function, **one.arguments)
+            result = call_keeping(function, one.arguments, one.spent)
             got = _parts(function, result, one)
             for name, part in one.parts.items():
                 if not any(_agrees(got[name], value, part.tolerance) for value in part.also):
@@ -193,10 +193,6 @@ def _agrees(got: Any, value: Any, tolerance: float) -> bool:
         return got.shape == np.shape(value) and bool(np.all(np.abs(got - value) <= tolerance))
     except (TypeError, ValueError):
         return False
-
-
-def _called(function: Callable, **given: Any) -> Any:
-    return call(function, *given.values())
 
 
 def _parts(function: Callable, result: Any, one: Asked) -> dict[str, Any]:

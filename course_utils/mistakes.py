@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,10 @@ _FACTORS = (
     _general("absolute", lambda v, got, N: np.abs(v), "every value is the absolute value of the expected one."),
     _general("one_too_large", lambda v, got, N: v + 1, "every value is 1 too large."),
 )  # fmt: skip
+SCALED = Deviation(
+    "scaled", "returned", lambda factor, v, got, N: factor * v, "every value is {factor} times the expected one.",
+    fitted=True, general=True,
+)  # fmt: skip
 #: Digits that are lost.
 PRECISION = (
     _general("integers", _cast, "the values have lost their decimals: an array of integers was used to store them."),
@@ -89,7 +94,7 @@ PRECISION = (
     _general("zero", lambda v, got, N: 0 * v, "every value is zero."),
 )  # fmt: skip
 #: Recognised in whatever a function returns.
-GENERAL = (*_FACTORS, *PRECISION)
+GENERAL = (*_FACTORS, SCALED, *PRECISION)
 
 # --- The forward pass -----------------------------------------------------------------------
 
@@ -532,17 +537,23 @@ def gradients(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, A
         return result if after is None else after(result, right, *given)
 
     params, X = arguments["params"], np.asarray(arguments["X"])
-    dz3 = step("z3", arguments["a3"], arguments["y"])
+    a3 = changes.get("probabilities", lambda a3, z3: a3)(arguments["a3"], arguments["z3"])
+    a2 = changes.get("activations", lambda a2, z2: a2)(arguments["a2"], arguments["z2"])
+    dz3 = step("z3", a3, arguments["y"])
     dz2 = step("z2", step("a2", dz3, params["W2"]), arguments["z2"])
-    found = {
-        "W1": step("W1", X, dz2),
-        "b1": step("b1", dz2),
-        "W2": step("W2", arguments["a2"], dz3),
-        "b2": step("b2", dz3),
+    found = {"W1": step("W1", X, dz2), "b1": step("b1", dz2), "W2": step("W2", a2, dz3), "b2": step("b2", dz3)}
+    price = changes.get("regularisation", lambda W, reg, N: 2 * reg * W)
+    of_biases = changes.get("regularised biases", lambda name, b, reg: 0.0)
+    reg = arguments["reg"]
+    summed = {
+        name: _plus(
+            gradient, price(params[name], reg, len(X)) if name[0] == "W" else of_biases(name, params[name], reg)
+        )
+        for name, gradient in found.items()
     }
-    price = changes.get("regularisation", lambda name, array, reg, N: 2 * reg * array if name[0] == "W" else 0.0)
     return {
-        name: _plus(gradient, price(name, params[name], arguments["reg"], len(X))) for name, gradient in found.items()
+        name: changes[f"after {name}"](value, params[name], reg) if f"after {name}" in changes else value
+        for name, value in summed.items()
     }
 
 
@@ -555,7 +566,7 @@ def _plus(gradient: Any, price: Any) -> np.ndarray:
 
 def backward_arguments(given: Any, reg: float) -> dict[str, Any]:
     """What :func:`gradients` computes with on a problem, but for the ``right`` formulas."""
-    values = {name: given.values[name] for name in ("z2", "a2", "a3")}
+    values = {name: given.values[name] for name in ("z2", "a2", "z3", "a3")}
     return {"params": given.params, "X": given.X, "y": given.y, "reg": reg, **values}
 
 
@@ -590,6 +601,8 @@ GRAD_Z3 = (
     _of_z3("probabilities_missing", _share(lambda a3, y: -a3), "the probabilities are missing: only Delta is there."),
     _of_z3("delta_of_shifted_labels", _share(lambda a3, y: _onehot(a3, y) - _onehot(a3, np.asarray(y) - 1)), "1 is subtracted one class too early: class 0 is the first column."),
     _of_z3("delta_from_the_end", _share(lambda a3, y: _onehot(a3, y) - _onehot(a3, -np.asarray(y))), "1 is subtracted at the class counted from the end (-y)."),
+    _of_z3("logarithm_for_probability", _share(lambda a3, y: np.log(a3) - a3), "the logarithm of the probability stands where the probability itself should."),
+    _of_z3("delta_subtracted_twice", _share(lambda a3, y: -_onehot(a3, y)), "1 is subtracted twice at the true class."),
     _of_z3("delta_of_all_labels", _share(lambda a3, y: _onehot(a3, y) - np.isin(np.arange(a3.shape[1]), y)), "1 is subtracted in the columns of all labels, in every row; each row has its own label alone."),
     _of_z3("derivative_of_the_probability", lambda g, right, a3, y: a3 * (1 - a3) / len(y), "this is p (1 - p), the derivative of a probability with respect to its own logit; the loss is -log p."),
     _of_z3("derivative_of_the_true_probability", lambda g, right, a3, y: _true(a3, y)[:, None] * (_onehot(a3, y) - a3) / len(y), "this is the derivative of the true class's probability; the loss is minus its logarithm."),
@@ -739,6 +752,14 @@ def _of_biases(variable: str) -> tuple[Deviation, ...]:
             lambda g, right, d: np.cumsum(d, axis=0),
             "these are the running sums over the samples; the last of them is the sum.",
         ),
+        of(
+            f"{name}_ones", lambda g, right, d: np.ones(g.shape), "these are ones: dz is to be summed over the samples."
+        ),
+        of(
+            f"{name}_counted",
+            lambda g, right, d: np.full(g.shape, len(d)),
+            "this is the number of samples; the rows of dz are to be summed.",
+        ),
         of(f"{name}_row", lambda g, right, d: g[None], _ROW),
         of(
             f"{name}_column",
@@ -755,6 +776,7 @@ _ROW = (
 _of_a2 = _stage("after grad_a2")
 GRAD_A2 = (
     _of_a2("da2_reversed", lambda g, right, d, W: right(d, W[::-1]), "the hidden units are in reversed order."),
+    _of_a2("da2_reshaped", lambda g, right, d, W: right(d, W.reshape(W.shape[::-1]).T), "reshape doesn't transpose W2: it keeps the numbers in their order."),
     _of_a2("da2_positive", lambda g, right, d, W: np.maximum(g, 0), "the ReLU is applied to the gradient; a gradient may be negative."),
     _of_a2("da2_of_sizes", lambda g, right, d, W: right(d, np.abs(W)), "the absolute values of W2 are taken; their signs count."),
     _of_a2("da2_transposed", lambda g, right, d, W: g.T, "this is the transpose of what is expected."),
@@ -795,47 +817,48 @@ STEP_MISTAKES = {
 STEP_DEVIATIONS = tuple(itertools.chain.from_iterable(STEP_MISTAKES.values()))
 
 
-def _price(of: Callable[[str, np.ndarray, float, int], Any]) -> Callable:
-    """The addition to each weight's gradient; nothing to a bias's."""
-    return lambda name, array, reg, N: of(name, array, reg, N) if name[0] == "W" else 0.0
+def _priced(*names: str, factor: float) -> Callable:
+    """``factor`` times reg times the biases ``names``."""
+    return lambda name, b, reg: factor * reg * b if name in names else 0.0
 
 
-def _priced(*names: str, factor: float = 2.0) -> Callable:
-    """2 reg times the arrays ``names``, and the weights."""
-
-    def price(name: str, array: np.ndarray, reg: float, N: int) -> Any:
-        return 2 * reg * array if name[0] == "W" else factor * reg * array if name in names else 0.0
-
-    return price
-
-
-_of_regularisation = _stage("regularisation")
+_of_regularisation, _of_prices = _stage("regularisation"), _stage("regularised biases")
 _BIASED = "the biases aren't regularised, but the gradient of {} is."
+_OTHER = "the regularisation has another factor than 2 * reg: "
 REGULARISATION = (
-    _of_regularisation("regularisation_missing", _price(lambda name, W, reg, N: 0.0), "the regularisation is missing: its derivative is to be added to the gradients of W1 and W2."),
-    _of_regularisation("regularisation_without_2", _price(lambda name, W, reg, N: reg * W), "the regularisation lacks its factor 2: the derivative of w^2 is 2 w."),
-    _of_regularisation("regularisation_twice", _price(lambda name, W, reg, N: 4 * reg * W), "the regularisation is added twice."),
-    _of_regularisation("regularisation_subtracted", _price(lambda name, W, reg, N: -2 * reg * W), "the regularisation is subtracted."),
-    _of_regularisation("regularisation_averaged", _price(lambda name, W, reg, N: 2 * reg * W / N), "the regularisation is divided by the number of samples; it isn't part of the mean."),
-    _of_regularisation("regularisation_averaged_without_2", _price(lambda name, W, reg, N: reg * W / N), "the regularisation has another factor than 2 * reg: it is divided by the number of samples, and lacks its 2."),
-    _of_regularisation("strength_squared", _price(lambda name, W, reg, N: 2 * reg**2 * W), "the regularisation has another factor than 2 * reg: reg is squared."),
-    _of_regularisation("strength_ignored", _price(lambda name, W, reg, N: 2 * W), "the regularisation has another factor than 2 * reg: reg is ignored."),
-    _of_regularisation("squares_not_derived", _price(lambda name, W, reg, N: reg * W**2), "the regularisation's gradient holds the squares; the derivative of w^2 is 2 w."),
-    _of_regularisation("signs_of_the_weights", _price(lambda name, W, reg, N: reg * np.sign(W)), "this is the derivative of the absolute values (L1); that of the squares is asked."),
-    _of_regularisation("regularisation_summed", _price(lambda name, W, reg, N: 2 * reg * np.sum(W)), "the weights are summed into one number; each entry's gradient has its own weight."),
-    _of_regularisation("regularisation_of_norms", _price(lambda name, W, reg, N: reg * np.sum(W**2)), "the price itself is added to the gradient; its derivative is asked."),
+    _of_regularisation("regularisation_missing", lambda W, reg, N: 0.0 * W, "the regularisation is missing: its derivative is to be added to the gradients of W1 and W2."),
+    _of_regularisation("regularisation_without_2", lambda W, reg, N: reg * W, "the regularisation lacks its factor 2: the derivative of w^2 is 2 w."),
+    _of_regularisation("regularisation_twice", lambda W, reg, N: 4 * reg * W, "the regularisation is added twice."),
+    _of_regularisation("regularisation_subtracted", lambda W, reg, N: -2 * reg * W, "the regularisation is subtracted."),
+    _of_regularisation("regularisation_averaged", lambda W, reg, N: 2 * reg * W / N, "the regularisation is divided by the number of samples; it isn't part of the mean."),
+    _of_regularisation("regularisation_averaged_without_2", lambda W, reg, N: reg * W / N, _OTHER + "it is divided by the number of samples, and lacks its 2."),
+    _of_regularisation("regularisation_for_each_sample", lambda W, reg, N: 2 * reg * W * N, _OTHER + "it is added once for each sample."),
+    _of_regularisation("strength_squared", lambda W, reg, N: 2 * reg**2 * W, _OTHER + "reg is squared."),
+    _of_regularisation("strength_squared_without_2", lambda W, reg, N: reg**2 * W, _OTHER + "reg is squared, and the 2 is missing."),
+    _of_regularisation("strength_ignored", lambda W, reg, N: 2 * W, _OTHER + "reg is ignored."),
+    _of_regularisation("strength_alone", lambda W, reg, N: 2 * reg * np.ones_like(W), "2 * reg is added to every entry; the weights themselves are missing."),
+    _of_regularisation("squares_not_derived", lambda factor, W, reg, N: factor * reg * W**2, "the regularisation's gradient holds the squares of the weights; the derivative of w^2 is 2 w.", fitted=True),
+    _of_regularisation("signs_of_the_weights", lambda factor, W, reg, N: factor * reg * np.sign(W), "this is the derivative of the absolute values (L1); that of the squares is asked.", fitted=True),
+    _of_regularisation("sizes_of_the_weights", lambda factor, W, reg, N: factor * reg * np.abs(W), "the absolute values of the weights are added; their signs count.", fitted=True),
+    _of_regularisation("regularisation_summed", lambda factor, W, reg, N: factor * reg * np.sum(W) * np.ones_like(W), "the weights are summed into one number; each entry's gradient has its own weight.", fitted=True),
+    _of_regularisation("regularisation_of_norms", lambda factor, W, reg, N: factor * reg * np.sum(W**2) * np.ones_like(W), "the price itself is added to the gradient; its derivative is asked.", fitted=True),
+    _of_regularisation("weights_divided_by_norm", lambda factor, W, reg, N: factor * reg * W / np.linalg.norm(W), "the weights are divided by their norm: that is the derivative of the norm, and its square is asked.", fitted=True),
+    _of_regularisation("fixed_strength", lambda factor, W, reg, N: factor * W, _OTHER + "{factor}, whatever reg is.", fitted=True),
+    _of_regularisation("strength_scaled", lambda factor, W, reg, N: factor * reg * W, _OTHER + "{factor} * reg.", fitted=True),
+    _of_regularisation("default_for_no_strength", lambda factor, W, reg, N: (2 * reg or factor) * W, _OTHER + "where reg is 0, it is {factor}.", fitted=True),
     *(
-        _of_regularisation(f"{one}_not_regularised", _price(lambda name, W, reg, N, one=one: 0.0 if name == one else 2 * reg * W), f"the regularisation is missing in the gradient of {one}.")
+        Deviation(f"{one}_not_regularised", f"after {one}", lambda g, W, reg: g - 2 * reg * W, f"the regularisation is missing in the gradient of {one}.")
         for one in ("W1", "W2")
     ),
     *(
-        _of_regularisation(f"{'_'.join(some)}_regularised_{factor:g}", _priced(*some, factor=factor), _BIASED.format(" and of ".join(some)) + (" (Without the factor 2, too.)" if factor == 1 else ""))
+        _of_prices(f"{'_'.join(some)}_regularised_{factor:g}", _priced(*some, factor=factor), _BIASED.format(" and of ".join(some)) + (" (Without the factor 2, too.)" if factor == 1 else ""))
         for some in (("b1", "b2"), ("b1",), ("b2",))
         for factor in (2.0, 1.0)
     ),
-    _of_regularisation("fixed_strength", lambda factor, name, W, reg, N: factor * W if name[0] == "W" else 0.0, "the regularisation has another factor than 2 * reg: {factor}, whatever reg is.", fitted=True),
-    _of_regularisation("strength_scaled", lambda factor, name, W, reg, N: factor * reg * W if name[0] == "W" else 0.0, "the regularisation has another factor than 2 * reg: {factor} * reg.", fitted=True),
-    _of_regularisation("default_for_no_strength", lambda factor, name, W, reg, N: (2 * reg or factor) * W if name[0] == "W" else 0.0, "the regularisation has another factor than 2 * reg: where reg is 0, it is {factor}.", fitted=True),
+    Deviation("z2_for_a2", "activations", lambda a2, z2: z2, "the gradient of W2 is computed with z2; it is a2 that W2 multiplies."),
+    Deviation("logits_for_probabilities", "probabilities", lambda a3, z3: z3, "grad_z3 gets the logits z3; it takes the probabilities a3."),
+    Deviation("probabilities_twice", "probabilities", lambda a3, z3: _softmax(a3), "the softmax is applied twice before grad_z3."),
+    Deviation("largest_for_probabilities", "probabilities", lambda a3, z3: _largest(a3), "grad_z3 gets the predicted classes; it takes the probabilities a3."),
 )  # fmt: skip
 _BOTH_BIASES = "returned b1 b2"
 _AVERAGED = "the division by N happens twice in the gradients of the biases."
@@ -849,7 +872,12 @@ RETURNED = (
 _MASK = "where z2 is negative, the gradient still flows back: between a2 and z2 use grad_z2, with z2 itself, not a2."
 BACKWARD = (
     *REGULARISATION, *RETURNED,
-    *(one for one in STEP_DEVIATIONS if one.name != "mask_missing"),
+    *(
+        replace(one, sentence=f"on the way to d{variable}, {one.sentence}")
+        for variable, some in STEP_MISTAKES.items()
+        for one in some
+        if one.name != "mask_missing"
+    ),
     Deviation("mask_missing", "after grad_z2", lambda g, right, d, z: d, _MASK),
     *GENERAL,
 )  # fmt: skip
@@ -861,6 +889,28 @@ def quotients(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, A
     """The one stage ``quotient`` of a toy function: ``toy``, ``x`` and ``step`` -> the difference quotients."""
     quotient = changes.get("quotient", lambda toy, x, h: toy.central(x, h))
     return {"gradient": quotient(arguments["toy"], arguments["x"], arguments["step"])}
+
+
+def _without_reset(sign: float) -> Callable:
+    """Central differences of a copy in which each entry stays where it was moved last."""
+
+    def quotient(toy: Any, x: np.ndarray, h: float) -> np.ndarray:
+        point, found = x.copy(), np.zeros(x.shape)
+        for index in np.ndindex(x.shape):
+            values = []
+            for side in (h, -h):
+                point[index] = x[index] + side
+                values.append(toy.value(point))
+            found[index] = (values[0] - values[1]) / (2 * h)
+            point[index] = x[index] + sign * h
+        return found
+
+    return quotient
+
+
+def _only(chosen: Callable[[np.ndarray], np.ndarray]) -> Callable:
+    """Central differences at some entries, and zeros elsewhere."""
+    return lambda toy, x, h: np.where(chosen(np.arange(x.size).reshape(x.shape)), toy.central(x, h), 0.0)
 
 
 _of_quotient = _stage("quotient")
@@ -880,6 +930,11 @@ QUOTIENTS = (
     _of_quotient("half_a_step", lambda toy, x, h: toy.central(x, h / 2), "the points are x + h/2 and x - h/2; they are x + h and x - h."),
     _of_quotient("double_step", lambda toy, x, h: toy.central(x, 2 * h), "the points are x + 2h and x - 2h; they are x + h and x - h."),
     _of_quotient("step_ignored", lambda toy, x, h: toy.central(x, 1e-5), "h isn't used: the values are those of a fixed small step."),
+    _of_quotient("not_reset", _without_reset(-1.0), "each entry stays at x - h when the next one is moved: put it back first, or take a new copy."),
+    _of_quotient("not_reset_above", _without_reset(1.0), "each entry stays at x + h when the next one is moved: put it back first, or take a new copy."),
+    _of_quotient("last_left_out", _only(lambda place: place < place.size - 1), "the last entry is left out: the loop ends one too early."),
+    _of_quotient("first_left_out", _only(lambda place: place > 0), "the first entry is left out."),
+    _of_quotient("first_row_only", _only(lambda place: place < place.shape[-1]), "only the first row is differentiated; every entry is asked."),
     _of_quotient("fixed_divisor", lambda toy, x, h: toy.central(x, h) * h / 1e-5, "the difference is divided by a fixed number, 2e-5, whatever h is; divide it by 2h."),
     _of_quotient("all_entries_moved", lambda toy, x, h: np.full(x.shape, (toy.value(x + h) - toy.value(x - h)) / (2 * h)), "all entries of x are moved at once; only one is."),
     _of_quotient("higher_order", lambda toy, x, h: (4 * toy.central(x, h) - toy.central(x, 2 * h)) / 3, "the error of order h^2 is missing: this is a formula of higher order; the central difference has two points."),
@@ -993,6 +1048,9 @@ CHECKING = (
     _of_errors("compared_with_themselves", _each(lambda n, g: 0.0), "the errors are all zero: the gradients are compared with themselves."),
     _of_errors("compared_without_signs", _each(lambda n, g: _relative_error(np.abs(n), np.abs(g))), "the absolute values are compared: a wrong sign isn't seen."),
     _of_errors("not_relative", _each(lambda n, g: np.max(np.abs(n - g))), "these are absolute errors; use relative_error."),
+    _of_errors("given_halved", _each(lambda n, g: _relative_error(n, g / 2)), "the given gradients are halved; compare them as they are."),
+    _of_errors("given_doubled", _each(lambda n, g: _relative_error(n, 2 * g)), "the given gradients are doubled; compare them as they are."),
+    _of_errors("given_sign", _each(lambda n, g: _relative_error(n, -g)), "the given gradients are compared with the wrong sign."),
     _of_errors("averaged", _each(lambda n, g: np.mean(np.abs(n - g) / _total(n, g))), "these are the means of the relative errors; use relative_error."),
     _of_errors("largest_for_all", _for_all(max), "all have the same error, the largest: each array has its own."),
     _of_errors("first_for_all", _for_all(lambda found: found[0]), "all have the error of the first array: each has its own."),

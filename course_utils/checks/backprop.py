@@ -152,15 +152,15 @@ def _check_step(variable: str, function: Callable, given: list[Problem]) -> None
         terms = sum(len(array) + array.shape[-1] for array in arrays)
         tolerance = roundoff_tolerance(np.float64, terms, float(np.prod([np.max(array) for array in arrays])))
         part = Part(f"dJ/d{variable}", available[f"d{variable}"], tolerance)
-        # What z3 and z2 get, no other step needs.
-        keeps, known = variable not in ("z3", "z2"), {"right": right_steps()}
-        asked.append(Asked(one, arguments, {variable: part}, keeps=keeps, known=known))
+        # No other step needs the probabilities, nor the gradient with respect to a2.
+        spent, known = ("a3", "da2"), {"right": right_steps()}
+        asked.append(Asked(one, arguments, {variable: part}, spent=spent, known=known))
         if variable == "b2":
             # The rows of the true dz3 sum to zero, as do many wrong sums of it: any other matrix will do.
             z3 = one.values["z3"]
             tolerance = roundoff_tolerance(np.float64, sum(z3.shape), float(np.max(np.abs(z3))))
             other = Part("dJ/db2, for another dz3", known["right"]["grad_b2"](z3), tolerance)
-            asked.append(Asked(one, {"dz3": z3}, {variable: other}, keeps=keeps, known=known))
+            asked.append(Asked(one, {"dz3": z3}, {variable: other}, spent=spent, known=known))
     deviations = (*mistakes.STEP_MISTAKES[variable], *mistakes.GENERAL)
     judge(function, asked, Reference(mistakes.of_step(variable), deviations=deviations), f"test-grad-{variable}")
     if variable == "z2":

@@ -97,7 +97,7 @@ def check_softmax_cross_entropy(softmax_cross_entropy: Callable, on: Problem | N
             expected = -np.mean(np.log(a3[np.arange(len(y)), y]))
             tolerance = roundoff_tolerance(np.float64, sum(z3.shape), float(np.max(np.abs(z3))))
             part = Part(f"softmax_cross_entropy{label}", expected, tolerance, mistakes.guarded_losses(z3, y, 1e-6))
-            asked.append(Asked(given, {"z3": z3, "y": y}, {"data_loss": part}, keeps=False))
+            asked.append(Asked(given, {"z3": z3, "y": y}, {"data_loss": part}, spent=("z3",)))
     judge(softmax_cross_entropy, asked, _CROSS_ENTROPY, "test-cross-entropy")
     passed("softmax_cross_entropy gives the reference loss.", on)
 

@@ -154,7 +154,7 @@ def _quotient_of(name: str, x: np.ndarray, h: float | None, given: Problem) -> A
     part = Part(label, toy.central(x, step), roundoff_tolerance(np.float64, 1, size) / DEFAULT_STEP)
     arguments = {"f": f, "x": x} | ({} if h is None else {"h": h})
     known = {"toy": toy, "step": step}
-    return Asked(given, arguments, {"gradient": part}, keeps=False, known=known)
+    return Asked(given, arguments, {"gradient": part}, spent=("x",), known=known)
 
 
 def _expect_unchanged(numerical_gradient: Callable, points: list[np.ndarray]) -> None:
@@ -207,7 +207,7 @@ def check_relative_error(relative_error: Callable, on: Problem | None = None) ->
         expected = mistakes.relative_errors({"a": a, "b": b}, {})["error"]
         # The rounding of a and b themselves is common to both; that of a - b is 1e-16 of it.
         part = Part(f"relative_error {text}", expected, 1e-12 * max(float(expected), 1e-3))
-        asked.append(Asked(given, {"a": a, "b": b}, {"error": part}, keeps=False))
+        asked.append(Asked(given, {"a": a, "b": b}, {"error": part}, spent=("a", "b")))
     judge(
         relative_error,
         asked,
