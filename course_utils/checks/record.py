@@ -115,7 +115,7 @@ def first_epoch(train: Callable, setting: Setting) -> Record:
     those after the first epoch have the learning rate 0.
     """
     asked = record(train, setting.but(num_iters=setting.epoch, learning_rate_decay=1.0))
-    if len(asked.losses) in (0, setting.epoch):
+    if len(asked.losses) == setting.epoch:
         return asked
     return record(train, setting.but(num_iters=setting.epoch + 1, learning_rate_decay=0.0))
 

@@ -7,7 +7,7 @@ on which the result tells what was drawn, and on which one property shows and ot
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -112,7 +112,7 @@ def _expect_every_row(drawn: Callable[..., np.ndarray], rows: int, size: int, se
             " every row must have a chance.",
             cause="the indices are drawn from batch_size numbers where they should be drawn from len(X)."
             if only_first
-            else f"{len(never)} of {rows} rows are never drawn: are the indices drawn from 0 to len(X) - 1?",
+            else f"{len(never)} of {rows} indices never come: are they drawn from 0 to len(X) - 1?",
             deviations=("only the first rows" if only_first else "rows never drawn",),
         )
 
@@ -190,28 +190,47 @@ def _cause_of_labels(y_batch: np.ndarray, rows: np.ndarray, y: np.ndarray) -> tu
 @answers("test-predict")
 def check_predict(predict: Callable, on: Problem | None = None) -> None:
     """Check ``predict(params, X)``: (N, D) -> (N,) int, the class with the largest score."""
-    for given in [on] if on else [problem(name) for name in ("large", "biased", "toy", "unregularised")]:
-        for rows in (slice(None), slice(0, 1)):
-            _expect_classes(call(predict, given.params, given.X[rows]), given, rows)
+    predictions = [
+        _Prediction(given, rows, as_numbers("predict(params, X)", call(predict, given.params, given.X[rows])))
+        for given in ([on] if on else [problem(name) for name in ("biased", "toy", "unregularised", "large")])
+        for rows in (slice(None), slice(0, 1))
+    ]
+    for prediction in predictions:
+        _expect_classes(prediction, predictions)
     passed("predict gives the class with the largest score.")
 
 
-def _expect_classes(got: Any, given: Problem, rows: slice) -> None:
-    quantity = "predict(params, X)"
-    got = as_numbers(quantity, got)
-    logits = given.values["z3"][rows]
-    expected = logits.argmax(axis=1)
+class _Prediction(NamedTuple):
+    """What was predicted for some rows of a problem."""
+
+    given: Problem
+    rows: slice
+    got: np.ndarray
+
+    def clear(self) -> np.ndarray:
+        """Where the largest score is so by more than round-off: a tie may go either way."""
+        best_two = np.sort(self.given.values["z3"][self.rows], axis=1)[:, -2:]
+        return best_two[:, 1] - best_two[:, 0] > 1e-6 * (1 + np.abs(best_two[:, 1]))
+
+    def are(self, classes: np.ndarray) -> bool:
+        """Whether these classes were predicted, as far as that is clear."""
+        return self.got.shape == classes.shape and np.array_equal(self.got[self.clear()], classes[self.clear()])
+
+
+def _expect_classes(prediction: _Prediction, predictions: list[_Prediction]) -> None:
+    quantity, got = "predict(params, X)", prediction.got
+    expected = prediction.given.values["z3"][prediction.rows].argmax(axis=1)
     if got.shape != expected.shape:
         shape = f"the shape is {got.shape}, expected {expected.shape}: one class for each row of X."
-        raise CheckFailed(quantity, shape, cause=_cause_of_shape(got, given, rows))
-    best_two = np.sort(logits, axis=1)[:, -2:]
-    clear = best_two[:, 1] - best_two[:, 0] > 1e-6 * (1 + np.abs(best_two[:, 1]))  # a tie may go either way
-    wrong = np.flatnonzero((got != expected) & clear)
-    if wrong.size:
+        raise CheckFailed(quantity, shape, cause=_cause_of_shape(prediction))
+    if not prediction.are(expected):
+        wrong = np.flatnonzero((got != expected) & prediction.clear())
         first = int(wrong[0])
-        # A few samples could agree by chance.
-        causes = _other_classes(given, rows) if len(got) >= 10 else {}
-        told = [cause for cause, classes in causes.items() if np.array_equal(got[clear], classes[clear])]
+        all_causes = [_other_classes(one) for one in predictions]
+        told = [
+            cause for cause in all_causes[0]
+            if all(one.are(causes[cause]) for one, causes in zip(predictions, all_causes, strict=True))
+        ]  # fmt: skip
         raise CheckFailed(
             quantity,
             f"{wrong.size} of {len(expected)} classes are wrong.",
@@ -223,7 +242,8 @@ def _expect_classes(got: Any, given: Problem, rows: slice) -> None:
         raise CheckFailed(quantity, f"its dtype is {got.dtype}, expected an integer type: classes count from 0.")
 
 
-def _cause_of_shape(got: np.ndarray, given: Problem, rows: slice) -> str | None:
+def _cause_of_shape(prediction: _Prediction) -> str | None:
+    given, rows, got = prediction
     logits, probabilities = given.values["z3"][rows], given.values["a3"][rows]
     if got.shape == logits.shape:
         if np.allclose(got, logits) or np.allclose(got, probabilities):
@@ -238,11 +258,11 @@ def _cause_of_shape(got: np.ndarray, given: Problem, rows: slice) -> str | None:
     return None
 
 
-def _other_classes(given: Problem, rows: slice) -> dict[str, np.ndarray]:
+def _other_classes(prediction: _Prediction) -> dict[str, np.ndarray]:
     """What mistakes give, by their sentences."""
-    params, values = given.params, {key: value[rows] for key, value in given.values.items() if np.ndim(value) == 2
-                                    and len(value) == len(given.X)}  # fmt: skip
-    z2, a2, z3 = values["z2"], values["a2"], values["z3"]
+    given, rows, _ = prediction
+    params = given.params
+    z2, a2, z3, a3 = (given.values[name][rows] for name in ("z2", "a2", "z3", "a3"))
     without_b1 = np.maximum(z2 - params["b1"], 0) @ params["W2"]
     right = z3.argmax(axis=1)
     return {
@@ -260,7 +280,7 @@ def _other_classes(given: Problem, rows: slice) -> dict[str, np.ndarray]:
         "this is the hidden unit with the largest value, not the class.": a2.argmax(axis=1),
         "this is the class of the first row, for all rows.": np.full_like(right, right[0]),
         "these are the largest scores, not their indices.": z3.max(axis=1),
-        "these are the largest probabilities, not their indices.": values["a3"].max(axis=1),
+        "these are the largest probabilities, not their indices.": a3.max(axis=1),
     }
 
 
