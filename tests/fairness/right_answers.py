@@ -72,9 +72,6 @@ _cell(
 # --- Notebook 1: softmax ----------------------------------------------------------------
 
 _right(
-    "scipy.special.softmax", softmax="from scipy.special import softmax as row_softmax\nreturn row_softmax(z, axis=1)"
-)
-_right(
     "log-sum-exp of SciPy",
     softmax="from scipy.special import logsumexp\nreturn np.exp(z - logsumexp(z, axis=1, keepdims=True))",
 )
@@ -264,14 +261,6 @@ _right(
     softmax_cross_entropy="""
     from scipy.special import logsumexp
     return np.mean(logsumexp(z3, axis=1) - z3[range(len(y)), y])
-    """,
-)
-_right(
-    "SciPy's log_softmax and take_along_axis",
-    softmax_cross_entropy="""
-    import scipy.special
-    log_p = scipy.special.log_softmax(z3, axis=1)
-    return -np.take_along_axis(log_p, y[:, None], axis=1).mean()
     """,
 )
 _right(
@@ -480,11 +469,6 @@ _right(
     grad_b1="return np.add.reduce(dz2, axis=0)",
 )
 _right(
-    "bias gradients of shape (1, n)",
-    grad_b2="return np.sum(dz3, axis=0, keepdims=True)",
-    grad_b1="return np.ones((1, len(dz2))) @ dz2",
-)
-_right(
     "products with ones, transposes of transposes",
     grad_W2="return (dz3.T @ a2).T",
     grad_b2="return np.ones(dz3.shape[0]) @ dz3",
@@ -534,14 +518,14 @@ _right(
     """,
 )
 _right(
-    "extra keys, another order, shape (1, n)",
+    "extra keys, another order",
     backward="""
     values = forward(params, X)
     grads = {"z3": grad_z3(values["a3"], y)}
     grads["a2"] = grad_a2(grads["z3"], params["W2"])
     grads["z2"] = grad_z2(grads["a2"], values["z2"])
-    grads["b1"] = grad_b1(grads["z2"]).reshape(1, -1)
-    grads["b2"] = grad_b2(grads["z3"])[np.newaxis]
+    grads["b1"] = grad_b1(grads["z2"]).reshape(-1)
+    grads["b2"] = grad_b2(grads["z3"])
     grads["W2"] = grad_W2(values["a2"], grads["z3"])
     grads["W1"] = grad_W1(X, grads["z2"])
     for name in ("W1", "W2"):
@@ -930,15 +914,6 @@ _penalty(
 # --- Functions defined otherwise than with def, and classes ------------------------------------
 
 _cell("partial function", relu="import functools\n\nrelu = functools.partial(np.maximum, 0)")
-_cell(
-    "partial function of SciPy's",
-    softmax="""
-    from functools import partial
-    from scipy.special import softmax as along_axis
-
-    softmax = partial(along_axis, axis=1)
-    """,
-)
 _cell(
     "partial function of a helper",
     relu="""

@@ -638,11 +638,28 @@ _wrong(
     before="import torch as t",
 )
 _wrong(
+    "SciPy's softmax", "softmax", "from scipy.special import softmax as of_rows\nreturn of_rows(z, axis=1)",
+    "test-vectorised",
+)  # fmt: skip
+_wrong(
+    "SciPy's log_softmax",
+    "softmax_cross_entropy",
+    "import scipy.special\nreturn -scipy.special.log_softmax(z3, axis=1)[np.arange(len(y)), y].mean()",
+    "test-vectorised",
+)
+WRONG.append(
+    Answer(
+        "a partial function of SciPy's softmax",
+        {"softmax": "from functools import partial\nfrom scipy.special import softmax as f\n\nsoftmax = partial(f, axis=1)\n"},
+        ("test-vectorised",),
+    )
+)
+_wrong(
     "the course's own function",
     "softmax",
     "return theirs(z - z.max(axis=1, keepdims=True))",
     "test-vectorised",
-    before="from course_utils.causes import softmax_of_rows as theirs",
+    before="from course_utils.mistakes import _softmax as theirs",
 )
 
 # --- Notebook 2: the symbolic derivative ------------------------------------------------
@@ -684,7 +701,7 @@ _step(
     "Delta's columns by sample",
     "grad_z3",
     "delta = np.zeros_like(a3)\ndelta[:, y] = 1\nreturn (a3 - delta) / len(y)",
-    "1 is subtracted from every entry",
+    "in the columns of all labels",
 )
 _step("the toy problem's 5", "grad_z3", _DELTA + "return (a3 - delta) / 5")
 _step(
@@ -703,6 +720,8 @@ _step("mean", "grad_b2", "return dz3.mean(axis=0)", "the rows are divided by N a
 _step("over the classes", "grad_b2", "return dz3.sum(axis=1)", "the sum is taken over the wrong axis")
 _step("sum of everything", "grad_b2", "return np.full(dz3.shape[1], dz3.sum())", "over all entries")
 _step("first row only", "grad_b2", "return dz3[0]", "the first row alone")
+_step("a row", "grad_b2", "return np.sum(dz3, axis=0, keepdims=True)", "a matrix of one row")
+_step("a row", "grad_b1", "return np.ones((1, len(dz2))) @ dz2", "a matrix of one row")
 _step("no sum", "grad_b2", "return dz3", "the sum over the samples is missing")
 _step("single number", "grad_b2", "return dz3.sum()", "over all entries")
 _step("W2 not transposed", "grad_a2", "return dz3[:, : W2.shape[0]] @ W2[: dz3.shape[1], :1] * np.ones(W2.shape[0])")
@@ -1122,7 +1141,7 @@ _entropy(
 
 _loss("default where reg is 0", f"(reg or 0.05) * ({_SQUARES})", says="a fixed strength")
 _loss("reg rounded to an integer", f"int(reg) * ({_SQUARES})", says="the regularisation is missing")
-_loss("at least 0.2", f"max(reg, 0.2) * ({_SQUARES})", says="a fixed strength")
+_loss("at least 0.2", f"max(reg, 0.2) * ({_SQUARES})")
 _loss("reg added", f"reg + {_SQUARES}")
 _loss("b2 regularised", f'reg * ({_SQUARES} + np.sum(params["b2"] ** 2))')
 _loss("W2 counted twice", f'reg * ({_SQUARES} + np.sum(params["W2"] ** 2))')
@@ -1204,6 +1223,7 @@ _backward(
     'grads["b1"], grads["b2"] = grads["b1"] / len(X), grads["b2"] / len(X)',
     "the division by N happens twice",
 )
+_backward("rows for the biases", 'grads["b1"], grads["b2"] = grads["b1"][None], grads["b2"][None]', "a matrix of one row")
 _backward("gradient of W1 transposed", 'grads["W1"] = grads["W1"].T', "this is the transpose")
 _backward("weights changed by the gradient", "grads = {name: params[name] - value for name, value in grads.items()}")
 _backward("first sample only", "", old="values = forward", new="X, y = X[:1], y[:1]\nvalues = forward")
