@@ -8,11 +8,12 @@ doesn't change on the way.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 
-from course_utils.checks.record import Record, Setting, first_epoch, record
+from course_utils.checks.record import Findings, Record, Setting, first_epoch, record
 from course_utils.comparison import CheckFailed
 
 #: What every sample is given as probabilities of the three classes: their losses all differ.
@@ -26,13 +27,21 @@ def expect_fair_batches(train: Callable, seed: int) -> None:
     """Raise :class:`CheckFailed` unless a new batch is drawn from all rows, with ``rng``, in each iteration."""
     setting = _separate_rows(seed, rows=39, batch_size=20)
     singles = [first_epoch(train, setting.but(rng=seed + other)) for other in range(8)]
-    _expect_the_seed_to_matter(train, singles)
     for one in singles:
-        _expect_samples(one)
-    _expect_new_batches(train, _separate_rows(seed, rows=33, batch_size=4))
-    _expect_every_row(train, _separate_rows(seed, rows=9, batch_size=4))
-    if len(record(train, setting.but(num_iters=3)).losses) > 1:  # else the history's own check says so
-        _expect_loss_of_the_batch(singles)
+        _expect_training_data(one)
+    _expect_the_seed_to_matter(train, singles)
+    findings = Findings()
+    with findings.looking():
+        for one in singles:
+            _expect_samples(one)
+    with findings.looking():
+        _expect_new_batches(train, _separate_rows(seed, rows=33, batch_size=4))
+    with findings.looking():
+        _expect_every_row(train, _separate_rows(seed, rows=9, batch_size=4))
+    with findings.looking():
+        if len(record(train, setting.but(num_iters=3)).losses) > 1:  # else the history's own check says so
+            _expect_loss_of_the_batch(singles)
+    findings.tell()
 
 
 def _separate_rows(seed: int, rows: int, batch_size: int) -> Setting:
@@ -111,13 +120,20 @@ def _cause_of_no_chance(train: Callable, one: Record) -> str:
     return "the batches don't depend on rng: draw them with it."
 
 
+def _expect_training_data(one: Record) -> None:
+    if any(row >= len(one.setting.X) for row in _rows(one.step("W2"))):
+        raise CheckFailed(
+            "train",
+            "it learns from the validation data.",
+            cause="the batches are drawn from X_val: draw them from X and y.",
+            deviations=("validation data",),
+        )
+
+
 def _expect_samples(one: Record) -> None:
-    """As many samples of the training data as a batch has, with their own labels."""
+    """As many samples as a batch has, with their own labels."""
     step, setting = one.step("W2"), one.setting
     size, rows = setting.batch_size, len(setting.X)
-    if any(row >= rows for row in _rows(step)):
-        raise CheckFailed("train", "it learns from the validation data.", cause="the batches are drawn from X_val:"
-                          " draw them from X and y.", deviations=("validation data",))  # fmt: skip
     if len(_rows(step)) > size:
         whole = len(_rows(step)) == rows
         raise CheckFailed(
@@ -209,7 +225,7 @@ def _expect_new_batches(train: Callable, setting: Setting) -> None:
     size = setting.batch_size
     if any(len(batch) > size for batch in batches):  # those of several iterations, or of a momentum
         return
-    if all(len(one & other) >= size - 1 for one, other in zip(batches[:4], batches[1:5], strict=True)):
+    if all(len(one & other) >= size - 1 for one, other in itertools.pairwise(batches[:5])):
         raise CheckFailed(
             "train",
             "each batch shares all samples but one with the batch before it.",
@@ -236,7 +252,7 @@ def _expect_new_batches(train: Callable, setting: Setting) -> None:
 def _batches(train: Callable, setting: Setting, count: int) -> list[set[int]]:
     """The samples of the first iterations: what each of them adds to the one before."""
     path = [record(train, setting.but(num_iters=made)).step("W2") for made in range(1, count + 1)]
-    steps = [path[0], *(after - before for before, after in zip(path[:-1], path[1:], strict=True))]
+    steps = [path[0], *(after - before for before, after in itertools.pairwise(path))]
     return [_rows(step) for step in steps if step.any()]
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from course_utils.checks.record import NAMES, Record, Setting, alike, first_epoch, record
+from course_utils.checks.record import NAMES, Findings, Record, Setting, alike, first_epoch, record
 from course_utils.comparison import CheckFailed, expect_close, on_problem
 from course_utils.reference import Problem, changed_sample
 
@@ -43,9 +43,19 @@ def expect_descent(train: Callable, givens: Sequence[Problem]) -> None:
         Step(given, first_epoch(train, alike(given).but(learning_rate=rate)))
         for given, rate in product(givens, (0.05, 0.2))
     ]
+    findings = Findings()
     for step in steps:
-        with on_problem(step.given):
+        with findings.looking(), on_problem(step.given):
             _expect_gradient(step, steps)
+    with findings.looking():
+        _expect_copies(steps)
+    with findings.looking():
+        _expect_chain(train, usual)
+    findings.tell()
+    _expect_no_early_end(train, usual)
+
+
+def _expect_copies(steps: Sequence[Step]) -> None:
     if any(step.record.changed for step in steps):
         raise CheckFailed(
             "params",
@@ -53,8 +63,6 @@ def expect_descent(train: Callable, givens: Sequence[Problem]) -> None:
             cause="the steps are made in place: start from copies, as in array.copy().",
             deviations=("in place",),
         )
-    _expect_chain(train, usual)
-    _expect_no_early_end(train, usual)
 
 
 # --- One step ---------------------------------------------------------------------------
@@ -138,9 +146,9 @@ def _cause(steps: Sequence[Step]) -> tuple[tuple[str, ...], str | None]:
         if all(_reproduces(parts, step, *found[1:]) for parts, step in zip(by_changes[found[0]], steps, strict=True)):
             entries = [table[name] for table, name in zip(tables, found, strict=True) if name]
             said += [entry if isinstance(entry, str) else entry[1] for entry in entries]
-            return (*names, *filter(None, found)), " ".join(said) or None
+            return (*names, *filter(None, found)), " And: ".join(said) or None
     name, sentence = _other_step(by_changes[""], steps)
-    return (*names, *filter(None, [name])), " ".join([*said, *filter(None, [sentence])]) or None
+    return (*names, *filter(None, [name])), " And: ".join([*said, *filter(None, [sentence])]) or None
 
 
 def _parts(step: Step, change: str, trained: Sequence[str]) -> _Parts:
@@ -167,7 +175,7 @@ def _reproduces(parts: _Parts, step: Step, scale: str, penalty: str, biases: str
 
 
 def _other_step(parts: Sequence[_Parts], steps: Sequence[Step]) -> tuple[str, str]:
-    """Name and sentence of a step that isn't made of the gradient's parts, or whose factors are numbers of their own."""
+    """Name and sentence of a step that isn't made of the gradient's parts, or with factors of its own."""
     made = [part.made for part in parts]
     right = [part.gradient + 2 * step.given.reg * part.weights for part, step in zip(parts, steps, strict=True)]
     signs = [np.sign(gradient) for gradient in right]
@@ -207,6 +215,12 @@ def _other_step(parts: Sequence[_Parts], steps: Sequence[Step]) -> tuple[str, st
         return (
             "fixed penalty",
             f"the regularisation doesn't depend on reg: it is always that of {strengths[0] / 2:.3g}.",
+        )
+    right_arrays = {name for name in NAMES if all(np.allclose(s.record.params[name], s.right[name]) for s in steps)}
+    if len(right_arrays) == 1 and "b2" not in right_arrays:  # no slip in a gradient spoils b2 and leaves this right
+        return "one after the other", (
+            f"the step of {right_arrays.pop()} is right, those after it aren't: compute all four gradients before the"
+            " first array is changed."
         )
     return "", ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -128,6 +128,34 @@ def alike(given: Problem, rows: int = 7) -> Setting:
     first = np.zeros(rows, dtype=int)
     X, y = given.X[first], given.y[first]
     return Setting(given.params, X, y, X, y, reg=given.reg)
+
+
+# --- More than one mistake --------------------------------------------------------------
+
+
+class Findings:
+    """What several properties find wrong, raised as one failure: two mistakes in one function are both named."""
+
+    def __init__(self) -> None:
+        self._failures: list[CheckFailed] = []
+
+    @contextlib.contextmanager
+    def looking(self) -> Iterator[None]:
+        """Keep what fails inside the ``with`` block."""
+        try:
+            yield
+        except CheckFailed as failure:
+            self._failures.append(failure)
+
+    def tell(self) -> None:
+        """Raise the first failure, with the causes of all."""
+        if not self._failures:
+            return
+        first = self._failures[0]
+        causes = dict.fromkeys(one.cause for one in self._failures if one.cause)
+        first.cause = " And: ".join(causes) or None
+        first.deviations = tuple(dict.fromkeys(name for one in self._failures for name in one.deviations))
+        raise first
 
 
 # --- Whose mistake is it? ---------------------------------------------------------------

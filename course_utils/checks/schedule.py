@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from course_utils.checks.descent import depends_on_the_past
-from course_utils.checks.record import RIGHT, Record, Setting, alike, first_epoch, record
+from course_utils.checks.record import RIGHT, Findings, Record, Setting, alike, first_epoch, record
 from course_utils.comparison import CheckFailed, as_numbers, call, expect_keys
 from course_utils.reference import problem
 
-_DECAY = 0.6
+_DECAY, _STRONG_DECAY = 0.6, 0.2
 _ACCURACIES = ("train_accuracy", "val_accuracy")
 
 
@@ -28,13 +28,21 @@ def expect_schedule(train: Callable, predict: Callable, seed: int) -> None:
     decayed = record(train, setting)
     expect_keys("history", decayed.history, ("loss", *_ACCURACIES))
     _expect_count(train, decayed)
-    _expect_first_loss(decayed)
-    _expect_rates(train, decayed)
+    findings = Findings()
+    with findings.looking():
+        _expect_first_loss(decayed)
+    with findings.looking():
+        _expect_rates(train, decayed)
+    with findings.looking():
+        for key in _ACCURACIES:
+            _expect_one_an_epoch(decayed, key)
+    with findings.looking():
+        # An epoch of at least one iteration: without that, this divides by zero.
+        record(train, setting.but(batch_size=len(setting.X) + 5, num_iters=1))
     for key in _ACCURACIES:
-        _expect_one_an_epoch(decayed, key)
-    # An epoch of at least one iteration: without that, this divides by zero.
-    record(train, setting.but(batch_size=len(setting.X) + 5, num_iters=1))
-    _expect_accuracies(train, predict, seed)
+        with findings.looking():
+            _expect_accuracies(train, predict, _telling_apart(seed), key)
+    findings.tell()
 
 
 def _equal_scores(seed: int) -> Setting:
@@ -206,7 +214,7 @@ _FACTORS: dict[str, tuple[Callable[..., Any], str]] = {
     "grows": (lambda decay, epoch: decay**-epoch, "the learning rate is divided by its decay, not multiplied."),
     "inverse": (
         lambda decay, epoch: 1 / (1 + decay * epoch),
-        "the learning rate is divided by 1 + learning_rate_decay * epoch, not multiplied by learning_rate_decay**epoch.",
+        "the learning rate is divided by 1 + learning_rate_decay * epoch: multiply it by learning_rate_decay**epoch.",
     ),
     "exponential": (
         lambda decay, epoch: np.exp(-decay * epoch),
@@ -243,9 +251,9 @@ _TOLERANCE = 0.03
 
 def _expect_rates(train: Callable, decayed: Record) -> None:
     setting, epoch = decayed.setting, decayed.setting.epoch
-    full, none = (record(train, setting.but(learning_rate_decay=decay)) for decay in (1.0, 0.0))
-    count = min(one.losses.size for one in (decayed, full, none))
-    falls = {one.setting.learning_rate_decay: -np.diff(one.losses[:count]) for one in (decayed, full, none)}
+    full, strong = (record(train, setting.but(learning_rate_decay=decay)) for decay in (1.0, _STRONG_DECAY))
+    count = min(one.losses.size for one in (decayed, full, strong))
+    falls = {one.setting.learning_rate_decay: -np.diff(one.losses[:count]) for one in (decayed, full, strong)}
     first = falls[1.0][0]
     if abs(first) < 1e-10 and not any(full.step(name).any() for name in full.params):
         return  # nothing is trained, which the descent says
@@ -274,7 +282,7 @@ def _expect_rates(train: Callable, decayed: Record) -> None:
         f"with learning_rate_decay {_DECAY} and {epoch} iterations to an epoch, the loss falls in iteration {wrong}"
         f" (counted from 0) by {rates[wrong]:.2f} of what it falls in the first one without decay,"
         f" expected {expected[wrong]:.2f}.",
-        cause=" ".join(sentences) or None,
+        cause=" And: ".join(sentences) or None,
         deviations=tuple(filter(None, found)),
     )
 
@@ -284,11 +292,12 @@ def _decays_once(falls: dict[float, np.ndarray], epoch: int) -> bool:
 
     That is so whatever the steps are made of.
     """
-    none, own, full = (falls[decay][: epoch + 1] for decay in (0.0, _DECAY, 1.0))
+    strong, own, full = (falls[decay][: epoch + 1] for decay in (_STRONG_DECAY, _DECAY, 1.0))
     close = _TOLERANCE * abs(full).max()
-    same = np.allclose(none[:epoch], full[:epoch], rtol=0, atol=close)
-    linear = np.allclose(own, none + _DECAY * (full - none), rtol=0, atol=close)
-    return same and linear and len(full) > epoch and abs(full[epoch] - none[epoch]) > close
+    same = np.allclose(strong[:epoch], full[:epoch], rtol=0, atol=close)
+    share = (_DECAY - _STRONG_DECAY) / (1 - _STRONG_DECAY)
+    linear = np.allclose(own, strong + share * (full - strong), rtol=0, atol=close)
+    return same and linear and len(full) > epoch and abs(full[epoch] - strong[epoch]) > close
 
 
 def _other_rates(rates: np.ndarray, undecayed: np.ndarray, epoch: int) -> tuple[tuple[str, ...], list[str]]:
@@ -327,36 +336,33 @@ def _expect_one_an_epoch(decayed: Record, key: str) -> None:
     )
 
 
-def _expect_accuracies(train: Callable, predict: Callable, seed: int) -> None:
+def _expect_accuracies(train: Callable, predict: Callable, setting: Setting, key: str) -> None:
     """The last accuracies must be those of the parameters that are returned, on the right rows."""
-    setting = _telling_apart(seed)
-    one = first_epoch(train, setting)
-    two = record(train, setting.but(num_iters=2 * setting.epoch))
-    before = record(train, setting.but(num_iters=setting.epoch - 1))
-    for key in _ACCURACIES:
-        for number, after in ((0, one), (1, two)):
-            quantity = f'history["{key}"]'
-            got = as_numbers(quantity, after.history[key])
-            if after is two and two.losses.size != 2 * setting.epoch:
-                continue
-            if got.ndim != 1 or got.size <= number:
-                raise CheckFailed(quantity, f"it holds {got.size} values after {number + 1} whole epochs.")
-            rights = [_accuracy(one, after.params, *_rows(setting, key)) for one in (RIGHT["predict"], predict)]
-            if not np.isclose(got[number], rights, rtol=0, atol=1e-9).any():
-                cause = _cause_of_accuracy(got[number], setting, key, [RIGHT["predict"], predict], after, before)
-                raise CheckFailed(
-                    f"{quantity} after epoch {number + 1}",
-                    "the value is wrong.",
-                    place=f"got {got[number]:.6g}, expected {rights[0]:.6g}",
-                    cause=cause,
-                    deviations=("accuracy",),
-                )
+    ends = [first_epoch(train, setting), record(train, setting.but(num_iters=2 * setting.epoch))]
+    for number, after in enumerate(ends, start=1):
+        if number == 2 and after.losses.size != 2 * setting.epoch:
+            continue
+        quantity = f'history["{key}"]'
+        got = as_numbers(quantity, after.history[key])
+        if got.ndim != 1 or got.size < number:
+            raise CheckFailed(quantity, f"it holds {got.size} values after {number} whole epochs.")
+        X, y = _rows(setting, key)
+        rights = [_accuracy(one, after.params, X, y) for one in (RIGHT["predict"], predict)]
+        if not np.isclose(got[number - 1], rights, rtol=0, atol=1e-9).any():
+            before = record(train, setting.but(num_iters=number * setting.epoch - 1)).params
+            raise CheckFailed(
+                f"{quantity} after epoch {number}",
+                "the value is wrong.",
+                place=f"got {got[number - 1]:.6g}, expected {rights[0]:.6g}",
+                cause=_cause_of_accuracy(got[number - 1], setting, key, after.params, before),
+                deviations=(key,),
+            )
 
 
 def _telling_apart(seed: int) -> Setting:
     """Rows whose mean is 0 and whose entries are 1 or -1, so that nobody's preparation changes them; chance labels."""
     rng = np.random.default_rng(seed)
-    features, hidden, classes = 6, 9, 3
+    features, hidden, classes = 12, 9, 3
     sizes = 1000 + 2 * rng.integers(50, 100, size=2)
     X, X_val = (np.repeat(rng.choice([-1.0, 1.0], size=(rows // 2, features)), 2, axis=0) for rows in sizes)
     for data in (X, X_val):
@@ -368,7 +374,7 @@ def _telling_apart(seed: int) -> Setting:
         "b2": rng.standard_normal(classes),
     }
     y, y_val = (rng.integers(0, classes, size=rows) for rows in sizes)
-    return Setting(params, X, y, X_val, y_val, learning_rate=0.3, batch_size=len(X) // 2, rng=seed)
+    return Setting(params, X, y, X_val, y_val, learning_rate=1.0, batch_size=len(X) // 2, rng=seed)
 
 
 def _rows(setting: Setting, key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -382,28 +388,30 @@ def _accuracy(predict: Callable, params: dict, X: np.ndarray, y: np.ndarray) -> 
         return float("nan")
 
 
-def _cause_of_accuracy(
-    got: float, setting: Setting, key: str, predicts: list[Callable], after: Record, before: Record
-) -> str | None:
+def _cause_of_accuracy(got: float, setting: Setting, key: str, params: dict, before: dict) -> str | None:
     X, y = _rows(setting, key)
-    right = _accuracy(predicts[0], after.params, X, y)
-    other = ("val_accuracy", "train_accuracy")[key == "val_accuracy"]
-    data = {"training": (setting.X, setting.y), "validation": (setting.X_val, setting.y_val)}
+    other = _ACCURACIES[key == _ACCURACIES[0]]
+
+    def measured(params: dict, X: np.ndarray = X, y: np.ndarray = y) -> float:
+        return _accuracy(RIGHT["predict"], params, X, y)
+
+    right = measured(params)
     causes = {
         "this is the accuracy in per cent, where it should be a share from 0 to 1.": 100 * right,
         "this is the share of wrong decisions.": 1 - right,
         "this is the number of right decisions, where it should be their share.": len(y) * right,
         "this is the number of wrong decisions, where the share of right ones is asked for.": len(y) * (1 - right),
-        "this is measured before the last step of the epoch.": _accuracy(predicts[0], before.params, X, y),
-        "this is the accuracy before the training.": _accuracy(predicts[0], setting.params, X, y),
-        "this is the accuracy on the other data: training and validation data are exchanged.": _accuracy(
-            predicts[0], after.params, *_rows(setting, other)
+        "this is measured before the last step of the epoch.": measured(before),
+        "this is the accuracy before the training.": measured(setting.params),
+        "training and validation data are exchanged: this is the accuracy on the other ones.": measured(
+            params, *_rows(setting, other)
         ),
     }
-    for rows, text in ((slice(None), "all"), (slice(1000), "the first 1,000"), (slice(-1000, None), "the last 1,000"),
-                       (slice(100), "the first 100")):  # fmt: skip
-        for name, (X_all, y_all) in data.items():
-            sentence = f"this is the accuracy on {text} rows of the {name} data."
-            causes.setdefault(sentence, _accuracy(predicts[0], after.params, X_all[rows], y_all[rows]))
-    told = [cause for cause, value in causes.items() if np.isclose(got, value, rtol=0, atol=1e-9)]
-    return told[0] if told else None
+    parts = {"all": slice(None), "the first 1,000": slice(1000), "the last 1,000": slice(-1000, None),
+             "the first 100": slice(100)}  # fmt: skip
+    for text, rows in parts.items():
+        for name, X_all, y_all in (("training", setting.X, setting.y), ("validation", setting.X_val, setting.y_val)):
+            causes[f"this is the accuracy on {text} rows of the {name} data."] = measured(
+                params, X_all[rows], y_all[rows]
+            )
+    return next((cause for cause, value in causes.items() if np.isclose(got, value, rtol=0, atol=1e-9)), None)

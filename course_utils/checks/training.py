@@ -6,6 +6,7 @@ on which the result tells what was drawn, and on which one property shows and ot
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from course_utils.checks.batches import expect_fair_batches
 from course_utils.checks.descent import expect_descent
-from course_utils.checks.record import judged
+from course_utils.checks.record import Findings, judged
 from course_utils.checks.schedule import expect_schedule
 from course_utils.comparison import CheckFailed, as_numbers, call, passed
 from course_utils.judge import answers
@@ -34,33 +35,47 @@ def check_sample_batch(sample_batch: Callable, seed: int = 1) -> None:
         Draws the data.
     """
     X, y = _numbered_rows(seed)
-    size = len(X) // 4
-    _expect_batch(call(sample_batch, X, y, size, seed), X, y, size)
-    _expect_batch(call(sample_batch, X.astype(np.float32), y, 1, seed), X.astype(np.float32), y, 1)
+    size, single = len(X) // 4, X.astype(np.float32)
+    findings = Findings()
+    with findings.looking():
+        _expect_batch(call(sample_batch, X, y, size, seed), X, y, size)
+        _expect_batch(call(sample_batch, single, y, 1, seed), single, y, 1)
+        for draw in range(8):  # an index that is too large for X comes in one of these
+            call(sample_batch, X, y, len(X) - 1, seed + draw)
     for larger in (len(X), len(X) + 3):
-        rows = _expect_batch(call(sample_batch, X, y, larger, seed), X, y, larger)
-        if len(set(rows)) < len(X):
-            raise CheckFailed(
-                "X_batch",
-                f"with batch_size {larger} and {len(X)} rows, the batch should be the whole set, each row once;"
-                f" it holds {len(set(rows))} different rows.",
-                cause="rows are drawn with replacement where all are asked for.",
-                deviations=("whole set with replacement",),
-            )
+        with findings.looking():
+            _expect_whole_set(sample_batch, X, y, larger, seed)
+    findings.tell()
     passed("sample_batch gives rows of X with their labels; the whole set if batch_size isn't smaller.")
+
+
+def _expect_whole_set(sample_batch: Callable, X: np.ndarray, y: np.ndarray, larger: int, seed: int) -> None:
+    cause = "where X has no more than batch_size rows, the batch is the whole set."
+    try:
+        X_batch, _ = _pair(call(sample_batch, X, y, larger, seed))
+    except CheckFailed as failure:
+        failure.cause = failure.cause or (cause if failure.raised else None)
+        raise
+    if len(X_batch) != len(X) or len(set(_rows_of(X_batch, X))) not in (1, len(X)):
+        replaced = " The rows are drawn with replacement." if len(X_batch) in (larger, len(X)) else ""
+        raise CheckFailed(
+            "X_batch",
+            f"with batch_size {larger} and {len(X)} rows, the batch should be the whole set, each row once; it has"
+            f" {len(X_batch)} rows, {len(set(_rows_of(X_batch, X)))} of them different.",
+            cause=cause + replaced,
+            deviations=("whole set",),
+        )
 
 
 @answers("test-sample-batch-random")
 def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
     """Check that ``sample_batch`` draws every row at times, with the generator that it is given."""
-    X, y = _numbered_rows(seed, rows=31)
+    # As many features as rows: who takes the one for the other is told by the other check.
+    X, y = _numbered_rows(seed, rows=31, features=31)
     size = 10
 
     def drawn(rng: Any, size: int = size) -> np.ndarray:
-        rows = _rows_of(_pair(call(sample_batch, X, y, size, rng))[0], X)
-        if -1 in rows:
-            raise CheckFailed("X_batch", "it holds rows that aren't rows of X.")
-        return rows
+        return _told_rows(call(sample_batch, X, y, size, rng), X, y)
 
     def fail(problem: str, name: str, cause: str) -> None:
         raise CheckFailed("X_batch", problem, cause=cause, deviations=(name,))
@@ -94,34 +109,53 @@ def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
 def _expect_every_row(drawn: Callable[..., np.ndarray], rows: int, size: int, seed: int) -> None:
     # Small batches show a mistake that depends on the size. In large ones, which are drawn in few calls, a row comes
     # 300 times on average, and 8 times if indices are drawn about the middle, from a normal distribution, say.
-    for batch_size, draws in ((size, 40), (rows - 1, 310)):
-        counts = np.zeros(rows, dtype=int)
-        for draw in range(draws):
-            counts += np.bincount(drawn(1000 * seed + 20 + draw, batch_size), minlength=rows)
-        if batch_size == size and counts[size:].any():
-            continue
-        never = np.flatnonzero(counts == 0)
-        if never.size == 0:
-            continue
-        only_first = batch_size == size
+    few = _times_drawn(drawn, rows, size, range(1000 * seed + 20, 1000 * seed + 60))
+    if not few[size:].any():
         raise CheckFailed(
             "X_batch",
-            f"only the first {size} of {rows} rows are ever drawn."
-            if only_first
-            else f"row {never[0]} of {rows} was never drawn in {draws} batches of {batch_size}:"
-            " every row must have a chance.",
-            cause="the indices are drawn from batch_size numbers where they should be drawn from len(X)."
-            if only_first
-            else f"{len(never)} of {rows} indices never come: are they drawn from 0 to len(X) - 1?",
-            deviations=("only the first rows" if only_first else "rows never drawn",),
+            f"only the first {size} of {rows} rows are ever drawn.",
+            cause="the indices are drawn from batch_size numbers where they should be drawn from len(X).",
+            deviations=("only the first rows",),
+        )
+    never = np.flatnonzero(_times_drawn(drawn, rows, rows - 1, range(1000 * seed + 60, 1000 * seed + 370)) + few == 0)
+    if never.size:
+        raise CheckFailed(
+            "X_batch",
+            f"row {never[0]} of {rows} was never drawn in 350 batches: every row must have a chance.",
+            cause=f"{len(never)} of {rows} indices never come: are they drawn from 0 to len(X) - 1?",
+            deviations=("rows never drawn",),
         )
 
 
-def _numbered_rows(seed: int, rows: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _times_drawn(drawn: Callable[..., np.ndarray], rows: int, size: int, seeds: range) -> np.ndarray:
+    """How often each row comes; a batch that fails, for an index that is too large, say, is told by the other check."""
+    times = np.zeros(rows, dtype=int)
+    for rng in seeds:
+        with contextlib.suppress(CheckFailed):
+            times += np.bincount(drawn(rng, size), minlength=rows)
+    return times
+
+
+def _told_rows(got: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Which rows were drawn, told by whatever was returned: rows of X, their labels, or their indices."""
+    parts = list(got.values()) if isinstance(got, dict) else list(got) if isinstance(got, (tuple, list)) else [got]
+    arrays = [as_numbers("X_batch", part) for part in parts]
+    arrays += [array[:, -1] for array in arrays if array.ndim == 2]  # labels beside the rows
+    for array in arrays:
+        if array.size and -1 not in (rows := _rows_of(array, X)):
+            return rows
+    for numbers in (y, np.arange(len(X))):
+        for array in arrays:
+            if array.ndim == 1 and array.size and np.isin(array, numbers).all():
+                return np.argsort(numbers)[np.searchsorted(np.sort(numbers), array)]
+    raise CheckFailed("sample_batch", "what it returns tells neither rows of X nor labels of y.")
+
+
+def _numbered_rows(seed: int, rows: int | None = None, features: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Rows that all differ, and labels that all differ, so that a row tells its index and its label."""
     rng = np.random.default_rng(seed)
     rows = rows or int(rng.integers(20, 40))
-    return rng.standard_normal((rows, int(rng.integers(3, 9)))), 100 + rng.permutation(rows)
+    return rng.standard_normal((rows, features or int(rng.integers(3, 9)))), 100 + rng.permutation(rows)
 
 
 def _pair(got: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -147,12 +181,10 @@ def _expect_batch(got: Any, X: np.ndarray, y: np.ndarray, asked: int) -> np.ndar
     rows = _rows_of(X_batch, X)
     for name, array, shape in (("X_batch", X_batch, (size, X.shape[1])), ("y_batch", y_batch, (size,))):
         if array.shape != shape:
-            swapped = len(array) == len(X) and -1 not in rows and rows.max() < asked < len(X)
             raise CheckFailed(
                 name,
                 f"with batch_size {asked} and {len(X)} rows, the shape is {array.shape}, expected {shape}.",
-                cause="the arguments are swapped: draw batch_size indices from len(X) numbers." if swapped else None,
-                deviations=("arguments swapped",) if swapped else (),
+                cause=_cause_of_batch_shape(X_batch, y_batch, X, y, asked),
             )
     if not np.can_cast(X.dtype, X_batch.dtype):
         raise CheckFailed("X_batch", f"its dtype is {X_batch.dtype}, expected that of X, {X.dtype}.")
@@ -168,6 +200,25 @@ def _expect_batch(got: Any, X: np.ndarray, y: np.ndarray, asked: int) -> np.ndar
             "y_batch", f"{wrong.size} of {size} labels don't belong to their rows.", cause=cause, deviations=(name,)
         )
     return rows
+
+
+def _cause_of_batch_shape(
+    X_batch: np.ndarray, y_batch: np.ndarray, X: np.ndarray, y: np.ndarray, asked: int
+) -> str | None:
+    rows = _rows_of(X_batch, X)
+    if len(X_batch) == len(X) and -1 not in rows and rows.max() < asked < len(X):
+        return "the arguments are swapped: draw batch_size indices from len(X) numbers."
+    if X_batch.ndim == 1 and -1 not in _rows_of(y_batch, X):
+        return "X_batch and y_batch are returned in the wrong order."
+    if X_batch.shape == (X.shape[1], asked) and -1 not in _rows_of(X_batch.T, X):
+        return "X_batch is transposed: the rows are samples."
+    if y_batch.ndim == 2 and len(y_batch) == asked and (y_batch.sum(axis=1) == 1).all():
+        return "the labels are returned as rows of 0 and 1: take them as they are in y."
+    if -1 not in rows and len(y_batch) == len(y) and np.array_equal(y_batch, y):
+        return "the labels are those of all rows: take those of the indices that were drawn."
+    if -1 not in rows and np.array_equal(rows, np.arange(len(X))):
+        return "the batch is the whole set, where batch_size rows are asked for."
+    return None
 
 
 def _cause_of_labels(y_batch: np.ndarray, rows: np.ndarray, y: np.ndarray) -> tuple[str, str]:
@@ -233,13 +284,17 @@ def _expect_classes(prediction: _Prediction, predictions: list[_Prediction]) -> 
         ]  # fmt: skip
         raise CheckFailed(
             quantity,
-            f"{wrong.size} of {len(expected)} classes are wrong.",
+            f"{wrong.size} of {len(expected)} classes are wrong{_and_no_integers(got)}.",
             place=f"at [{first}]: got {got[first]:g}, expected {expected[first]}",
             cause=told[0] if told else None,
             deviations=tuple(told[:1]),
         )
     if got.dtype.kind not in "iu":
         raise CheckFailed(quantity, f"its dtype is {got.dtype}, expected an integer type: classes count from 0.")
+
+
+def _and_no_integers(got: np.ndarray) -> str:
+    return "" if got.dtype.kind in "iu" else f", and they are {got.dtype}, not integers"
 
 
 def _cause_of_shape(prediction: _Prediction) -> str | None:
@@ -279,6 +334,8 @@ def _other_classes(prediction: _Prediction) -> dict[str, np.ndarray]:
         "the classes are counted from 1; they count from 0.": right + 1,
         "this is the hidden unit with the largest value, not the class.": a2.argmax(axis=1),
         "this is the class of the first row, for all rows.": np.full_like(right, right[0]),
+        "the probabilities are rounded before the largest is sought.": a3.round().argmax(axis=1),
+        "this is the class with the largest score, counted from the last.": z3.shape[1] - 1 - right,
         "these are the largest scores, not their indices.": z3.max(axis=1),
         "these are the largest probabilities, not their indices.": a3.max(axis=1),
     }
