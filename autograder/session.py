@@ -199,6 +199,13 @@ class Grader:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _named_by_tests(cells: list[Cell], outputs: list[list[dict]]) -> list[str]:
+    """The sentences that the grader's own cells name as trouble, in the metadata of what they display."""
+    shown = [output for cell, kept in zip(cells, outputs, strict=True) if cell.runs == "grader" for output in kept]
+    named = [output.get("metadata", {}).get("two_layer_net", {}).get("trouble") for output in shown]
+    return [sentence for sentence in named if sentence]
+
+
 class _Run:
     """One notebook's run: the state of the watch."""
 
@@ -234,6 +241,7 @@ class _Run:
                 self.outputs[index] = [error_output("NotRun", text)]
         if any(output.get("ename") == "NotRun" for outputs in self.outputs for output in outputs):
             self.trouble.append(f"the notebook took longer than {self.limits.notebook_seconds:g} s and was ended")
+        self.trouble += _named_by_tests(self.cells, self.outputs)
         return Ran(self.outputs, list(dict.fromkeys(self.trouble)), time.monotonic() - self.start)
 
     def _time_left(self) -> float:

@@ -187,7 +187,9 @@ def generate() -> dict[str, np.ndarray]:
     """Compute the content of ``reference-values/problems.npz``: keys ``problem/value``.
 
     ``toy`` is the published problem; ``biased`` and ``unregularised`` have reg 0.7 and 0;
-    ``large`` has 60 samples and logits up to some hundreds.
+    ``large`` has 60 samples and logits up to some hundreds. ``sample`` and ``unregularised sample``
+    have one sample, reg 0.7 and 0, and come with its row changed in each of the ways of
+    :data:`course_utils.reference.SAMPLE_CHANGES`.
     """
     params, X, y = reference.toy_problem()
     large = random_problem(104, samples=60, reg=0.013)
@@ -197,6 +199,13 @@ def generate() -> dict[str, np.ndarray]:
         "unregularised": random_problem(103, reg=0.0),
         "large": solve(large.params, 40 * large.X, large.y, large.reg),
     }
+    for name, solved in {
+        "sample": random_problem(105, samples=1, reg=0.7),
+        "unregularised sample": random_problem(106, samples=1, reg=0.0),
+    }.items():
+        problems[name] = solved
+        for change, changed in reference.SAMPLE_CHANGES.items():
+            problems[f"{name} {change}"] = solve(solved.params, changed(solved.X), solved.y, solved.reg)
     content = {}
     for name, solved in problems.items():
         entries = {"X": solved.X, "y": solved.y, "reg": solved.reg, **solved.params, **solved.values}
