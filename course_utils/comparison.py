@@ -389,8 +389,9 @@ def expect_close(
         The largest absolute deviation; nan where a value of another shape follows from earlier steps.
     """
     expected = np.asarray(expected, dtype=np.float64)
+    recognised = known is not None
     known = dict(known or {}, quantity=quantity)
-    got = as_numbers(quantity, got)
+    given, got = got, as_numbers(quantity, got)
     if row_vector and expected.ndim == 1 and got.shape == (1, expected.size):
         got = got[0]
     if tolerance is None:
@@ -401,10 +402,11 @@ def expect_close(
     if values.shape != expected.shape:
         if any(_follows(values, own, tolerance) for own in follows):
             return float("nan")
+        found = f"it is a tuple of {len(given)}" if isinstance(given, tuple) else f"the shape is {got.shape}"
         raise CheckFailed(
             quantity,
-            f"the shape is {got.shape}, expected {expected.shape}{' (a single number)' if expected.ndim == 0 else ''}.",
-            cause=probable_cause(values, expected, known, tolerance),
+            f"{found}, expected {'a single number' if expected.ndim == 0 else f'one array of shape {expected.shape}'}.",
+            cause=probable_cause(values, expected, known, tolerance) if recognised else None,
         )
     finite = np.isfinite(values)
     if not finite.all():
@@ -413,7 +415,7 @@ def expect_close(
             quantity,
             f"{int((~finite).sum())} of {finite.size} values are not finite numbers"
             f" (the first{where}: {values[~finite][0]}).",
-            cause=probable_cause(values, expected, known, tolerance),
+            cause=probable_cause(values, expected, known, tolerance) if recognised else None,
         )
     deviation = np.abs(values - expected)
     if deviation.size == 0 or deviation.max() <= tolerance:
@@ -429,7 +431,7 @@ def expect_close(
         else f"{wrong} of {deviation.size} values{_and_dtype(got)} are wrong.",
         place=f"{deviation[worst]:.3g}{_index(worst)}: got {values[worst]:.10g}, expected {expected[worst]:.10g}",
         tolerance=tolerance,
-        cause=probable_cause(values, expected, known, tolerance),
+        cause=probable_cause(values, expected, known, tolerance) if recognised else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Name a mistake: the reference with one thing changed that gives the values that a student got.
 
-The reference is a *model*: ``model(given, changes)`` computes every quantity that was asked
-for, from the problem and from the stages of the computation, each a function. A **deviation**
+The reference is a *model*: ``model(arguments, changes)`` computes every quantity that was asked
+for, from the arguments of a call and the stages of the computation, each a function. A **deviation**
 puts another function in the place of one stage. Diagnosis is a search for the deviation, else
 the pair of them, that reproduces what was observed on every problem that was asked.
 """
@@ -18,9 +18,9 @@ import numpy as np
 
 #: Part -> value, of all that a function is asked for.
 Values = Mapping[str, Any]
-#: ``model(given, changes)``: the values where ``changes`` (stage -> function) stands for some stages.
-#: It may leave out parts that can't be told here, and raise where the stages don't fit together.
-Model = Callable[[Any, Mapping[str, Callable]], Values]
+#: ``model(arguments, changes)``: the values of a call where ``changes`` (stage -> function) stands for some
+#: stages. It may raise where the stages don't fit together.
+Model = Callable[[Mapping[str, Any], Mapping[str, Callable]], Values]
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Deviation:
         make no pair. ``"returned"``, or ``"returned PART ..."``, is the last one of every model.
     change : callable
         Takes the place of that stage, with its arguments; those of ``"returned"`` are the value of
-        a part, what the student got for it, and the problem. A ``fitted`` one takes a number before
+        a part, what the student got for it, and the number of samples. A ``fitted`` one takes a number before
         them, in which the result is linear, and which is found from the values.
     sentence : str
-        What the student reads; ``{factor}`` is the number found, ``{N}`` and ``{reg}`` the problem's.
+        What the student reads; ``{factor}`` is the number found, ``{N}`` and ``{reg}`` those of a call.
     common : str
         What it shares with others that give the same values: said where these can't be told apart.
     fitted : bool
@@ -62,15 +62,15 @@ class Observation:
 
     Attributes
     ----------
-    given : object
-        The problem, for the model.
+    arguments : mapping
+        Name -> value, for the model.
     got, expected : mapping
         Part -> value.
     tolerance : mapping
         Part -> round-off allowed, absolute.
     """
 
-    given: Any
+    arguments: Mapping[str, Any]
     got: Values
     expected: Values
     tolerance: Mapping[str, float]
@@ -91,6 +91,15 @@ class Cause:
     sentence: str
 
 
+def is_right(seen: Observation) -> bool:
+    """Whether every part is as expected."""
+    return all(
+        np.shape(got) == np.shape(seen.expected[part])
+        and bool(np.all(np.abs(got - np.asarray(seen.expected[part])) <= seen.tolerance[part]))
+        for part, got in seen.got.items()
+    )
+
+
 def search(observed: Sequence[Observation], model: Model, deviations: Iterable[Deviation]) -> Cause | None:
     """The deviation, else the pair, that reproduces everything observed, or None.
 
@@ -107,7 +116,7 @@ def search(observed: Sequence[Observation], model: Model, deviations: Iterable[D
             if factor is not None:
                 found.append((candidate, factor))
         if found:
-            return _told(found, observed[0].given)
+            return _told(found, next((seen for seen in observed if _is_apart(seen)), observed[0]).arguments)
     return None
 
 
@@ -138,7 +147,7 @@ def _reproduces(candidate: tuple[Deviation, ...], observed: Sequence[Observation
             return None
         if not _agree(seen, values):
             return None
-        seen_apart = seen_apart or _is_apart(seen)
+        seen_apart = seen_apart or _is_apart(seen) or _is_exact(seen, values)
     if not seen_apart or (fitted and factor is None):
         return None
     return factor if fitted else "none"
@@ -146,12 +155,14 @@ def _reproduces(candidate: tuple[Deviation, ...], observed: Sequence[Observation
 
 def _values(candidate: tuple[Deviation, ...], seen: Observation, model: Model, factor: float | None) -> Values:
     stages = {one.stage: partial(one.change, factor) if one.fitted else one.change for one in candidate}
-    values = dict(model(seen.given, {stage: change for stage, change in stages.items() if not _is_returned(stage)}))
+    values = dict(model(seen.arguments, {stage: change for stage, change in stages.items() if not _is_returned(stage)}))
     for stage, change in stages.items():
         if _is_returned(stage):
             for part in stage.split()[1:] or list(seen.got):
                 if part in seen.got:
-                    values[part] = change(np.asarray(values[part], dtype=np.float64), seen.got[part], seen.given)
+                    values[part] = change(
+                        np.asarray(values[part], dtype=np.float64), seen.got[part], samples(seen.arguments)
+                    )
     return values
 
 
@@ -180,7 +191,9 @@ def _agree(seen: Observation, hypothesis: Values) -> bool:
 def _closeness(seen: Observation, part: str) -> float:
     """Round-off between a student's value and a hypothesis: that of the reference, or 1e-9 of larger values."""
     size = float(np.max(np.abs(seen.got[part]), initial=0.0))
-    return min(10 * seen.tolerance[part], max(1e-9 * size, seen.tolerance[part]))
+    if np.asarray(seen.got[part]).dtype == np.float32:
+        return max(10 * seen.tolerance[part], 1e-6 * size)
+    return max(min(10 * seen.tolerance[part], max(1e-9 * size, seen.tolerance[part])), 1e-14 * size)
 
 
 def _is_apart(seen: Observation) -> bool:
@@ -192,22 +205,34 @@ def _is_apart(seen: Observation) -> bool:
     return False
 
 
-def _told(found: list[tuple[tuple[Deviation, ...], float | str]], given: Any) -> Cause | None:
+def _is_exact(seen: Observation, hypothesis: Values) -> bool:
+    """Whether a hypothesis gives every bit of what was observed, which is off by less than round-off usually is."""
+    return all(np.array_equal(hypothesis[part], got) for part, got in seen.got.items()) and any(
+        np.max(np.abs(got - seen.expected[part]), initial=0.0) > seen.tolerance[part] for part, got in seen.got.items()
+    )
+
+
+def _told(found: list[tuple[tuple[Deviation, ...], float | str]], arguments: Values) -> Cause | None:
     candidate, factor = found[0]
     if len(found) == 1 or len({" ".join(one.sentence for one in each) for each, _ in found}) == 1:
-        return Cause(tuple(one.name for one in candidate), _sentence(candidate, factor, given))
+        return Cause(tuple(one.name for one in candidate), _sentence(candidate, factor, arguments))
     shared = [one for one in candidate if all(one in each for each, _ in found)]
     if shared:
-        return Cause(tuple(one.name for one in shared), _sentence(shared, factor, given))
+        return Cause(tuple(one.name for one in shared), _sentence(shared, factor, arguments))
     common = {tuple(sorted({one.common for one in each})) for each, _ in found}
     if len(common) == 1 and all(one.common for one in candidate):
         return Cause((), " And: ".join(dict.fromkeys(one.common for one in candidate)))
     return None
 
 
-def _sentence(candidate: Iterable[Deviation], factor: float | str, given: Any) -> str:
-    known = _Readable(factor=factor, reg=getattr(given, "reg", None), N=len(given.X) if hasattr(given, "X") else None)
+def _sentence(candidate: Iterable[Deviation], factor: float | str, arguments: Values) -> str:
+    known = _Readable(factor=factor, reg=arguments.get("reg"), N=samples(arguments))
     return " And: ".join(one.sentence.format_map(known) for one in candidate)
+
+
+def samples(arguments: Values) -> int:
+    """The number of rows of the first matrix among a call's arguments."""
+    return next((len(value) for value in arguments.values() if np.ndim(value) == 2), 0)
 
 
 class _Readable(dict):
@@ -215,4 +240,4 @@ class _Readable(dict):
 
     def __getitem__(self, key: str) -> Any:
         value = super().__getitem__(key)
-        return f"{value:g}" if isinstance(value, float) else value
+        return f"{value:.3g}" if isinstance(value, float) else value

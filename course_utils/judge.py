@@ -6,7 +6,8 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,14 @@ class Part:
     expected : array_like of float
     tolerance : float
         Round-off allowed, absolute.
+    also : tuple
+        Other values that pass, since another question asks about the difference.
     """
 
     label: str
     expected: Any
     tolerance: float
+    also: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -45,23 +49,22 @@ class Asked:
     Attributes
     ----------
     given : Problem
-        What the model computes with, and how messages call it.
+        How messages call it.
     arguments : dict
         By the names that the texts give them; passed by position.
     parts : dict
-        Name of a part of the model -> :class:`Part`. A function with several is to return a dict of them.
+        Name of a part of the model -> :class:`Part`.
+    keys : dict
+        Part -> its key in the dict that the function is to return; empty where it returns the one part itself.
     keeps : bool
         Whether the arguments must stay as they are.
-    other : Problem, optional
-        Another problem of the same sizes, on which a value that depends on its arguments differs.
     """
 
     given: Any
     arguments: dict[str, Any]
     parts: dict[str, Part]
-    keeps: bool = True
-    other: Any = None
     keys: dict[str, str] = field(default_factory=dict)
+    keeps: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,17 @@ class Reference:
         See :mod:`course_utils.deviations`. The stage that stands for one of the student's
         functions has its name.
     right : callable
-        ``right(given, own)`` -> name -> right function, for every helper; ``own`` are the student's,
-        which a table of stored values falls back upon.
+        ``right(one, own)`` -> name -> right function, for the helpers that one call is asked with; ``own`` are
+        the student's, which a table of stored values falls back upon.
     deviations : sequence of Deviation
+    clue : callable
+        A sentence from the observations, for values that no deviation reproduces; or None.
     """
 
     model: Model
-    right: Callable[[Any, Mapping[str, Callable]], Mapping[str, Callable]] = lambda given, own: {}
+    right: Callable[[Asked, Mapping[str, Callable]], Mapping[str, Callable]] = lambda one, own: {}
     deviations: Sequence[Deviation] = ()
+    clue: Callable[[list[Observation]], str | None] = lambda observed: None
 
 
 def answers(test: str) -> Callable[[Callable], Callable]:
@@ -122,8 +128,7 @@ def judge(function: Callable, asked: Sequence[Asked], reference: Reference, test
     for one in asked:
         failure = _failure(function, one, reference, own)
         if failure is not None:
-            cause = search(_observed(function, asked, reference, own), reference.model, reference.deviations)
-            raise _with_cause(failure, cause)
+            raise _with_cause(failure, _cause(failure, _observed(function, asked, reference, own), reference))
 
 
 def _failure(function: Callable, one: Asked, reference: Reference, own: Mapping[str, Callable]) -> Exception | None:
@@ -131,7 +136,7 @@ def _failure(function: Callable, one: Asked, reference: Reference, own: Mapping[
     as_it_stands, got = _try(function, one)
     if as_it_stands is None:
         return None
-    right = {name: reference.right(one.given, own)[name] for name in own}
+    right = reference.right(one, own)
     isolated = None
     for names in _subsets(right):
         failure, _ = _try(with_helpers(function, {name: right[name] for name in names}), one)
@@ -139,7 +144,7 @@ def _failure(function: Callable, one: Asked, reference: Reference, own: Mapping[
             return None
         if len(names) == len(right):
             isolated = failure
-    if got is not None and own and _follows(got, one, reference, own, right):
+    if got is not None and own and _follows(got, one, reference, own):
         return None
     return _clearer(as_it_stands, isolated)
 
@@ -164,16 +169,27 @@ def _clearer(as_it_stands: Exception, isolated: Exception | None) -> Exception:
 
 def _try(function: Callable, one: Asked) -> tuple[Exception | None, dict[str, Any] | None]:
     """What is wrong with a call (None if nothing is), and the parts that it gave, if it gave any."""
-    got = None
+    got, wrong = None, ""
     try:
         with on_problem(one.given):
             result = (call_keeping if one.keeps else _called)(function, **one.arguments)
             got = _parts(function, result, one)
             for name, part in one.parts.items():
-                expect_close(part.label, got[name], part.expected, tolerance=part.tolerance)
+                if not any(_agrees(got[name], value, part.tolerance) for value in part.also):
+                    wrong = name
+                    expect_close(part.label, got[name], part.expected, tolerance=part.tolerance)
     except (CheckFailed, NotImplementedError) as failure:
+        failure.part = wrong
         return failure, got
     return None, got
+
+
+def _agrees(got: Any, value: Any, tolerance: float) -> bool:
+    try:
+        got = np.asarray(got, dtype=np.float64)
+        return got.shape == np.shape(value) and bool(np.all(np.abs(got - value) <= tolerance))
+    except (TypeError, ValueError):
+        return False
 
 
 def _called(function: Callable, **given: Any) -> Any:
@@ -185,33 +201,40 @@ def _parts(function: Callable, result: Any, one: Asked) -> dict[str, Any]:
     if not one.keys:
         return {next(iter(one.parts)): result}
     name = getattr(function, "__name__", "the function")
-    found = expect_keys(name, result, tuple(one.keys))
+    found = expect_keys(name, result, tuple(one.keys.values()))
     return {part: found[key] for key, part in one.keys.items()}
 
 
-def _follows(got: dict[str, Any], one: Asked, reference: Reference, own: Mapping, right: Mapping) -> bool:
+def _follows(got: dict[str, Any], one: Asked, reference: Reference, own: Mapping[str, Callable]) -> bool:
     """Whether each part is what the right computation gives with some of the student's helpers in it."""
     explained: set[str] = set()
-    for kept in _own_stages(own):
-        changes = {name: own[name] for name in kept}
+    for kept in _mixtures(own):
+        changes = {name: partial(call, own[name]) for name in kept}
         try:
             with np.errstate(all="ignore"):
-                values = reference.model(one.given, changes)
+                values = reference.model(one.arguments, changes)
                 new = {
                     name for name in one.parts if name not in explained and _same(got[name], values[name], one, name)
                 }
-                if new and one.other is not None:
-                    others = reference.model(one.other, changes)
-                    new = {name for name in new if not np.array_equal(values[name], others[name], equal_nan=True)}
+                others = reference.model(_elsewhere(one.arguments), changes) if new else {}
         except Exception:  # a helper fails, or the stages don't fit together: nothing follows from that
             continue
-        explained |= new
+        explained |= {name for name in new if not np.array_equal(values[name], others[name], equal_nan=True)}
         if len(explained) == len(one.parts):
             return True
     return False
 
 
-def _own_stages(own: Mapping[str, Callable]) -> Iterable[tuple[str, ...]]:
+def _elsewhere(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Other arguments of the same shapes, for which a value that depends on them differs."""
+    other = dict(arguments)
+    for name, value in arguments.items():
+        if isinstance(value, np.ndarray) and value.ndim == 2:
+            other[name] = 1.3 * value + 0.2 * np.cos(np.arange(value.size)).reshape(value.shape)
+    return other
+
+
+def _mixtures(own: Mapping[str, Callable]) -> Iterable[tuple[str, ...]]:
     return itertools.chain.from_iterable(itertools.combinations(own, count) for count in range(len(own) + 1))
 
 
@@ -227,22 +250,53 @@ def _observed(
     """What the function gives in all its calls, with right helpers where it works with them."""
     seen = []
     for one in asked:
-        helped = with_helpers(function, {name: reference.right(one.given, own)[name] for name in own})
+        helped = with_helpers(function, reference.right(one, own))
         for candidate in [helped, function] if own else [function]:
             got = _try(candidate, one)[1]
             values = _numbers(got, one)
             if values:
                 expected = {name: one.parts[name].expected for name in values}
-                seen.append(Observation(one.given, values, expected, {n: one.parts[n].tolerance for n in values}))
+                seen.append(Observation(one.arguments, values, expected, {n: one.parts[n].tolerance for n in values}))
                 break
     return seen
+
+
+def _cause(failure: Exception, observed: list[Observation], reference: Reference) -> Cause | None:
+    """What explains all parts, else what explains the one that the failure is about."""
+    cause = search(observed, reference.model, reference.deviations)
+    part = getattr(failure, "part", "")
+    if cause is None and part and any(len(seen.got) > 1 for seen in observed):
+        alone = [replace(seen, got={part: seen.got[part]}) for seen in observed]
+        cause = search(alone, reference.model, reference.deviations)
+    return cause or _clue(observed, reference)
+
+
+def _clue(observed: list[Observation], reference: Reference) -> Cause | None:
+    """What can be told of values that nothing known reproduces."""
+    sentence = reference.clue(observed) if observed else None
+    shares = [_share(seen, part) for seen in observed for part in seen.got]
+    if sentence is None and shares and max(shares) < 1e-5:
+        sentence = (
+            f"the values are right to about {int(-np.log10(max(shares)))} digits: somewhere a number is rounded, as float32"
+            " does, or a small constant is added."
+        )
+    return Cause((), sentence) if sentence else None
+
+
+def _share(seen: Observation, part: str) -> float:
+    """The largest deviation as a share of the largest value, infinite where these can't be compared."""
+    got, expected = seen.got[part], np.asarray(seen.expected[part], dtype=np.float64)
+    if np.shape(got) != expected.shape or not np.any(expected):
+        return float("inf")
+    return float(np.max(np.abs(got - expected)) / np.max(np.abs(expected)))
 
 
 def _numbers(got: dict[str, Any] | None, one: Asked) -> dict[str, np.ndarray]:
     found = {}
     for name, value in (got or {}).items():
         with contextlib.suppress(TypeError, ValueError):
-            found[name] = np.asarray(value, dtype=np.float64)
+            array = np.asarray(value)
+            found[name] = array if array.dtype == np.float32 else array.astype(np.float64)
     return found if len(found) == len(one.parts) else {}
 
 
