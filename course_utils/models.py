@@ -26,7 +26,7 @@ def two_layer_model(sizes: Sequence[int]) -> nn.Sequential:
 
 
 def filled(model: nn.Module, params: Mapping[str, np.ndarray]) -> nn.Module:
-    """``model`` with copies of ``params`` in its fully connected layers, and the gradients of an earlier use: ones.
+    """``model`` with copies of ``params`` in its fully connected layers.
 
     Parameters
     ----------
@@ -44,16 +44,17 @@ def filled(model: nn.Module, params: Mapping[str, np.ndarray]) -> nn.Module:
         raise ValueError(f"the model has {len(layers)} fully connected layers, expected {len(params) // 2}")
     model.to(torch.from_numpy(params["W1"]).dtype)
     for number, layer in enumerate(layers, start=1):
-        layer.weight = _parameter(params[f"W{number}"].T)
-        layer.bias = _parameter(params[f"b{number}"])
+        layer.weight = nn.Parameter(torch.tensor(params[f"W{number}"].T))
+        layer.bias = nn.Parameter(torch.tensor(params[f"b{number}"]))
         layer.out_features, layer.in_features = layer.weight.shape
     return model
 
 
-def _parameter(array: np.ndarray) -> nn.Parameter:
-    parameter = nn.Parameter(torch.tensor(array))
-    parameter.grad = torch.ones_like(parameter)
-    return parameter
+def used(model: nn.Module) -> nn.Module:
+    """``model`` as an earlier use has left it: with gradients, which are all 1."""
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    return model
 
 
 def mended(model: nn.Module, activation: str) -> nn.Module:

@@ -119,7 +119,7 @@ def trained(
 ) -> tuple[dict[str, np.ndarray], list[float]]:  # fmt: skip
     """Parameters after a step on each of the batches, and the losses before the steps.
 
-    Stages, besides those of the loss: ``optimiser`` (tensors, rate), ``rows`` (batches, iteration, N) -> rows,
+    Stages, besides those of the loss: ``optimiser`` (tensors, rate), ``iterations`` (batches) -> those taken, ``rows`` (batches, iteration, N) -> rows,
     ``labels`` (rows, iteration), ``clears`` (iteration) -> bool, ``trained`` (params) -> names.
     ``leftover`` is what each gradient holds at first.
     """
@@ -127,6 +127,7 @@ def trained(
     optimiser = changes.get("optimiser", PlainDescent)
     descent = optimiser([leaves[name] for name in changes.get("trained", list)(leaves)], rate)
     clears, losses = changes.get("clears", lambda iteration: True), []
+    batches = changes.get("iterations", lambda batches: batches)(batches)
     if leftover:
         for leaf in leaves.values():
             leaf.grad = torch.full_like(leaf, leftover)
@@ -225,6 +226,10 @@ def _onehot(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 _MISSING = "the regularisation is missing: add reg times the sum of the squared weights to the loss."
+_NOT_DIFFERENTIATED = (
+    "the regularisation isn't part of the loss that is differentiated. As a term of the gradients, the regularisation"
+    " is missing: add 2 * reg * W for all weights."
+)
 #: Of the loss, and so of its gradients and of what a training descends.
 OBJECTIVE = [
     *(
@@ -299,10 +304,9 @@ OBJECTIVE = [
     *(
         _named(name, "strength", change, sentence)
         for name, change, sentence in (
-            ("no regularisation", lambda reg: 0.0, _MISSING),
             ("half the regularisation", lambda reg: reg / 2,
-             "the regularisation has a factor 1/2: it has half its strength (and reg as weight_decay is that too:"
-             " the gradient of reg * ||W||^2 is 2 * reg * W)."),
+             "the regularisation has half its strength: it has a factor 1/2, or is a weight_decay of reg (the gradient of"
+             " reg * ||W||^2 is 2 * reg * W)."),
             ("twice the regularisation", lambda reg: 2 * reg,
              "the regularisation is added twice: it has a factor of 2."),
             ("four times the regularisation", lambda reg: 4 * reg, "the regularisation has a factor of 4."),
@@ -313,6 +317,7 @@ OBJECTIVE = [
             ("reg is 1", lambda reg: 1.0, "reg isn't used: the regularisation has a fixed strength, 1."),
         )
     ),
+    _named("no regularisation", "strength", lambda reg: 0.0, _MISSING, common=_NOT_DIFFERENTIATED),
     Deviation("regularisation of a fixed strength", "strength", lambda factor, reg: factor,
               "reg isn't used: the regularisation has a fixed strength, {factor}.", fitted=True),
     Deviation("regularisation with a factor", "strength", lambda factor, reg: factor * reg,
@@ -320,9 +325,8 @@ OBJECTIVE = [
 ]  # fmt: skip
 
 _ONLY_DATA = _named(
-    "regularisation not differentiated", "differentiated", lambda data, penalty: data,
-    "the regularisation isn't part of the loss that is differentiated: the regularisation is missing: add 2 * reg"
-    " times the weights to the gradients, or differentiate the whole loss.",
+    "regularisation not differentiated", "differentiated", lambda data, penalty: data, _NOT_DIFFERENTIATED,
+    common=_NOT_DIFFERENTIATED,
 )  # fmt: skip
 
 
@@ -351,6 +355,8 @@ GRADIENTS = [
             ("biases exchanged", _biases_exchanged, "the gradients of the biases are exchanged."),
             ("parameters", _each(lambda name, gradient, array: np.asarray(array, dtype=np.float64)),
              "these are the parameters, not their gradients."),
+            ("weights", _each(lambda name, gradient, array: np.asarray(array) if name.startswith("W") else gradient),
+             "these are the weights, not their gradients."),
             ("negative", _each(lambda name, gradient, array: -gradient), "all gradients have the wrong sign."),
             ("zero", _each(lambda name, gradient, array: 0 * gradient),
              "every value is zero: were the gradients cleared before they were read?"),
@@ -423,6 +429,10 @@ STEPS = [
              "every step uses the first row of its batch alone."),
         )
     ),
+    _named("last batch left out", "iterations", lambda batches: batches[:-1], "the last batch is left out."),
+    _named("first batch left out", "iterations", lambda batches: batches[1:], "the first batch is left out."),
+    _named("each batch twice", "iterations", lambda batches: np.repeat(batches, 2, axis=0),
+           "two steps are taken on each batch; it is to be one."),
     _named("first labels", "labels", lambda rows, iteration: np.arange(len(rows)),
            "rows and labels of a batch don't belong together: the labels are the first ones of y."),
 ]  # fmt: skip
@@ -458,7 +468,7 @@ _SCHEDULES: Sequence[tuple[str, Rate, str]] = (
     ("at the first iteration", lambda t, E, rho, exact: rho ** (1 + t // E),
      "the learning rate has decayed before the first epoch already."),
     ("once", lambda t, E, rho, exact: rho ** min(t // E, 1),
-     "the learning rate decays after the first epoch only; it should after every one."),
+     "after the second epoch, the learning rate isn't multiplied by learning_rate_decay again; it should after every one."),
     ("continuously", lambda t, E, rho, exact: rho ** (t / E),
      "the learning rate decays a little in every iteration, as rho ** (t / E); the exponent is to be rounded down."),
     ("continuously, exact epochs", lambda t, E, rho, exact: rho ** (t / exact),
@@ -472,8 +482,6 @@ _SCHEDULES: Sequence[tuple[str, Rate, str]] = (
      "the learning rate is divided by 1 + decay * epoch; it should be multiplied by decay ** epoch."),
     ("exponential", lambda t, E, rho, exact: math.exp(-rho * (t // E)),
      "the learning rate is multiplied by exp(-decay * epoch); it should be by decay ** epoch."),
-    ("linear", lambda t, E, rho, exact: rho * (t // E) if t >= E else 1.0,
-     "the learning rate is multiplied by decay * epoch; it should be by decay ** epoch."),
     ("decay twice", lambda t, E, rho, exact: rho ** (2 * (t // E)), "the learning rate decays twice after each epoch."),
     ("every second epoch", lambda t, E, rho, exact: rho ** (t // (2 * E)),
      "the learning rate decays after every second epoch; it should after every one."),
@@ -528,10 +536,15 @@ def right_deviation(inputs: int, outputs: int, scale: float | None) -> float:
 INITIAL = [_named(name, "deviation", change, sentence) for name, change, sentence in _DEVIATIONS] + [
     _named(name, "spread", change, sentence)
     for name, change, sentence in (
-        ("between -s and s", lambda s: s / math.sqrt(3),
+        ("between -s and s", lambda s: (s / math.sqrt(3), 0.0),
          "a uniform distribution between plus and minus the standard deviation has a smaller one."),
-        ("between 0 and s", lambda s: s / math.sqrt(12),
+        ("between 0 and s", lambda s: (s / math.sqrt(12), s / 2),
          "a uniform distribution from 0 to the standard deviation has a smaller one, and not the mean 0."),
+        ("absolute values", lambda s: (s * math.sqrt(1 - 2 / math.pi), s * math.sqrt(2 / math.pi)),
+         "these are absolute values: half of the weights should be negative."),
+        ("cut off at two", lambda s: (0.8796 * s, 0.0),
+         "the normal distribution is cut off at two standard deviations, which makes it narrower."),
+        ("mean s", lambda s: (s, s), "the mean is the standard deviation; it should be 0."),
     )
 ]  # fmt: skip
 
