@@ -12,16 +12,16 @@ from torch import nn
 
 from course_utils import oracle
 from course_utils.checks.pytorch import (
-    as_params,
     check_build_mlp,
-    check_initialise,
     check_params_to_torch,
     check_scores,
     check_torch_gradients,
     check_torch_loss,
-    check_train_schedule,
-    check_train_steps,
 )
+from course_utils.checks.pytorch_initialise import check_initialise
+from course_utils.checks.pytorch_models import as_params
+from course_utils.checks.pytorch_schedule import check_train_schedule
+from course_utils.checks.pytorch_steps import check_train_steps
 from course_utils.comparison import CheckFailed
 from course_utils.handover import definitions
 from course_utils.helpers import with_helpers

@@ -39,20 +39,24 @@ OTHERS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 def tensors_of(params: Mapping[str, np.ndarray]) -> Tensors:
     """Copies in float64 that can be differentiated."""
-    return {name: torch.tensor(np.asarray(array, dtype=np.float64), requires_grad=True) for name, array in params.items()}
+    return {
+        name: torch.tensor(np.asarray(array, dtype=np.float64), requires_grad=True) for name, array in params.items()
+    }
 
 
 def outputs(params: Tensors, X: Any, activation: str, changes: Changes) -> torch.Tensor:
     """What a network gives for the rows of X, (N, K).
 
-    Stages: ``between`` (values, number of the layer, activation), ``first`` (X), ``last`` (logits, activation).
+    Stages: ``between`` (values, number of the layer, activation), ``follows`` (number of the layer, their count) ->
+    whether it does, ``first`` (X, activation), ``last`` (logits, activation).
     """
     between = changes.get("between", lambda values, number, name: ASKED[name](values))
+    follows = changes.get("follows", lambda number, layers: True)
     values, layers = torch.as_tensor(np.asarray(X, dtype=np.float64)), len(params) // 2
     values = changes.get("first", lambda X, name: X)(values, activation)
     for number in range(1, layers + 1):
         values = values @ params[f"W{number}"] + params[f"b{number}"]
-        if number < layers:
+        if number < layers and follows(number, layers):
             values = between(values, number, activation)
     return changes.get("last", lambda logits, name: logits)(values, activation)
 
@@ -119,9 +123,9 @@ def trained(
 ) -> tuple[dict[str, np.ndarray], list[float]]:  # fmt: skip
     """Parameters after a step on each of the batches, and the losses before the steps.
 
-    Stages, besides those of the loss: ``optimiser`` (tensors, rate), ``iterations`` (batches) -> those taken, ``rows`` (batches, iteration, N) -> rows,
-    ``labels`` (rows, iteration), ``clears`` (iteration) -> bool, ``trained`` (params) -> names.
-    ``leftover`` is what each gradient holds at first.
+    Stages, besides those of the loss: ``optimiser`` (tensors, rate), ``iterations`` (batches) -> those taken, ``rows``
+    (batches, iteration, N) -> rows, ``labels`` (rows, iteration), ``clears`` (iteration) -> bool, ``trained`` (params)
+    -> names. ``leftover`` is what each gradient holds at first.
     """
     leaves = tensors_of(params)
     optimiser = changes.get("optimiser", PlainDescent)
@@ -162,11 +166,15 @@ def network_deviations(asked: str) -> list[Deviation]:
     found += [
         _named("gelu by tanh", "between", lambda values, number, name: functional.gelu(values, approximate="tanh"),
                f"this is GELU's approximation by tanh; {asked} is asked for."),
-        _named("no activation", "between", lambda values, number, name: values,
-               "there is no activation between the layers."),
-        _named("activation once", "between",
-               lambda values, number, name: ASKED[name](values) if number == 1 else values,
+        _named("no activation", "follows", lambda number, layers: False, "there is no activation between the layers."),
+        _named("activation once", "follows", lambda number, layers: number == 1,
                "there is an activation after the first layer only; it belongs between all of them."),
+        _named("no activation at first", "follows", lambda number, layers: number > 1,
+               "there is no activation after the first layer; it belongs between all of them."),
+        _named("no activation at the end", "follows", lambda number, layers: number < layers - 1,
+               "there is no activation after the last hidden layer; it belongs between all of them."),
+        _named("activation at the end", "follows", lambda number, layers: number == layers - 1,
+               "there is an activation after the last hidden layer only; it belongs between all of them."),
         _named("activation first, then relu", "between",
                lambda values, number, name: ASKED[name if number == 1 else "relu"](values),
                "the activation asked for comes after the first layer only; then it is the ReLU."),
@@ -305,8 +313,8 @@ OBJECTIVE = [
         _named(name, "strength", change, sentence)
         for name, change, sentence in (
             ("half the regularisation", lambda reg: reg / 2,
-             "the regularisation has half its strength: it has a factor 1/2, or is a weight_decay of reg (the gradient of"
-             " reg * ||W||^2 is 2 * reg * W)."),
+             "the regularisation has half its strength: it has a factor 1/2, or is a weight_decay of reg (the gradient"
+             " of reg * ||W||^2 is 2 * reg * W)."),
             ("twice the regularisation", lambda reg: 2 * reg,
              "the regularisation is added twice: it has a factor of 2."),
             ("four times the regularisation", lambda reg: 4 * reg, "the regularisation has a factor of 4."),
@@ -468,7 +476,7 @@ _SCHEDULES: Sequence[tuple[str, Rate, str]] = (
     ("at the first iteration", lambda t, E, rho, exact: rho ** (1 + t // E),
      "the learning rate has decayed before the first epoch already."),
     ("once", lambda t, E, rho, exact: rho ** min(t // E, 1),
-     "after the second epoch, the learning rate isn't multiplied by learning_rate_decay again; it should after every one."),
+     "after the second epoch, the learning rate isn't multiplied by its decay again; it should after every one."),
     ("continuously", lambda t, E, rho, exact: rho ** (t / E),
      "the learning rate decays a little in every iteration, as rho ** (t / E); the exponent is to be rounded down."),
     ("continuously, exact epochs", lambda t, E, rho, exact: rho ** (t / exact),

@@ -28,17 +28,8 @@ def _right(name: str, *, before: str = "", **bodies: str) -> None:
     RIGHT.append(Answer(name, codes))
 
 
-#: The right ``train_torch`` calls this helper, which stands in the cell of ``loss_and_gradients``.
-_HELPER = """
-def regularised_loss(model, X, y, reg):
-    squares = sum(parameter.square().sum() for parameter in model.parameters() if parameter.ndim == 2)
-    return nn.functional.cross_entropy(model(X), y) + reg * squares
-"""
-
-
 def _text(where: str, body: str, before: str = "") -> str:
-    text = function(where, body, before=before)
-    return f"{text}\n\n{_HELPER.strip()}\n" if where == "loss_and_gradients" else text
+    return function(where, body, before=before)
 
 
 def _changed(text: str, old: str, new: str) -> str:
@@ -378,21 +369,22 @@ _losing(
 def _helped(name: str, old: str, new: str, *loses: str, says: str = "") -> None:
     """A wrong loss in a helper that the training calls as well costs the questions about the loss alone."""
     text = function("loss_and_gradients", _changed(_LOSS, _VALUE, "value = regularised_loss(model, X, y, reg)"))
-    code = f"{text}\n\n{_changed(_HELPER, old, new).strip()}\n"
-    WRONG.append(Answer(f"{name}, in a helper", {"loss_and_gradients": code}, loses or _BOTH, says))
+    codes = {
+        "loss_and_gradients": f"{text}\n\n{_changed(_HELPER, old, new).strip()}\n",
+        "train_torch": function("train_torch", _CALLING),
+    }
+    WRONG.append(Answer(f"{name}, in a helper", codes, loses or _BOTH, says))
 
 
+_HELPER = """
+def regularised_loss(model, X, y, reg):
+    squares = sum(parameter.square().sum() for parameter in model.parameters() if parameter.ndim == 2)
+    return nn.functional.cross_entropy(model(X), y) + reg * squares
+"""
 _VALUE = """z = model(X)
 data = nn.functional.cross_entropy(z, y)
 weights = [parameter for parameter in model.parameters() if parameter.ndim == 2]
 value = data + reg * sum((weight ** 2).sum() for weight in weights)"""
-_helped("half the regularisation", "+ reg *", "+ reg / 2 *", says="has a factor 1/2")
-_helped("biases regularised", " if parameter.ndim == 2", "", says="the biases are regularised too")
-_helped("hard-coded lambda", "+ reg *", "+ 0.05 *", says="a fixed strength")
-_helped("no regularisation", " + reg * squares", "", says="the regularisation is missing")
-_helped("sum over the samples", "(model(X), y)", '(model(X), y, reduction="sum")', says="summed over the samples")
-_helped("softmax before cross_entropy", "(model(X), y)", "(model(X).softmax(dim=1), y)", says="applied twice")
-
 # --- 5.d train_torch --------------------------------------------------------------------------
 
 _TRAIN = """
@@ -414,6 +406,18 @@ for t, batch in enumerate(batches):
             group["lr"] *= learning_rate_decay
 return history
 """
+_CALLING = _changed(
+    _TRAIN,
+    """data = nn.functional.cross_entropy(model(X_t[batch]), y_t[batch])
+    value = data + reg * sum(p.square().sum() for p in model.parameters() if p.ndim == 2)""",
+    "value = regularised_loss(model, X_t[batch], y_t[batch], reg)",
+)
+_helped("half the regularisation", "+ reg *", "+ reg / 2 *", says="has a factor 1/2")
+_helped("biases regularised", " if parameter.ndim == 2", "", says="the biases are regularised too")
+_helped("hard-coded lambda", "+ reg *", "+ 0.05 *", says="a fixed strength")
+_helped("no regularisation", " + reg * squares", "", says="the regularisation is missing")
+_helped("sum over the samples", "(model(X), y)", '(model(X), y, reduction="sum")', says="summed over the samples")
+_helped("softmax before cross_entropy", "(model(X), y)", "(model(X).softmax(dim=1), y)", says="applied twice")
 _STEPS, _SCHEDULE = "test-train-torch-steps", "test-train-torch-schedule"
 
 
@@ -501,7 +505,7 @@ _training(
 )  # fmt: skip
 _training(
     "the first batch in every step", "    optimizer.zero_grad()", "    batch = batches[0]\n    optimizer.zero_grad()",
-    _STEPS, _SCHEDULE, says="every step uses the same batch",
+    _STEPS, says="every step uses the same batch",
 )  # fmt: skip
 _training(
     "last batch left out", "enumerate(batches)", "enumerate(batches[:-1])",
