@@ -146,15 +146,15 @@ QUESTIONS = (
             "train_torch": "train_torch(model, X, y, X_val, y_val, *, batches, learning_rate, learning_rate_decay,"
             " reg)"
         },
-        ("scores", "loss_and_gradients"), "pytorch:check_train_torch_steps",
+        ("scores", "loss_and_gradients"), "pytorch_steps:check_train_steps",
     ),
     Question(
         "test-train-torch-schedule", _5, "Training", 1, {}, ("scores", "loss_and_gradients"),
-        "pytorch:check_train_torch_schedule",
+        "pytorch_schedule:check_train_schedule",
     ),
     Question(
         "test-initialise", _5, "Initialisation", 1, {"initialise": "initialise(model, scale, rng)"}, (),
-        "pytorch:check_initialise",
+        "pytorch_initialise:check_initialise",
     ),
     *(Question(f"test-best-mlp-{goal}", _5, "Your best network", 1) for goal in ("52", "55", "58", "test")),
 )  # fmt: skip

@@ -8,7 +8,6 @@ They are built on PyTorch, which gives the numbers and not the derivation.
 from __future__ import annotations
 
 import functools
-import itertools
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -116,52 +115,6 @@ def _sample_batch(X: np.ndarray, y: np.ndarray, batch_size: int, rng: Any) -> tu
     return X_batch.numpy(), y_batch.numpy()
 
 
-def _build_mlp(sizes: Any, activation: str) -> Any:
-    if len(sizes) != 3 or activation != "relu":
-        raise NotImplementedError("there is a stand-in for two layers and the ReLU alone")
-    return two_layer_model(sizes)
-
-
-def two_layer_model(sizes: Any) -> Any:
-    """A two-layer ReLU network in PyTorch, float64, with random parameters.
-
-    Parameters
-    ----------
-    sizes : (D, H, K)
-
-    Returns
-    -------
-    torch.nn.Sequential
-    """
-    import torch
-
-    D, H, K = sizes
-    return torch.nn.Sequential(torch.nn.Linear(D, H), torch.nn.ReLU(), torch.nn.Linear(H, K)).double()
-
-
-def _is_relu_network(model: Any) -> bool:
-    """Whether a model with two layers computes what such a network with the ReLU does."""
-    import torch
-
-    params, dtype = _params_of(model), next(model.parameters()).dtype
-    X = np.random.default_rng(0).standard_normal((20, len(params["W1"])))
-    with torch.no_grad():
-        logits = model(torch.tensor(X, dtype=dtype)).numpy()
-    return np.allclose(logits, forward(params, X)["z3"], rtol=1e-3, atol=1e-4)
-
-
-def _params_of(model: Any) -> dict[str, np.ndarray]:
-    arrays = [parameter.detach().cpu().numpy().T for parameter in model.parameters()]
-    if len(arrays) != 4:
-        raise NotImplementedError("there is a stand-in for two layers alone")
-    return dict(zip(("W1", "b1", "W2", "b2"), arrays, strict=True))
-
-
-def _loss_and_gradients(model: Any, X: Any, y: Any, reg: float) -> tuple[float, dict[str, np.ndarray]]:
-    solved = solve(_params_of(model), X, y, reg)
-    return solved.values["loss"], solved.gradients()
-
-
 def _predict(params: Mapping[str, np.ndarray], X: np.ndarray) -> np.ndarray:
     return _applied("argmax", forward(params, X)["a3"], 1)
 
@@ -183,9 +136,6 @@ WITHIN_NOTEBOOKS: dict[str, Callable] = {
     "relative_error": _relative_error,
     "sample_batch": _sample_batch,
     "predict": _predict,
-    "build_mlp": _build_mlp,
-    "scores": lambda model, X: forward(_params_of(model), X)["a3"],
-    "loss_and_gradients": _loss_and_gradients,
 }
 #: What ``forward`` returns, by key.
 _VALUES = ("z2", "a2", "z3", "a3")
@@ -209,10 +159,6 @@ _AS_ASKED: dict[str, Callable[..., bool]] = {
         isinstance(batch, (tuple, list)) and len(batch) == 2 and not isinstance(batch[0], (tuple, list))
     ),
     "predict": lambda classes, params, X: np.shape(classes) == (len(X),),
-    # There is a stand-in for no other network.
-    "build_mlp": lambda model, sizes=(), activation="relu": (
-        len(sizes) != 3 or activation != "relu" or _is_relu_network(model)
-    ),
 }
 #: Functions that have returned something else, and those for which stand-ins step in for that reason.
 _unasked: set[str] = set()
@@ -235,10 +181,9 @@ def provide_stand_ins(namespace: dict[str, Any], *names: str, to: str | None = N
         The notebook's ``globals()``, in which the functions are replaced; one that isn't defined is added.
     *names : str
         ``relu``, ``softmax``, ``forward``, ``softmax_cross_entropy``, ``grad_z3`` and the other six,
-        ``numerical_gradient``, ``relative_error``, ``sample_batch``, ``predict``, ``build_mlp``,
-        ``scores`` or ``loss_and_gradients``; the last three for two-layer ReLU networks.
+        ``numerical_gradient``, ``relative_error``, ``sample_batch`` or ``predict``.
     to : str, optional
-        The function that calls them. If it raises after one of those from ``numerical_gradient`` to ``build_mlp``
+        The function that calls them. If it raises after one of those from ``numerical_gradient`` on
         has returned something else than is asked for, it runs once more with stand-ins for these; it may well
         know what to do with the result.
     """
@@ -371,20 +316,6 @@ def _trouble_with(result: Any, name: str, args: list, kwargs: dict) -> str | Non
             return f"returned the shapes {X_batch} and {y_batch}"
         if np.asarray(result[1]).dtype.kind not in "iu":
             return f"returned labels of dtype {np.asarray(result[1]).dtype}"
-    if name == "build_mlp" and args:
-        shapes = [
-            tuple(parameter.shape) for parameter in getattr(result, "parameters", list)() if parameter.requires_grad
-        ]
-        layers = [(fan_out, fan_in) for fan_in, fan_out in itertools.pairwise(args[0])]
-        if shapes != [shape for layer in layers for shape in (layer, layer[:1])]:
-            return "returned no fully connected layers of the sizes asked for"
-    if name == "loss_and_gradients":
-        if not (isinstance(result, (tuple, list)) and len(result) == 2 and isinstance(result[1], dict)):
-            return "returned no pair of a loss and gradients"
-        parameters = args[0].parameters() if args else []
-        asked = {f"{'Wb'[i % 2]}{i // 2 + 1}": tuple(each.shape[::-1]) for i, each in enumerate(parameters)}
-        if any(np.shape(result[1].get(key)) != shape for key, shape in asked.items()):
-            return "returned gradients of other shapes than those of params"
     asked = _asked_shape(name, args, kwargs)
     if asked is not None and (isinstance(result, (np.ndarray, np.number)) or name.startswith("grad_")):
         shape = np.shape(result)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from course_utils.checks.forward import check_forward, check_relu, check_stability, check_vectorised
-from course_utils.checks.pytorch import as_params
+from course_utils.checks.pytorch_models import as_params
 from course_utils.comparison import CheckFailed
 from course_utils.oracle import random_problem, solve
 from course_utils.stand_ins import OF_NOTEBOOKS, WITHIN_NOTEBOOKS, provide_stand_ins
