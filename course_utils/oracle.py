@@ -115,20 +115,6 @@ def random_problem(
     return solved._replace(params=params)
 
 
-def square_problem(given: Problem) -> Problem:
-    """``given`` cut down to N = D = H = K: here a transposed array fits where the right one does.
-
-    Parameters
-    ----------
-    given : Problem
-        Its smallest size is that of the result; labels that are too large start again from 0.
-    """
-    size = min(*given.X.shape, *given.params["W2"].shape)
-    params = {key: array[(slice(size),) * array.ndim] for key, array in given.params.items()}
-    name = f"a square problem (N=D=H=K={size})"
-    return solve(params, given.X[:size, :size], given.y[:size] % size, given.reg, name)
-
-
 # --- Step by step -------------------------------------------------------------------------
 
 

@@ -24,6 +24,11 @@ from course_utils.reference import Problem, problems
 from course_utils.source import is_unwritten, names_used
 from course_utils.steps import STEPS, right_steps
 
+#: Functions that run text, or give what a text names.
+_COMPUTED = {
+    "exec", "eval", "compile", "__import__", "import_module", "getattr", "attrgetter", "methodcaller", "globals",
+    "locals", "vars", "__dict__", "__getattribute__",
+}  # fmt: skip
 #: Functions that would do the exercise of question 2.a.
 _DIFFERENTIATE = {"diff", "Derivative", "idiff", "jacobian", "gradient", "derive_by_array", "differentiate_finite"}
 
@@ -41,7 +46,14 @@ def check_symbolic(symbolic_answer: Callable, dJ_dz3_symbolic: Callable) -> None
     """
     if is_unwritten(dJ_dz3_symbolic):
         raise not_done("dJ_dz3_symbolic is not written yet")
-    name = min(_DIFFERENTIATE & names_used(dJ_dz3_symbolic), default=None)
+    used = names_used(dJ_dz3_symbolic)
+    name = min(_COMPUTED & used, default=None)
+    if name is not None:
+        raise CheckFailed(
+            "dJ_dz3_symbolic",
+            f"it uses {name}, behind which any function may stand, one that differentiates too. Name what you call.",
+        )
+    name = min(_DIFFERENTIATE & used, default=None)
     if name is not None:
         raise CheckFailed(
             "dJ_dz3_symbolic", f"it uses {name}: SymPy does the derivation. Write down what you derived by hand."

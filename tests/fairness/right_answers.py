@@ -1012,3 +1012,14 @@ _right(
     return {"z2": z2, "a2": a2, "z3": z3, "a3": softmax(z3)}
     """,
 )
+_right(
+    "its own name for the result",
+    relu="relu = np.maximum(z, 0)\nreturn relu",
+    softmax="""
+    def softmax(row_sums):
+        return e / row_sums
+
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return softmax(e.sum(axis=1, keepdims=True))
+    """,
+)

@@ -651,7 +651,8 @@ WRONG.append(
     Answer(
         "a partial function of SciPy's softmax",
         {
-            "softmax": "from functools import partial\nfrom scipy.special import softmax as f\n\nsoftmax = partial(f, axis=1)\n"
+            "softmax": "from functools import partial\nfrom scipy.special import softmax as f\n\n"
+            "softmax = partial(f, axis=1)\n"
         },
         ("test-vectorised",),
     )
@@ -1771,6 +1772,11 @@ _wrong(
     "SymPy differentiates under another name", "dJ_dz3_symbolic", f"{_COST}return [derivative(J, a) for a in z]",
     "test-dJ_dz3-symbolic", before="from sympy import diff as derivative",
 )  # fmt: skip
+for _hidden in ('getattr(sp, "di" + "ff")(J, a)', 'eval("sp.di" + "ff(J, a)")', '__import__("sympy").diff(J, a)'):
+    _wrong(
+        f"SymPy differentiates through {_hidden}", "dJ_dz3_symbolic", f"{_COST}return [{_hidden} for a in z]",
+        "test-dJ_dz3-symbolic",
+    )  # fmt: skip
 _wrong(
     "a helper for numbers, vectorised", "relu", "return of_number(z)", "test-vectorised",
     before="@np.vectorize\ndef of_number(v):\n    return v if v > 0 else 0 * v",
@@ -2255,7 +2261,7 @@ _wrong(
     return gradient
     """,
     "test-numerical-gradient",
-    says="which isn't put back",
+    says="each entry stays at x - h",
 )
 _relative(
     "by |b| alone", "np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(b)))", "by one of |a| and |b|, the larger perhaps"
