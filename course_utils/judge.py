@@ -282,8 +282,8 @@ def _clue(observed: list[Observation], reference: Reference) -> Cause | None:
     shares = [_share(seen, part) for seen in observed for part in seen.got]
     if sentence is None and shares and max(shares) < 1e-5:
         sentence = (
-            f"the values are right to about {int(-np.log10(max(shares)))} digits: somewhere a number is rounded, as float32"
-            " does, or a small constant is added."
+            f"the values are right to about {int(-np.log10(max(shares)))} digits: somewhere a number is rounded, as"
+            " float32 does, or a small constant is added."
         )
     return Cause((), sentence) if sentence else None
 

@@ -16,7 +16,7 @@ from course_utils.steps import STEPS, right_steps
 PROBLEMS = [problem(name) for name in ("toy", "biased", "unregularised")]
 
 
-def _network(*names):
+def _network():
     return [{"params": g.params, "X": g.X, "y": g.y, "reg": g.reg + more} for g in PROBLEMS for more in (0.0, 0.3)]
 
 
@@ -28,6 +28,10 @@ def _steps(variable):
 def _points():
     toys = TOY_FUNCTIONS.values()
     return [{"toy": toy, "x": g.params["W1"], "step": step} for g in PROBLEMS for toy in toys for step in (0.5, 1e-5)]
+
+
+def _nearly(a):
+    return a * (1 + 0.1 * np.cos(np.arange(a.size))).reshape(a.shape)
 
 
 #: Name -> a model, the arguments of some calls, and what is recognised in it.
@@ -45,13 +49,17 @@ COMPUTATIONS = {
     },
     "backward": (
         mistakes.gradients,
-        [mistakes.backward_arguments(g, g.reg + more) | {"right": right_steps()} for g in PROBLEMS for more in (0, 0.3)],
+        [
+            mistakes.backward_arguments(g, g.reg + more) | {"right": right_steps()}
+            for g in PROBLEMS
+            for more in (0, 0.3)
+        ],
         mistakes.BACKWARD,
     ),
     "numerical gradient": (mistakes.quotients, _points(), mistakes.QUOTIENTS),
     "relative error": (
         mistakes.relative_errors,
-        [{"a": g.params["W1"], "b": g.params["W1"] * (1 + 0.1 * np.cos(np.arange(g.params["W1"].size))).reshape(g.params["W1"].shape)} for g in PROBLEMS],
+        [{"a": g.params["W1"], "b": _nearly(g.params["W1"])} for g in PROBLEMS],
         mistakes.RELATIVE_ERRORS,
     ),
 }  # fmt: skip

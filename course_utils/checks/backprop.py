@@ -80,8 +80,8 @@ def check_symbolic(symbolic_answer: Callable, dJ_dz3_symbolic: Callable) -> None
             if not symbolic.are_equal(formula.expression(), symbolic.derivatives(label)[k]):
                 raise CheckFailed(
                     _named(k, label),
-                    f"the expression {_shortened(formula.text)} has the right value at z = {symbolic.POINT}, but it isn't"
-                    " equal to the derivative for every z, or in a form for which that can't be shown.",
+                    f"the expression {_shortened(formula.text)} has the right value at z = {symbolic.POINT}, but it"
+                    " isn't equal to the derivative for every z, or in a form for which that can't be shown.",
                 )
     passed("all nine expressions equal SymPy's derivatives, for every z.")
 

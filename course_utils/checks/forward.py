@@ -225,7 +225,8 @@ def _expect_stable_cross_entropy(cross_entropy: Callable, z3: np.ndarray, a3: np
             raise CheckFailed(
                 text,
                 f"the value is {float(np.max(got)):.6g}, expected {expected:.0f}. Don't limit the probability, nor add"
-                " to it before the logarithm: that is finite, but wrong. Take the logarithm of the sum of exponentials.",
+                " to it before the logarithm: that is finite, but wrong. Take the logarithm of the sum of"
+                " exponentials.",
             )
     for shifted, shift in _shifts(len(z3)).items():
         quantity = f"softmax_cross_entropy({shifted}, y)"
