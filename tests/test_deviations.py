@@ -9,7 +9,7 @@ import pytest
 
 from course_utils import mistakes
 from course_utils.checks.gradient_check import TOY_FUNCTIONS
-from course_utils.deviations import Deviation, Observation, is_right, search
+from course_utils.deviations import Deviation, Observation, is_right, samples, search
 from course_utils.reference import problem
 from course_utils.steps import STEPS, right_steps
 
@@ -40,7 +40,8 @@ COMPUTATIONS = {
     "softmax": (mistakes.of_softmax, [{"z": g.values["z3"]} for g in PROBLEMS], (*mistakes.SOFTMAX, *mistakes.GENERAL)),
     "forward": (mistakes.network, [{"params": g.params, "X": g.X} for g in PROBLEMS], mistakes.FORWARD),
     "cross-entropy": (
-        mistakes.of_cross_entropy, [{"z3": g.values["z3"], "y": g.y} for g in PROBLEMS], mistakes.CROSS_ENTROPY,
+        mistakes.of_cross_entropy, [{"z3": g.values["z3"][:n], "y": g.y[:n]} for g in PROBLEMS for n in (None, 1, 2)],
+        mistakes.CROSS_ENTROPY,
     ),
     "loss": (lambda a, c: {"loss": mistakes.network(a, c)["loss"]}, _network(), mistakes.LOSS),
     **{
@@ -80,7 +81,7 @@ def observations(name, *made, factor=0.3):
             for stage, change in stages.items():
                 for part in stage.split()[1:] or list(got) if stage[:8] == "returned" else []:
                     if part in got:
-                        got[part] = np.asarray(change(got[part], got[part], len(next(iter(got.values())))), float)
+                        got[part] = np.asarray(change(got[part], got[part], samples(arguments)), float)
         seen.append(Observation(arguments, got, expected, dict.fromkeys(got, 1e-11)))
     return seen
 
@@ -89,7 +90,8 @@ MISTAKES = {
     f"{name}: {one.name}, {number}": (name, one)
     for name, (_, _, some) in COMPUTATIONS.items()
     for number, one in enumerate(some)
-    if not one.general
+    # In a3 a number found in a2 isn't linear any more; the check then looks at a2 alone.
+    if not one.general and not (name == "forward" and one.fitted)
 }
 
 
@@ -99,7 +101,7 @@ def test_a_mistake_is_named_and_never_another_one(title):
     model, _, known = COMPUTATIONS[name]
     try:
         seen = observations(name, one)
-    except (ValueError, IndexError):  # it fits no problem, as a student's function then raises
+    except (ValueError, IndexError, RuntimeError):  # it fits no problem, as a student's function then raises
         pytest.skip("doesn't conform")
     if all(map(is_right, seen)):
         pytest.skip("makes no difference on these problems")
