@@ -11,7 +11,7 @@ import numpy as np
 CANDIDATES = ("A", "B", "C", "D", "E", "F")
 
 
-def candidate(
+def altered(
     name: str, backward: Callable, params: Mapping[str, np.ndarray], X: np.ndarray, y: np.ndarray, reg: float
 ) -> dict[str, np.ndarray]:
     """What gradient function ``name`` gives for the regularised loss; it may be wrong.

@@ -21,7 +21,7 @@ from course_utils.checks.gradient_check import (
     toy_loss,
 )
 from course_utils.comparison import CheckFailed
-from course_utils.hunt import CANDIDATES, candidate
+from course_utils.hunt import CANDIDATES, altered
 from course_utils.oracle import random_problem, solve
 from course_utils.reference import toy_problem
 from course_utils.stand_ins import backward
@@ -174,10 +174,10 @@ WRONG_GRADIENTS = [
     (lambda f, x, h=1e-5: on_a_copy(f, x, h).T, "the shape is"),
     (lambda f, x, h=1e-5: on_a_copy(f, x, h).ravel(), "flat"),
     (not_put_back, "isn't always x"),
-    (never_put_back, "which isn't put back"),
+    (never_put_back, "each entry stays at x - h"),
     (five_points, "a formula of higher order"),
-    (first_row_only, "only the first row"),
-    (one_dimensional, "ValueError"),
+    (first_row_only, "values are wrong"),
+    (one_dimensional, "raised ValueError"),
     (by(lambda f, x, step, h: (f(x.max() + h) - f(x.max() - h)) / (2 * h)), "f was called with shape ()"),
     (lambda f, x, h=1e-5: None, "None"),
 ]
@@ -350,7 +350,7 @@ def deviations(params, X, y, reg):
     right = solve(params, X, y, reg).gradients()
     return {
         name: max(
-            float(np.max(np.abs(got - right[key]))) for key, got in candidate(name, backward, params, X, y, reg).items()
+            float(np.max(np.abs(got - right[key]))) for key, got in altered(name, backward, params, X, y, reg).items()
         )
         for name in CANDIDATES
     }
@@ -427,11 +427,11 @@ def test_candidates_leave_their_arguments_alone():
     params, X, y = toy_problem()
     before = copy.deepcopy((params, X, y))
     for name in CANDIDATES:
-        got = candidate(name, backward, params, X, y, 0.3)
+        got = altered(name, backward, params, X, y, 0.3)
         assert {key: array.shape for key, array in got.items()} == {key: array.shape for key, array in params.items()}
     np.testing.assert_equal((params, X, y), before)
     with pytest.raises(ValueError, match="the names are A, B"):
-        candidate("G", backward, params, X, y, 0.3)
+        altered("G", backward, params, X, y, 0.3)
 
 
 # --- The table and the figure ------------------------------------------------------------------------

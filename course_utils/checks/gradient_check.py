@@ -16,7 +16,7 @@ from course_utils.comparison import (
     passed,
     roundoff_tolerance,
 )
-from course_utils.hunt import CANDIDATES, candidate
+from course_utils.hunt import CANDIDATES, altered
 from course_utils.judge import Asked, Part, Reference, answers, judge
 from course_utils.reference import Problem, problem
 
@@ -299,7 +299,7 @@ def check_hunt(wrong_gradients: Callable, backward: Callable) -> float:
 
 def _error(name: str, backward: Callable, point: tuple) -> float:
     """The largest relative error of a candidate's gradients."""
-    got, right = candidate(name, backward, *point), backward(*point)
+    got, right = altered(name, backward, *point), backward(*point)
     errors = (mistakes.relative_errors({"a": got[key], "b": np.asarray(right[key])}, {})["error"] for key in got)
     return float(max(errors))
 
