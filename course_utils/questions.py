@@ -108,7 +108,7 @@ QUESTIONS = (
         "test-sample-batch", _4, "Batches", 2, {"sample_batch": "sample_batch(X, y, batch_size, rng)"}, (),
         "training:check_sample_batch",
     ),
-    Question("test-sample-batch-random", _4, "Batches", 1, {}, (), "training:check_sample_batch_random"),
+    Question("test-sample-batch-random", _4, "Batches", 1, {}, (), "training:check_sample_batch_is_random"),
     Question("test-predict", _4, "Predictions", 2, {"predict": "predict(params, X)"}, (), "training:check_predict"),
     Question(
         "test-train-descent", _4, "Training", 2,
