@@ -20,11 +20,27 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from course_utils import comparison, evaluation
-from course_utils.checks import backprop, forward, gradient_check, pytorch, training
+from course_utils.checks import (
+    backprop,
+    forward,
+    gradient_check,
+    pytorch,
+    pytorch_initialise,
+    pytorch_models,
+    pytorch_runs,
+    pytorch_schedule,
+    pytorch_steps,
+    training,
+)
 from tests.fairness.runner import SOURCE, as_in_grading, defines_only, execute, without_hidden_tests
 
 NOTEBOOKS = (
     "1_forward_check", "2_backprop_derivation", "3_gradient_check", "4_cifar10_tuning", "5_pytorch_comparison",
+)  # fmt: skip
+#: Where checks call a student's functions.
+_CHECKS = (
+    forward, backprop, gradient_check, training,
+    pytorch, pytorch_models, pytorch_runs, pytorch_steps, pytorch_schedule, pytorch_initialise,
 )  # fmt: skip
 #: Parts of the names of tests that read a handed-in network and ask no function.
 _OF_FILES = ("best-net", "best-mlp")
@@ -59,7 +75,7 @@ def measure(notebook: str, repetitions: int = 3) -> dict[str, list[float]]:
     """
     stopwatch, namespace, times = _Stopwatch(), {}, {}
     with contextlib.ExitStack() as stack:
-        for module in (forward, backprop, gradient_check, training, pytorch):
+        for module in _CHECKS:
             stack.enter_context(mock.patch.object(module, "call", stopwatch.call))
         stack.enter_context(as_in_grading())
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))

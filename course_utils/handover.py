@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib.util
 import io
 import linecache
 import os
@@ -18,7 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from course_utils.comparison import CheckFailed
+from course_utils.comparison import CheckFailed, not_done
+from course_utils.questions import TAKEN_OVER, asking, check_of
 
 
 class HandoverError(Exception):
@@ -38,34 +40,32 @@ def from_notebook(notebook: str | Path, *names: str) -> Any:
     notebook : str or Path
         File name of the earlier notebook, beside this one.
     *names : str
-        Functions to bring over, from :data:`course_utils.stand_ins.OF_NOTEBOOKS`.
+        Functions to bring over, from :data:`course_utils.questions.TAKEN_OVER`.
 
     Returns
     -------
     callable or tuple of callables
         One function if one name is given, else a tuple in the order of ``names``.
     """
-    from course_utils.stand_ins import OF_NOTEBOOKS
-
-    unknown = [name for name in names if name not in OF_NOTEBOOKS]
+    unknown = [name for name in names if name not in TAKEN_OVER]
     if unknown or not names:
-        raise ValueError(
-            f"from_notebook can bring over {', '.join(OF_NOTEBOOKS)}, not {', '.join(unknown) or 'nothing'}"
-        )
+        raise ValueError(f"from_notebook can bring over {', '.join(TAKEN_OVER)}, not {', '.join(unknown) or 'nothing'}")
     if grading():
-        functions = {name: OF_NOTEBOOKS[name] for name in names}
+        from course_utils import stand_ins
+
+        functions = {name: getattr(stand_ins, name) for name in names}
         print(f"While grading, the course's own {' and '.join(names)} is used, whatever stands in {notebook}.")
     else:
-        functions = _students_or_stand_ins(Path(notebook), names, OF_NOTEBOOKS)
+        functions = _students_or_stand_ins(Path(notebook), names)
     return functions[names[0]] if len(names) == 1 else tuple(functions[name] for name in names)
 
 
-def _students_or_stand_ins(path: Path, names: tuple[str, ...], stand_ins: dict[str, Callable]) -> dict[str, Callable]:
+def _students_or_stand_ins(path: Path, names: tuple[str, ...]) -> dict[str, Callable]:
     try:
         found = definitions(path)
     except HandoverError as error:
-        print(f"{error} A stand-in takes the place of {', '.join(names)}.")
-        return {name: stand_ins[name] for name in names}
+        print(f"{error} A stand-in takes the place of {', '.join(names)}.{_WITHOUT_TORCH}")
+        return {name: _stand_in(name) for name in names}
     functions, own = {}, []
     for name in names:
         trouble = _trouble(name, found)
@@ -73,11 +73,31 @@ def _students_or_stand_ins(path: Path, names: tuple[str, ...], stand_ins: dict[s
             functions[name] = found[name]
             own.append(name)
         else:
-            functions[name] = stand_ins[name]
-            print(f"{name} in {path.name} {trouble}: a stand-in takes its place.")
+            functions[name] = _stand_in(name)
+            print(f"{name} in {path.name} {trouble}: a stand-in takes its place.{_WITHOUT_TORCH}")
     if own:
         print(f"Yours, from {path.name}: {', '.join(own)}.")
     return functions
+
+
+#: What a student reads besides, where PyTorch is missing.
+_WITHOUT_TORCH = (
+    ""
+    if importlib.util.find_spec("torch")
+    else " It needs PyTorch, which isn't installed: python -m pip install torch."
+)
+
+
+def _stand_in(name: str) -> Callable:
+    if _WITHOUT_TORCH:
+
+        def missing(*args: Any, **kwargs: Any) -> Any:
+            raise not_done(f"there is no right {name} to go on with, and its stand-in needs PyTorch.")
+
+        return missing
+    from course_utils import stand_ins
+
+    return getattr(stand_ins, name)
 
 
 def definitions(path: str | Path) -> dict[str, Any]:
@@ -152,17 +172,23 @@ def _beside(path: Path):
         yield
 
 
+def _as_it_stands(function: Callable) -> Callable:
+    def called(*args: Any) -> Any:
+        return function(*args)
+
+    called.__name__ = getattr(function, "__name__", "the function")
+    return called
+
+
 def _trouble(name: str, found: dict[str, Any]) -> str | None:
     """Why the function can't be used, as the end of a sentence, or None."""
-    from course_utils.checks import backprop, forward
-
     function = found.get(name)
     if not callable(function):
         return "is not defined"
-    check = getattr(backprop if name == "backward" else forward, f"check_{name}")
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            check(function)
+            # Without a view of its helpers: what is taken over must be right as it stands.
+            check_of(asking(name))(_as_it_stands(function))
     except NotImplementedError:
         return "is not written yet"
     except CheckFailed as error:

@@ -28,17 +28,8 @@ def _right(name: str, *, before: str = "", **bodies: str) -> None:
     RIGHT.append(Answer(name, codes))
 
 
-#: The right ``train_torch`` calls this helper, which stands in the cell of ``loss_and_gradients``.
-_HELPER = """
-def regularised_loss(model, X, y, reg):
-    squares = sum(parameter.square().sum() for parameter in model.parameters() if parameter.ndim == 2)
-    return nn.functional.cross_entropy(model(X), y) + reg * squares
-"""
-
-
 def _text(where: str, body: str, before: str = "") -> str:
-    text = function(where, body, before=before)
-    return f"{text}\n\n{_HELPER.strip()}\n" if where == "loss_and_gradients" else text
+    return function(where, body, before=before)
 
 
 def _changed(text: str, old: str, new: str) -> str:
@@ -328,7 +319,7 @@ _losing("biases regularised", " if parameter.ndim == 2]", "]", says="the biases 
 _losing("hard-coded lambda", "data + reg *", "data + 0.05 *", says="a fixed strength")
 _losing("half the regularisation", "data + reg *", "data + reg / 2 *", says="has a factor 1/2")
 _losing("no regularisation", "value = data + reg *", "value = data + 0 *", says="the regularisation is missing")
-_losing("norms not squared", "(weight ** 2).sum()", "weight.norm()", says="another factor than 2 * reg")
+_losing("norms not squared", "(weight ** 2).sum()", "weight.norm()", says="the norms of the weights are added")
 _losing("only W1 regularised", "in weights)", "in weights[:1])", says="only W1 is regularised")
 _losing("softmax before cross_entropy", "(z, y)", "(torch.softmax(z, dim=1), y)", says="the softmax is applied twice")
 _losing("nll_loss of the logits", "cross_entropy(z, y)", "nll_loss(z, y)", says="log sum exp(z) is to be added")
@@ -378,21 +369,22 @@ _losing(
 def _helped(name: str, old: str, new: str, *loses: str, says: str = "") -> None:
     """A wrong loss in a helper that the training calls as well costs the questions about the loss alone."""
     text = function("loss_and_gradients", _changed(_LOSS, _VALUE, "value = regularised_loss(model, X, y, reg)"))
-    code = f"{text}\n\n{_changed(_HELPER, old, new).strip()}\n"
-    WRONG.append(Answer(f"{name}, in a helper", {"loss_and_gradients": code}, loses or _BOTH, says))
+    codes = {
+        "loss_and_gradients": f"{text}\n\n{_changed(_HELPER, old, new).strip()}\n",
+        "train_torch": function("train_torch", _CALLING),
+    }
+    WRONG.append(Answer(f"{name}, in a helper", codes, loses or _BOTH, says))
 
 
+_HELPER = """
+def regularised_loss(model, X, y, reg):
+    squares = sum(parameter.square().sum() for parameter in model.parameters() if parameter.ndim == 2)
+    return nn.functional.cross_entropy(model(X), y) + reg * squares
+"""
 _VALUE = """z = model(X)
 data = nn.functional.cross_entropy(z, y)
 weights = [parameter for parameter in model.parameters() if parameter.ndim == 2]
 value = data + reg * sum((weight ** 2).sum() for weight in weights)"""
-_helped("half the regularisation", "+ reg *", "+ reg / 2 *", says="has a factor 1/2")
-_helped("biases regularised", " if parameter.ndim == 2", "", says="the biases are regularised too")
-_helped("hard-coded lambda", "+ reg *", "+ 0.05 *", says="a fixed strength")
-_helped("no regularisation", " + reg * squares", "", says="the regularisation is missing")
-_helped("sum over the samples", "(model(X), y)", '(model(X), y, reduction="sum")', says="summed over the samples")
-_helped("softmax before cross_entropy", "(model(X), y)", "(model(X).softmax(dim=1), y)", says="applied twice")
-
 # --- 5.d train_torch --------------------------------------------------------------------------
 
 _TRAIN = """
@@ -414,6 +406,18 @@ for t, batch in enumerate(batches):
             group["lr"] *= learning_rate_decay
 return history
 """
+_CALLING = _changed(
+    _TRAIN,
+    """data = nn.functional.cross_entropy(model(X_t[batch]), y_t[batch])
+    value = data + reg * sum(p.square().sum() for p in model.parameters() if p.ndim == 2)""",
+    "value = regularised_loss(model, X_t[batch], y_t[batch], reg)",
+)
+_helped("half the regularisation", "+ reg *", "+ reg / 2 *", says="has a factor 1/2")
+_helped("biases regularised", " if parameter.ndim == 2", "", says="the biases are regularised too")
+_helped("hard-coded lambda", "+ reg *", "+ 0.05 *", says="a fixed strength")
+_helped("no regularisation", " + reg * squares", "", says="the regularisation is missing")
+_helped("sum over the samples", "(model(X), y)", '(model(X), y, reduction="sum")', says="summed over the samples")
+_helped("softmax before cross_entropy", "(model(X), y)", "(model(X).softmax(dim=1), y)", says="applied twice")
 _STEPS, _SCHEDULE = "test-train-torch-steps", "test-train-torch-schedule"
 
 
@@ -445,7 +449,7 @@ _WEIGHTS_ALONE = """SGD(
     [{"params": [p for p in model.parameters() if p.ndim == 2], "weight_decay": reg},
      {"params": [p for p in model.parameters() if p.ndim == 1]}], lr=learning_rate,
 )"""
-_decaying("weight_decay=reg", f"{_SGD[:-1]}, weight_decay=reg)", "and all with half the strength")
+_decaying("weight_decay=reg", f"{_SGD[:-1]}, weight_decay=reg)", "the biases are regularised too")
 _decaying(
     "weight_decay=2 * reg for the biases as well", f"{_SGD[:-1]}, weight_decay=2 * reg)", "the biases are regularised"
 )
@@ -488,20 +492,20 @@ _wrong(
 )  # fmt: skip
 _training(
     "reg isn't used", _PENALTY, _PENALTY.replace("reg", "0.0"),
-    _STEPS, _SCHEDULE, says="isn't part of the loss that is differentiated",
+    _STEPS, says="isn't part of the loss that is differentiated",
 )  # fmt: skip
-_training("sum over the batch", "y_t[batch])", 'y_t[batch], reduction="sum")', _STEPS, _SCHEDULE)
+_training("sum over the batch", "y_t[batch])", 'y_t[batch], reduction="sum")', _STEPS, says="summed over the samples")
 _training(
     "labels of the first rows", "y_t[batch]", "y_t[: len(batch)]",
     _STEPS, _SCHEDULE, says="rows and labels of a batch don't belong together",
 )  # fmt: skip
 _training(
     "the whole set in every step", "model(X_t[batch]), y_t[batch]", "model(X_t), y_t",
-    _STEPS, _SCHEDULE, says="every step uses the whole set",
+    _STEPS, says="every step uses the whole set",
 )  # fmt: skip
 _training(
     "the first batch in every step", "    optimizer.zero_grad()", "    batch = batches[0]\n    optimizer.zero_grad()",
-    _STEPS, _SCHEDULE, says="every step uses the same batch",
+    _STEPS, says="every step uses the same batch",
 )  # fmt: skip
 _training(
     "last batch left out", "enumerate(batches)", "enumerate(batches[:-1])",
@@ -509,7 +513,7 @@ _training(
 )  # fmt: skip
 _training(
     "in float32", "X_t, y_t = as_tensor(X, model)", "X_t, y_t = as_tensor(X, model.float())",
-    _STEPS, _SCHEDULE, says="digits of single precision (float32)",
+    _STEPS, _SCHEDULE, says="has changed the model's precision",
 )  # fmt: skip
 _wrong(
     "gradients cleared after each step, not before the first one", "train_torch",
@@ -561,7 +565,7 @@ _training(
 )  # fmt: skip
 _training(
     "history without regularisation", "value.item()", "data.item()",
-    _SCHEDULE, says="these are losses without regularisation",
+    _SCHEDULE, says="the regularisation is missing",
 )  # fmt: skip
 _training(
     "losses after the step",
@@ -634,11 +638,11 @@ _initialising(
 )  # fmt: skip
 _initialising(
     "only the first layer", "        nn.init.zeros_(layer.bias)", "        nn.init.zeros_(layer.bias)\n        break",
-    says="these are the weights that PyTorch draws by itself",
+    says="initialise hasn't drawn these weights in this model",
 )  # fmt: skip
 _initialising(
     "a copy is initialised", "for layer in", "from copy import deepcopy\nmodel = deepcopy(model)\nfor layer in",
-    says="these are the weights that PyTorch draws by itself",
+    says="initialise hasn't drawn these weights in this model",
 )  # fmt: skip
 
 _initialising(

@@ -638,11 +638,31 @@ _wrong(
     before="import torch as t",
 )
 _wrong(
+    "SciPy's softmax", "softmax", "from scipy.special import softmax as of_rows\nreturn of_rows(z, axis=1)",
+    "test-vectorised",
+)  # fmt: skip
+_wrong(
+    "SciPy's log_softmax",
+    "softmax_cross_entropy",
+    "import scipy.special\nreturn -scipy.special.log_softmax(z3, axis=1)[np.arange(len(y)), y].mean()",
+    "test-vectorised",
+)
+WRONG.append(
+    Answer(
+        "a partial function of SciPy's softmax",
+        {
+            "softmax": "from functools import partial\nfrom scipy.special import softmax as f\n\n"
+            "softmax = partial(f, axis=1)\n"
+        },
+        ("test-vectorised",),
+    )
+)
+_wrong(
     "the course's own function",
     "softmax",
     "return theirs(z - z.max(axis=1, keepdims=True))",
     "test-vectorised",
-    before="from course_utils.causes import softmax_of_rows as theirs",
+    before="from course_utils.mistakes import _softmax as theirs",
 )
 
 # --- Notebook 2: the symbolic derivative ------------------------------------------------
@@ -684,7 +704,7 @@ _step(
     "Delta's columns by sample",
     "grad_z3",
     "delta = np.zeros_like(a3)\ndelta[:, y] = 1\nreturn (a3 - delta) / len(y)",
-    "1 is subtracted from every entry",
+    "in the columns of all labels",
 )
 _step("the toy problem's 5", "grad_z3", _DELTA + "return (a3 - delta) / 5")
 _step(
@@ -703,6 +723,8 @@ _step("mean", "grad_b2", "return dz3.mean(axis=0)", "the rows are divided by N a
 _step("over the classes", "grad_b2", "return dz3.sum(axis=1)", "the sum is taken over the wrong axis")
 _step("sum of everything", "grad_b2", "return np.full(dz3.shape[1], dz3.sum())", "over all entries")
 _step("first row only", "grad_b2", "return dz3[0]", "the first row alone")
+_step("a row", "grad_b2", "return np.sum(dz3, axis=0, keepdims=True)", "a matrix of one row")
+_step("a row", "grad_b1", "return np.ones((1, len(dz2))) @ dz2", "a matrix of one row")
 _step("no sum", "grad_b2", "return dz3", "the sum over the samples is missing")
 _step("single number", "grad_b2", "return dz3.sum()", "over all entries")
 _step("W2 not transposed", "grad_a2", "return dz3[:, : W2.shape[0]] @ W2[: dz3.shape[1], :1] * np.ones(W2.shape[0])")
@@ -868,9 +890,27 @@ _checking(
     return {name: max(errors) for name in params}
     """,
 )
-_wrong("one wrong gradient missed", "wrong_gradients", 'return ["B", "C"]', "test-hunt", left=2.0)
-_wrong("one named too many", "wrong_gradients", 'return ["A", "B", "C", "F"]', "test-hunt", left=2.0)
-_wrong("all named", "wrong_gradients", 'return ["A", "B", "C", "D", "E", "F"]', "test-hunt")
+_EVIDENCE = """
+rng = np.random.default_rng(0)
+params, X, y = toy_problem()
+biased = {{name: array + 0.3 * rng.standard_normal(array.shape) for name, array in params.items()}}
+other = biased, rng.standard_normal((9, 4)), np.arange(9) % 3, 0.2
+return {}
+"""
+
+
+def _hunted(name: str, returned: str, left: float = 0.0) -> None:
+    _wrong(name, "wrong_gradients", _EVIDENCE.format(returned), "test-hunt", left=left)
+
+
+_hunted("one wrong gradient missed", "dict.fromkeys('BC', other)", 2.0)
+_hunted("one named too many", "dict.fromkeys('ABCF', other)", 2.0)
+_hunted("all named", "dict.fromkeys('ABCDEF', other)")
+_hunted("names without evidence", "['B', 'C', 'F']")
+_hunted("the toy problem as evidence", "dict.fromkeys('BCF', (params, X, y, 0.05))")
+_hunted("evidence for one alone", "{'B': other, 'C': (params, X, y, 0.05), 'F': (params, X, y, 0.05)}", 1.0)
+_hunted("no numbers", "{'B': (biased, None, None, 0.2)}")
+_hunted("nothing", "{}")
 
 # --- Notebook 4 -------------------------------------------------------------------------
 
@@ -1122,7 +1162,7 @@ _entropy(
 
 _loss("default where reg is 0", f"(reg or 0.05) * ({_SQUARES})", says="a fixed strength")
 _loss("reg rounded to an integer", f"int(reg) * ({_SQUARES})", says="the regularisation is missing")
-_loss("at least 0.2", f"max(reg, 0.2) * ({_SQUARES})", says="a fixed strength")
+_loss("at least 0.2", f"max(reg, 0.2) * ({_SQUARES})")
 _loss("reg added", f"reg + {_SQUARES}")
 _loss("b2 regularised", f'reg * ({_SQUARES} + np.sum(params["b2"] ** 2))')
 _loss("W2 counted twice", f'reg * ({_SQUARES} + np.sum(params["W2"] ** 2))')
@@ -1203,6 +1243,9 @@ _backward(
     "bias gradients averaged twice",
     'grads["b1"], grads["b2"] = grads["b1"] / len(X), grads["b2"] / len(X)',
     "the division by N happens twice",
+)
+_backward(
+    "rows for the biases", 'grads["b1"], grads["b2"] = grads["b1"][None], grads["b2"][None]', "a matrix of one row"
 )
 _backward("gradient of W1 transposed", 'grads["W1"] = grads["W1"].T', "this is the transpose")
 _backward("weights changed by the gradient", "grads = {name: params[name] - value for name, value in grads.items()}")
@@ -1729,6 +1772,11 @@ _wrong(
     "SymPy differentiates under another name", "dJ_dz3_symbolic", f"{_COST}return [derivative(J, a) for a in z]",
     "test-dJ_dz3-symbolic", before="from sympy import diff as derivative",
 )  # fmt: skip
+for _hidden in ('getattr(sp, "di" + "ff")(J, a)', 'eval("sp.di" + "ff(J, a)")', '__import__("sympy").diff(J, a)'):
+    _wrong(
+        f"SymPy differentiates through {_hidden}", "dJ_dz3_symbolic", f"{_COST}return [{_hidden} for a in z]",
+        "test-dJ_dz3-symbolic",
+    )  # fmt: skip
 _wrong(
     "a helper for numbers, vectorised", "relu", "return of_number(z)", "test-vectorised",
     before="@np.vectorize\ndef of_number(v):\n    return v if v > 0 else 0 * v",
@@ -2213,7 +2261,7 @@ _wrong(
     return gradient
     """,
     "test-numerical-gradient",
-    says="which isn't put back",
+    says="each entry stays at x - h",
 )
 _relative(
     "by |b| alone", "np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(b)))", "by one of |a| and |b|, the larger perhaps"
