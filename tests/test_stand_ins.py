@@ -9,12 +9,10 @@ import cloudpickle
 import nbformat
 import numpy as np
 import pytest
-import torch
 
 from course_utils.checks.forward import check_forward, check_relu, check_stability, check_vectorised
-from course_utils.checks.pytorch_models import as_params
 from course_utils.comparison import CheckFailed
-from course_utils.oracle import random_problem, solve
+from course_utils.oracle import random_problem
 from course_utils.stand_ins import OF_NOTEBOOKS, WITHIN_NOTEBOOKS, provide_stand_ins
 from tests.conftest import SOURCE
 
@@ -257,61 +255,3 @@ def test_every_function_that_another_one_calls_has_a_stand_in():
             if cell.cell_type == "code" and "provide_stand_ins(" in cell.source:
                 provided |= {name for name in WITHIN_NOTEBOOKS if f'"{name}"' in cell.source}
     assert provided == set(WITHIN_NOTEBOOKS)
-
-
-def test_stand_ins_for_pytorch(given):
-    model = WITHIN_NOTEBOOKS["build_mlp"]((4, 5, 3), "relu")
-    state = {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}
-    X, y = given.X[:, :1] * [1.0, -2.0, 0.5, 3.0], given.y % 3
-    solved = solve(as_params(state), X, y, 0.3)
-    np.testing.assert_allclose(model(torch.tensor(X)).detach().numpy(), solved.values["z3"], atol=1e-13)
-    np.testing.assert_allclose(WITHIN_NOTEBOOKS["scores"](model, X), solved.values["a3"], atol=1e-13)
-    loss, gradients = WITHIN_NOTEBOOKS["loss_and_gradients"](model, X, y, 0.3)
-    assert loss == pytest.approx(solved.values["loss"], rel=1e-13)
-    for name, gradient in solved.gradients().items():
-        np.testing.assert_allclose(gradients[name], gradient, atol=1e-13)
-    with pytest.raises(NotImplementedError, match="two layers"):
-        WITHIN_NOTEBOOKS["build_mlp"]((4, 5, 6, 3), "relu")
-
-
-@pytest.mark.parametrize(
-    ("returned", "trouble"),
-    [
-        ("nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))", None),
-        ("nn.Sequential(nn.Linear(4, 5, bias=False), nn.ReLU(), nn.Linear(5, 3))", "no fully connected layers"),
-        ("nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).requires_grad_(False)", "no fully connected"),
-        ("[nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)]", "no fully connected layers"),
-        ("None", "returned nothing"),
-    ],
-)
-def test_a_model_of_other_layers_is_replaced_for_params_to_torch(returned, trouble, capsys):
-    student = {"__name__": "__main__", "nn": torch.nn}
-    exec(f"def build_mlp(sizes, activation):\n    return {returned}\n", student)
-    exec('def params_to_torch(sizes):\n    return build_mlp(sizes, "relu")\n', student)
-    provide_stand_ins(student, "build_mlp")
-    model = student["params_to_torch"]((4, 5, 3))
-    assert [tuple(parameter.shape) for parameter in model.parameters()] == [(5, 4), (5,), (3, 5), (3,)]
-    said = capsys.readouterr().out
-    assert trouble in said if trouble else not said
-
-
-@pytest.mark.parametrize(
-    ("modules", "sizes", "again"),
-    [
-        ("nn.ReLU(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)", (4, 5, 3), True),
-        ("nn.Linear(4, 5), nn.Identity(), nn.ReLU(), nn.Linear(5, 3)", (4, 5, 3), False),
-        # There is no stand-in for more layers.
-        ("nn.ReLU(), nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(6, 3)", (4, 5, 6, 3), False),
-    ],
-)
-def test_params_to_torch_runs_again_where_the_network_is_another(modules, sizes, again, capsys):
-    student = {"__name__": "__main__", "nn": torch.nn}
-    exec(f"def build_mlp(sizes, activation):\n    return nn.Sequential({modules})\n", student)
-    exec('def params_to_torch(sizes):\n    first, _, second = build_mlp(sizes, "relu")\n    return first\n', student)
-    provide_stand_ins(student, "build_mlp", to="params_to_torch")
-    if again:
-        assert student["params_to_torch"](sizes).weight.shape == (5, 4)
-        assert "returned something else than is asked for" in capsys.readouterr().out
-    else:
-        with pytest.raises(ValueError, match="too many values"):
-            student["params_to_torch"](sizes)
