@@ -19,9 +19,11 @@ def sizes_of(params: Mapping[str, np.ndarray]) -> tuple[int, ...]:
     return len(params["W1"]), *(len(params[f"b{number}"]) for number in range(1, len(params) // 2 + 1))
 
 
-def two_layer_model(sizes: Sequence[int]) -> nn.Sequential:
-    """A two-layer ReLU network with random parameters, of ``sizes`` (D, H, K)."""
-    (first, second) = (nn.Linear(*pair) for pair in pairwise(sizes))
+def two_layer_model(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
+    """A two-layer ReLU network with random parameters, of ``sizes`` (D, H, K); ValueError for any other."""
+    if len(sizes) != 3 or activation != "relu":
+        raise ValueError("there is a right network for two layers and the ReLU alone")
+    first, second = (nn.Linear(*pair) for pair in pairwise(sizes))
     return nn.Sequential(first, nn.ReLU(), second)
 
 

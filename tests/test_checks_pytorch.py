@@ -219,9 +219,9 @@ def with_mistake(**mistake):
         (check_torch_loss, with_mistake(biases=True), "the biases are regularised too"),
         (check_torch_loss, lambda model, X, y, reg: gradients_by_autograd(model, X, y, 0.0), "regularisation"),
         (check_torch_loss, lambda model, X, y, reg: 1.0, "return loss, gradients"),
-        (check_torch_gradients, with_mistake(clear=False), "adds to the gradients of the first one: clear them"),
-        (check_torch_gradients, with_mistake(transpose=False), "this is the transpose"),
-        (check_torch_gradients, with_mistake(biases=True), "the biases aren't regularised, but this gradient is"),
+        (check_torch_gradients, with_mistake(clear=False), "add to those of an earlier call: clear them"),
+        (check_torch_gradients, with_mistake(transpose=False), "the transpose of those asked for"),
+        (check_torch_gradients, with_mistake(biases=True), "the biases are regularised too"),
     ],
 )
 def test_wrong_losses_and_gradients(check, function, sentence, models):

@@ -154,6 +154,9 @@ def _named(name: str, stage: str, change: Callable, sentence: str, common: str =
     return Deviation(name, stage, change, sentence, common)
 
 
+_NO_ACTIVATION = "there is no activation between the layers."
+
+
 def network_deviations(asked: str) -> list[Deviation]:
     """Of ``build_mlp`` where the activation ``asked`` is asked for, and of a network of the student's own."""
     of_asked = {"activation last": f"{asked} last", "activation first": f"{asked} first"}
@@ -166,13 +169,13 @@ def network_deviations(asked: str) -> list[Deviation]:
     found += [
         _named("gelu by tanh", "between", lambda values, number, name: functional.gelu(values, approximate="tanh"),
                f"this is GELU's approximation by tanh; {asked} is asked for."),
-        _named("no activation", "follows", lambda number, layers: False, "there is no activation between the layers."),
+        _named("no activation", "follows", lambda number, layers: False, _NO_ACTIVATION, _NO_ACTIVATION),
         _named("activation once", "follows", lambda number, layers: number == 1,
                "there is an activation after the first layer only; it belongs between all of them."),
         _named("no activation at first", "follows", lambda number, layers: number > 1,
-               "there is no activation after the first layer; it belongs between all of them."),
+               "there is no activation after the first layer; it belongs between all of them.", _NO_ACTIVATION),
         _named("no activation at the end", "follows", lambda number, layers: number < layers - 1,
-               "there is no activation after the last hidden layer; it belongs between all of them."),
+               "there is no activation after the last hidden layer; it belongs between all of them.", _NO_ACTIVATION),
         _named("activation at the end", "follows", lambda number, layers: number == layers - 1,
                "there is an activation after the last hidden layer only; it belongs between all of them."),
         _named("activation first, then relu", "between",

@@ -90,10 +90,8 @@ def check_train_steps(
     short = [run_of(case, 3, 3, len(case.X) + 9) for case in cases_of(given)]
     try:
         judge(functions, [short[0].of(1), *short, whole], task, makers)
-    except CheckFailed:
-        if _differs_in_rates_alone(functions, whole, task, makers):
-            failure = None  # type: ignore[assignment]
-        else:
+    except CheckFailed as failure:
+        if not _differs_in_rates_alone(functions, whole, makers):
             failure.cause = _unmoved(functions, short[0], makers) or failure.cause
             raise
     passed("after 100 steps on the same batches, both networks hold the same parameters.", on)
@@ -113,7 +111,7 @@ def _unmoved(functions: Functions, run: Run, models: Models) -> str | None:
     return None
 
 
-def _differs_in_rates_alone(functions: Functions, run: Run, task: Task, models: Models) -> bool:
+def _differs_in_rates_alone(functions: Functions, run: Run, models: Models) -> bool:
     """Whether the first step is right, later ones follow the gradient, and what is wrong is the schedule."""
     for kind, _ in models_for(run, models):
         for function in functions(run):

@@ -1,7 +1,6 @@
 """Both banks for notebook 5: mistakes with what they must cost, and right answers in many styles.
 
-Most are small variations of one text. A mistake that changes no result isn't here: parameters that
-share their memory with ``params``, say, can't be told from copies, since a check hands out copies itself.
+Most are small variations of one text.
 """
 
 from __future__ import annotations
@@ -107,6 +106,12 @@ return nn.Sequential(*modules[:-1])""",
     "nn.Tanh())\nreturn nn.Sequential(*modules[:-1], nn.Softmax(dim=1))",
     copies=True,
 )
+_building(
+    "one object for all layers of the same sizes", "modules.append(nn.Linear(fan_in, fan_out))",
+    "modules.append(next((m for m in modules[::2] if m.weight.shape == (fan_out, fan_in)), nn.Linear(fan_in, fan_out))"
+    ")",
+    says="one and the same",
+)  # fmt: skip
 _building("no biases", "fan_in, fan_out)", "fan_in, fan_out, bias=False)")
 _building(
     "frozen", "return nn.Sequential(*modules[:-1])", "return nn.Sequential(*modules[:-1]).requires_grad_(False)",
@@ -247,6 +252,14 @@ _copying(
     )""",
     says="there is a softmax after the last layer",
 )
+_copying(
+    "biases that share memory with params", 'layer.bias.copy_(torch.from_numpy(params[f"b{number}"]))',
+    'layer.bias.data = torch.from_numpy(params[f"b{number}"])', says="share an array's memory",
+)  # fmt: skip
+_copying(
+    "parameters that share memory with params", _WEIGHT,
+    'layer.weight = nn.Parameter(torch.from_numpy(params[f"W{number}"]).T)', says="share an array's memory",
+)  # fmt: skip
 _copying("a third layer", '(*params["W1"].shape, ', '(*params["W1"].shape, len(params["b1"]), ')
 _copying(
     "one model for all calls",
@@ -520,6 +533,11 @@ _wrong(
     _changed(_changed(_TRAIN, "    optimizer.zero_grad()\n", ""), ".step()\n", ".step()\n    optimizer.zero_grad()\n"),
     _STEPS,
 )  # fmt: skip
+_training("the model in double precision from then on", "X_t, y_t = as_tensor(X, model)",
+          "X_t, y_t = as_tensor(X, model.double())", _STEPS, says="has changed the model's precision")  # fmt: skip
+_training("softmax before cross_entropy", "(model(X_t[batch]), y_t[batch])",
+          "(torch.softmax(model(X_t[batch]), dim=1), y_t[batch])", _STEPS, says="applied twice")  # fmt: skip
+_training("reg squared", "reg * sum", "reg**2 * sum", _STEPS, says="reg is squared")
 _training("two layers are trained", "SGD(model.parameters()", "SGD(list(model.parameters())[:4]", _STEPS)
 _training("penalty of two layers", "for p in model.parameters()", "for p in list(model.parameters())[:4]", _STEPS)
 _training("data in their own precision", "as_tensor(X, model)", "torch.tensor(X)", _STEPS)
@@ -577,6 +595,8 @@ _training(
     _SCHEDULE,
     says="each loss is that after the step",
 )
+_training("decays after the first iteration of an epoch", "(t + 1) % E == 0", "t % E == 0", _SCHEDULE)
+_training("the mean of all losses so far", "value.item()", "(sum(history['loss']) + value.item()) / (t + 1)", _SCHEDULE)
 _training("epoch of no iteration", "max(len(X) // batches.shape[1], 1)", "len(X) // batches.shape[1]", _SCHEDULE)
 _training("a fixed decay", "*= learning_rate_decay", "*= 0.95", _SCHEDULE)
 _training("the rate less its decay", "*= learning_rate_decay", "-= learning_rate_decay * group['lr']", _SCHEDULE)
@@ -622,6 +642,11 @@ _initialising(
 _initialising(
     "uniform with the right standard deviation", _NORMAL,
     "nn.init.uniform_(layer.weight, -(3**0.5) * std, 3**0.5 * std, generator=generator)", says="spread evenly",
+)  # fmt: skip
+_initialising(
+    "Laplace's distribution", _NORMAL,
+    "draw = np.random.default_rng(rng + layer.in_features).laplace(0, std / 2**0.5, tuple(layer.weight.shape))\n"
+    "        layer.weight.data.copy_(torch.from_numpy(draw))",
 )  # fmt: skip
 _initialising("absolute values", _NORMAL, f"{_NORMAL}\n        layer.weight.data.abs_()")
 _initialising("seed not used", ", generator=generator", "")
@@ -889,7 +914,7 @@ _right(
     params_to_torch="""
     model = build_mlp((len(params["W1"]), len(params["b1"]), len(params["b2"])), "relu")
     for parameter, name in zip(model.parameters(), ["W1", "b1", "W2", "b2"]):
-        parameter.data = torch.from_numpy(np.ascontiguousarray(params[name].T))
+        parameter.data = torch.from_numpy(params[name].T.copy())
     return model
     """,
     scores="""
