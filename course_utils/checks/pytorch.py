@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from course_utils.checks.training import remembers_and_decays
 from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, expect_keys, on_problem, passed
 from course_utils.oracle import random_problem, solve
 from course_utils.reference import Problem, problem
@@ -805,7 +804,7 @@ def _own_path(
     relative = _TRAINED_TOLERANCE[np.dtype(here.params["W1"].dtype)]
     epoch = len(here.X) // run.batches.shape[1]
     single = own(batches=run.batches[:epoch]).params
-    if not remembers_and_decays(after, single, epoch, run.learning_rate_decay, agree):
+    if not _remembers_and_decays(after, single, epoch, run.learning_rate_decay, agree):
         return None
     path = [here.params, *(after(number) for number in range(1, len(run.batches) + 1))]
     losses = [
@@ -1053,3 +1052,33 @@ def _cause_of_deviation(deviation: float, shape: tuple[int, ...], scale: float |
         kaiming if scale is None else scale
     ) / np.sqrt(3)
     return next((cause for cause, value in hypotheses.items() if abs(deviation / value - 1) < 0.02), None)
+
+
+def _remembers_and_decays(
+    after: Callable[[int, float], dict[str, np.ndarray]],
+    single: dict[str, np.ndarray],
+    epoch: int,
+    decay: float,
+    agree: Callable[[dict, dict], bool],
+) -> bool:
+    """Whether a training's steps depend on earlier ones, and its learning rate decays after the first epoch.
+
+    The step after the first epoch must be as long as the decay says, and the steps before it independent of the decay.
+
+    Parameters
+    ----------
+    after : callable
+        Number of iterations, decay of the learning rate -> the trained parameters.
+    single : dict
+        The parameters after an epoch of single steps, which have no earlier ones.
+    epoch : int
+        Iterations in an epoch.
+    decay : float
+    agree : callable
+        Two dicts of parameters -> whether they are the same but for round-off.
+    """
+    none, full, own = (after(epoch + 1, rate) for rate in (0.0, 1.0, decay))
+    decayed = {name: none[name] + decay * (full[name] - none[name]) for name in none}
+    first = after(epoch, 1.0)
+    has_memory = agree(after(epoch, 0.0), first) and not agree(first, single)
+    return has_memory and not agree(none, full) and agree(own, decayed)
