@@ -20,7 +20,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from course_utils import comparison, evaluation
-from course_utils.checks import backprop, forward, gradient_check, pytorch, training
+from course_utils.checks import backprop, forward, gradient_check, pytorch, record, schedule, training
 from tests.fairness.runner import SOURCE, as_in_grading, defines_only, execute, without_hidden_tests
 
 NOTEBOOKS = (
@@ -59,7 +59,7 @@ def measure(notebook: str, repetitions: int = 3) -> dict[str, list[float]]:
     """
     stopwatch, namespace, times = _Stopwatch(), {}, {}
     with contextlib.ExitStack() as stack:
-        for module in (forward, backprop, gradient_check, training, pytorch):
+        for module in (forward, backprop, gradient_check, training, record, schedule, pytorch):
             stack.enter_context(mock.patch.object(module, "call", stopwatch.call))
         stack.enter_context(as_in_grading())
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
