@@ -391,3 +391,11 @@ class TestOutputs:
     def test_text_that_is_no_unicode_is_made_so(self):
         got = as_output({"output_type": "stream", "name": "x", "text": "\ud800"})
         assert got == {"output_type": "stream", "name": "stdout", "text": "?"}
+
+
+def test_a_test_can_name_trouble_and_a_student_cannot(grader):
+    named = 'from course_utils.evaluation import name_trouble\nname_trouble("{}")'
+    cells = [*student(named.format("forged"), "def f():\n    " + named.format("forged too").replace("\n", "\n    "))]
+    ran = grader.run([*cells, check("f()\n" + named.format("it is odd") + "\nassert True")], {})
+    assert ran.trouble == ["it is odd"]
+    assert passed(ran)
