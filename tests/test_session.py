@@ -586,3 +586,11 @@ def test_cage_ends_with_the_warmed_process(grader):
             fresh.run(student("import ctypes, time\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\ntime.sleep(600)"), {})
         killer.join()
         assert time.monotonic() - before < 30
+
+
+def test_a_test_can_name_trouble_and_a_student_cannot(grader):
+    named = 'from course_utils.evaluation import name_trouble\nname_trouble("{}")'
+    cells = [*student(named.format("forged"), "def f():\n    " + named.format("forged too").replace("\n", "\n    "))]
+    ran = grader.run([*cells, check("f()\n" + named.format("it is odd") + "\nassert True")], {})
+    assert ran.trouble == ["it is odd"]
+    assert passed(ran)

@@ -69,6 +69,16 @@ def _expect_copies(steps: Sequence[Step]) -> None:
 
 
 def _expect_gradient(step: Step, steps: Sequence[Step]) -> None:
+    for name, shape in step.record.reshaped:
+        right = step.given.params[name].shape
+        raise CheckFailed(
+            name,
+            f"train returned the shape {shape}, expected {right}.",
+            cause="the gradients must have the shapes of their parameters: sum over the samples without keepdims."
+            if shape == (1, *right)
+            else None,
+            deviations=("shape",),
+        )
     for name, expected in step.right.items():
         tolerance = _TOLERANCE * max(1.0, float(np.abs(expected).max()))
         try:
@@ -118,6 +128,23 @@ _PENALTIES: dict[str, tuple[Callable[[float], float], str]] = {
     "penalty downhill": (lambda reg: -2 * reg, "the gradient of the regularisation has the wrong sign."),
     "penalty without reg": (lambda reg: 2.0, "the regularisation isn't multiplied by reg."),
 }
+#: The data's part of the gradient alone as a multiple of the right one: name -> factor from N and batch_size; sentence.
+_AVERAGES: dict[str, tuple[Callable[[int, int], float], str]] = {
+    "": (lambda rows, size: 1.0, ""),
+    "not averaged": (
+        lambda rows, size: size,
+        "the data's part of the gradient is summed over the batch: divide it by the number of its samples.",
+    ),
+    "averaged twice": (
+        lambda rows, size: 1 / size,
+        "the data's part of the gradient is divided by the number of samples twice.",
+    ),
+    "averaged over all rows": (
+        lambda rows, size: size / rows,
+        "the data's part of the gradient is divided by len(X): divide by the number of samples in the batch.",
+    ),
+    "data uphill": (lambda rows, size: -1.0, "the data's part of the gradient has the wrong sign."),
+}
 _BIASES = {"": "", "biases regularised": "the biases are regularised too, where the penalty is that of W1 and W2."}
 
 
@@ -141,8 +168,9 @@ def _cause(steps: Sequence[Step]) -> tuple[tuple[str, ...], str | None]:
         return ("single precision",), "something is computed in single precision (float32): keep the dtype of params."
     trained = [name for name in NAMES if name not in still]
     by_changes = {change: [_parts(step, change, trained) for step in steps] for change in _DATA}
-    tables = (_DATA, _SCALES, _PENALTIES, _BIASES)
-    for found in sorted(product(*tables), key=lambda found: sum(map(bool, found))):
+    tables = (_DATA, _SCALES, _PENALTIES, _AVERAGES, _BIASES)
+    few = [found for found in product(*tables) if sum(map(bool, found)) <= 2]
+    for found in sorted(few, key=lambda found: sum(map(bool, found))):
         if all(_reproduces(parts, step, *found[1:]) for parts, step in zip(by_changes[found[0]], steps, strict=True)):
             entries = [table[name] for table, name in zip(tables, found, strict=True) if name]
             said += [entry if isinstance(entry, str) else entry[1] for entry in entries]
@@ -166,10 +194,11 @@ def _parts(step: Step, change: str, trained: Sequence[str]) -> _Parts:
     )
 
 
-def _reproduces(parts: _Parts, step: Step, scale: str, penalty: str, biases: str) -> bool:
+def _reproduces(parts: _Parts, step: Step, scale: str, penalty: str, average: str, biases: str) -> bool:
     setting = step.record.setting
     strength = _PENALTIES[penalty][0](step.given.reg)
-    gradient = parts.gradient + strength * parts.weights + (strength * parts.biases if biases else 0.0)
+    data = _AVERAGES[average][0](len(setting.X), setting.batch_size)
+    gradient = data * parts.gradient + strength * parts.weights + (strength * parts.biases if biases else 0.0)
     factor = _SCALES[scale][0](step.rate, len(setting.X), setting.batch_size)
     return np.allclose(factor * gradient, parts.made, rtol=1e-6, atol=1e-7)
 
@@ -188,6 +217,10 @@ def _other_step(parts: Sequence[_Parts], steps: Sequence[Step]) -> tuple[str, st
         )
     if np.allclose(made[0] * steps[0].rate, made[1] * steps[1].rate):
         return "rate ignored", "the step doesn't depend on learning_rate."
+    if all(
+        _agree(one.record.params, {name: one.right[name] - one.given.params[name] for name in NAMES}) for one in steps
+    ):
+        return "replaced", "the parameters are replaced by the step: subtract it from them."
     if _are_normalised(steps):
         return "normalised", "each gradient is divided by its length: here the step is learning_rate * gradient."
     limits = [np.abs(one).max() for one in made]
@@ -221,6 +254,12 @@ def _other_step(parts: Sequence[_Parts], steps: Sequence[Step]) -> tuple[str, st
         return "one after the other", (
             f"the step of {right_arrays.pop()} is right, those after it aren't: compute all four gradients before the"
             " first array is changed."
+        )
+    if 0 < len(right_arrays) < len(NAMES):
+        wrong = [name for name in NAMES if name not in right_arrays]
+        return f"{' and '.join(wrong)} wrong", (
+            f"the steps of {' and '.join(sorted(right_arrays))} are right, so look at the gradients of"
+            f" {' and '.join(wrong)}."
         )
     return "", ""
 

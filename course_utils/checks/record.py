@@ -60,6 +60,8 @@ class Record:
         Those in the history: a loss for each iteration that was made. Empty where they aren't numbers.
     changed : bool
         Whether the arrays that it was given have changed.
+    reshaped : list
+        Name and shape of the arrays that it returned in another shape than it was given.
     """
 
     setting: Setting
@@ -67,6 +69,7 @@ class Record:
     history: Any = field(repr=False)
     losses: np.ndarray
     changed: bool
+    reshaped: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
 
     def step(self, name: str) -> np.ndarray:
         """By how much a parameter has changed."""
@@ -88,13 +91,17 @@ def record(train: Callable, setting: Setting) -> Record:
     got = call(bound, *(getattr(setting, name) for name in _DATA), **settings)
     if not isinstance(got, (tuple, list)) or len(got) != 2:
         raise CheckFailed("train", "it should return two dicts: return params, history.")
-    trained = expect_keys("train", got[0], NAMES)
-    for name in NAMES:
-        if as_numbers(name, trained[name]).shape != setting.params[name].shape:
-            shape = np.shape(trained[name])
-            raise CheckFailed(name, f"train returned shape {shape}, expected {setting.params[name].shape}.")
+    returned = expect_keys("train", got[0], NAMES)
+    trained, reshaped = {}, []
+    for name, array in setting.params.items():
+        trained[name] = as_numbers(name, returned[name])
+        if trained[name].shape != array.shape:
+            if trained[name].size != array.size:
+                raise CheckFailed(name, f"train returned shape {trained[name].shape}, expected {array.shape}.")
+            reshaped.append((name, trained[name].shape))
+            trained[name] = trained[name].reshape(array.shape)
     changed = any(not np.array_equal(params.get(name), array) for name, array in setting.params.items())
-    return Record(setting, trained, got[1], _losses(got[1]), changed)
+    return Record(setting, trained, got[1], _losses(got[1]), changed, reshaped)
 
 
 _DATA = ("X", "y", "X_val", "y_val")

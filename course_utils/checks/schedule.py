@@ -34,14 +34,12 @@ def expect_schedule(train: Callable, predict: Callable, seed: int) -> None:
     with findings.looking():
         _expect_rates(train, decayed)
     with findings.looking():
-        for key in _ACCURACIES:
-            _expect_one_an_epoch(decayed, key)
-    with findings.looking():
         # An epoch of at least one iteration: without that, this divides by zero.
         record(train, setting.but(batch_size=len(setting.X) + 5, num_iters=1))
     for key in _ACCURACIES:
         with findings.looking():
-            _expect_accuracies(train, predict, _telling_apart(seed), key)
+            _expect_one_an_epoch(decayed, key)
+            _expect_accuracies(train, predict, seed, key)
     findings.tell()
 
 
@@ -245,6 +243,8 @@ _FACTORS: dict[str, tuple[Callable[..., Any], str]] = {
         "the decay is always 0.95: learning_rate_decay isn't used.",
     ),
 }  # fmt: skip
+#: A step of gradient descent changes no parameter by so many learning rates here.
+_LONG_STEP = 50
 #: What a fall of the loss may differ by, relative to the first: far less than a wrong factor makes.
 _TOLERANCE = 0.03
 
@@ -257,13 +257,18 @@ def _expect_rates(train: Callable, decayed: Record) -> None:
     first = falls[1.0][0]
     if abs(first) < 1e-10 and not any(full.step(name).any() for name in full.params):
         return  # nothing is trained, which the descent says
+    one = record(train, setting.but(num_iters=1, learning_rate_decay=1.0))
+    if _length(one, np.inf) > _LONG_STEP * setting.learning_rate:
+        return  # nor is a step of that length one of gradient descent, and it hides the learning rates
     rates = falls[_DECAY] / first
     t = np.arange(count - 1)
     expected = _DECAY ** (t // epoch)
     if np.allclose(rates, expected, rtol=0, atol=_TOLERANCE):
         return
-    if depends_on_the_past(train, alike(problem("sample"))) and _decays_once(falls, epoch):
+    if depends_on_the_past(train, alike(problem("sample"))):
+        _expect_one_decay(falls, epoch)
         return
+    _expect_losses_to_follow(falls[1.0], full, one)
     sizes = (epoch, len(setting.X), setting.batch_size)
     candidates = sorted(product(_EPOCHS, _FACTORS), key=lambda names: sum(map(bool, names)))
     found = next(
@@ -287,17 +292,45 @@ def _expect_rates(train: Callable, decayed: Record) -> None:
     )
 
 
-def _decays_once(falls: dict[float, np.ndarray], epoch: int) -> bool:
-    """Whether nothing depends on the decay in the first epoch, and its first consequence is linear in it.
+def _length(one: Record, order: float) -> float:
+    return float(np.linalg.norm(np.concatenate([one.step(name).ravel() for name in one.params]), order))
 
-    That is so whatever the steps are made of.
+
+def _expect_losses_to_follow(falls: np.ndarray, full: Record, one: Record) -> None:
+    """Without decay, a training of several steps changes the parameters as the losses tell, or these aren't losses."""
+    made = full.losses.size  # the fall after the last step isn't in the history, and is like the one before
+    steps = (np.sum(falls[: made - 1]) + falls[: made - 1][-1]) / falls[0]
+    if not np.isclose(_length(full, 2) / _length(one, 2), steps, rtol=0.05):
+        raise CheckFailed(
+            'history["loss"]',
+            "the losses don't fall as the steps make them.",
+            cause="from the second on, these aren't the losses of the iterations' own batches before their steps.",
+            deviations=("later losses",),
+        )
+
+
+def _expect_one_decay(falls: dict[float, np.ndarray], epoch: int) -> None:
+    """Nothing depends on the decay in the first epoch, and its first consequence is linear in it.
+
+    That is so whatever the steps are made of, if they remember earlier ones, too.
     """
     strong, own, full = (falls[decay][: epoch + 1] for decay in (_STRONG_DECAY, _DECAY, 1.0))
     close = _TOLERANCE * abs(full).max()
-    same = np.allclose(strong[:epoch], full[:epoch], rtol=0, atol=close)
     share = (_DECAY - _STRONG_DECAY) / (1 - _STRONG_DECAY)
-    linear = np.allclose(own, strong + share * (full - strong), rtol=0, atol=close)
-    return same and linear and len(full) > epoch and abs(full[epoch] - strong[epoch]) > close
+    cause = None
+    if not np.allclose(strong[:epoch], full[:epoch], rtol=0, atol=close):
+        cause = "the learning rate decays within the first epoch already; it should after it."
+    elif np.allclose(strong, full, rtol=0, atol=close):
+        cause = _EPOCHS["never"][1]
+    elif len(full) > epoch and np.allclose(own, strong + share * (full - strong), rtol=0, atol=close):
+        return
+    raise CheckFailed(
+        "learning rate",
+        f"with {epoch} iterations to an epoch, the first step of the second epoch isn't"
+        " linear in learning_rate_decay, and those before it independent of it.",
+        cause=cause,
+        deviations=("decay",),
+    )
 
 
 def _other_rates(rates: np.ndarray, undecayed: np.ndarray, epoch: int) -> tuple[tuple[str, ...], list[str]]:
@@ -336,27 +369,42 @@ def _expect_one_an_epoch(decayed: Record, key: str) -> None:
     )
 
 
-def _expect_accuracies(train: Callable, predict: Callable, setting: Setting, key: str) -> None:
+def _expect_accuracies(train: Callable, predict: Callable, seed: int, key: str) -> None:
     """The last accuracies must be those of the parameters that are returned, on the right rows."""
-    ends = [first_epoch(train, setting), record(train, setting.but(num_iters=2 * setting.epoch))]
-    for number, after in enumerate(ends, start=1):
-        if number == 2 and after.losses.size != 2 * setting.epoch:
-            continue
-        quantity = f'history["{key}"]'
-        got = as_numbers(quantity, after.history[key])
-        if got.ndim != 1 or got.size < number:
-            raise CheckFailed(quantity, f"it holds {got.size} values after {number} whole epochs.")
-        X, y = _rows(setting, key)
+    setting = _telling_apart(seed)
+    quantity, (X, y) = f'history["{key}"]', _rows(setting, key)
+    one, two = first_epoch(train, setting), record(train, setting.but(num_iters=2 * setting.epoch))
+    ends = {1: one} | ({2: two} if two.losses.size == 2 * setting.epoch else {})
+    got = {}
+    for epochs, after in ends.items():
+        values = as_numbers(quantity, after.history[key])
+        if values.ndim != 1 or values.size < epochs:
+            raise CheckFailed(quantity, f"it holds {values.size} values after {epochs} whole epochs.")
+        got[epochs] = float(values[epochs - 1])
+    for epochs, after in ends.items():
         rights = [_accuracy(one, after.params, X, y) for one in (RIGHT["predict"], predict)]
-        if not np.isclose(got[number - 1], rights, rtol=0, atol=1e-9).any():
-            before = record(train, setting.but(num_iters=number * setting.epoch - 1)).params
+        if not np.isclose(got[epochs], rights, rtol=0, atol=1e-9).any():
             raise CheckFailed(
-                f"{quantity} after epoch {number}",
+                f"{quantity} after epoch {epochs}",
                 "the value is wrong.",
-                place=f"got {got[number - 1]:.6g}, expected {rights[0]:.6g}",
-                cause=_cause_of_accuracy(got[number - 1], setting, key, after.params, before),
+                place=f"got {got[epochs]:.6g}, expected {rights[0]:.6g}",
+                cause=_cause_of_accuracies(train, key, {epochs: after}, seed),
                 deviations=(key,),
             )
+
+
+def _cause_of_accuracies(train: Callable, key: str, wrong: dict[int, Record], seed: int) -> str | None:
+    """What gives the wrong accuracy and, since two accuracies may be equal by chance, those on other data too."""
+    ((epochs, after),) = wrong.items()
+    seen = [
+        after,
+        *(record(train, _telling_apart(seed + more).but(num_iters=after.setting.num_iters)) for more in (1, 2)),
+    ]
+    values = [_other_accuracies(train, one.setting, key, epochs, one) for one in seen]
+    got = [float(np.asarray(one.history[key])[epochs - 1]) for one in seen]
+    return next(
+        (cause for cause in values[0] if np.allclose(got, [one[cause] for one in values], rtol=0, atol=1e-9)), None
+    )
 
 
 def _telling_apart(seed: int) -> Setting:
@@ -388,15 +436,16 @@ def _accuracy(predict: Callable, params: dict, X: np.ndarray, y: np.ndarray) -> 
         return float("nan")
 
 
-def _cause_of_accuracy(got: float, setting: Setting, key: str, params: dict, before: dict) -> str | None:
+def _other_accuracies(train: Callable, setting: Setting, key: str, epochs: int, after: Record) -> dict[str, float]:
+    """What mistakes give, by their sentences."""
     X, y = _rows(setting, key)
-    other = _ACCURACIES[key == _ACCURACIES[0]]
+    before = record(train, setting.but(num_iters=epochs * setting.epoch - 1)).params
 
     def measured(params: dict, X: np.ndarray = X, y: np.ndarray = y) -> float:
         return _accuracy(RIGHT["predict"], params, X, y)
 
-    right = measured(params)
-    causes = {
+    right = measured(after.params)
+    values = {
         "this is the accuracy in per cent, where it should be a share from 0 to 1.": 100 * right,
         "this is the share of wrong decisions.": 1 - right,
         "this is the number of right decisions, where it should be their share.": len(y) * right,
@@ -404,14 +453,13 @@ def _cause_of_accuracy(got: float, setting: Setting, key: str, params: dict, bef
         "this is measured before the last step of the epoch.": measured(before),
         "this is the accuracy before the training.": measured(setting.params),
         "training and validation data are exchanged: this is the accuracy on the other ones.": measured(
-            params, *_rows(setting, other)
+            after.params, *_rows(setting, _ACCURACIES[key == _ACCURACIES[0]])
         ),
     }
     parts = {"all": slice(None), "the first 1,000": slice(1000), "the last 1,000": slice(-1000, None),
              "the first 100": slice(100)}  # fmt: skip
     for text, rows in parts.items():
         for name, X_all, y_all in (("training", setting.X, setting.y), ("validation", setting.X_val, setting.y_val)):
-            causes[f"this is the accuracy on {text} rows of the {name} data."] = measured(
-                params, X_all[rows], y_all[rows]
-            )
-    return next((cause for cause, value in causes.items() if np.isclose(got, value, rtol=0, atol=1e-9)), None)
+            sentence = f"this is the accuracy on {text} rows of the {name} data."
+            values[sentence] = measured(after.params, X_all[rows], y_all[rows])
+    return values

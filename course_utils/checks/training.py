@@ -6,8 +6,8 @@ on which the result tells what was drawn, and on which one property shows and ot
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,23 +80,24 @@ def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
     def fail(problem: str, name: str, cause: str) -> None:
         raise CheckFailed("X_batch", problem, cause=cause, deviations=(name,))
 
-    first, again, *others = (drawn(1000 * seed + number) for number in (0, 0, *range(1, 12)))
-    if not np.array_equal(first, again):
+    batches = _those_that_work(drawn, range(1000 * seed, 1000 * seed + 12))
+    (first_seed, first), *others = batches
+    if not np.array_equal(first, drawn(first_seed)):
         fail(
             "the same seed gave two different batches. Draw with rng, not with np.random itself.",
             "rng ignored", "the rows aren't drawn with rng alone, but with a generator that starts anew or is shared.",
         )  # fmt: skip
-    if any(len(rows) != len(first) for rows in others):
+    if any(len(rows) != len(first) for _, rows in others):
         fail("batches of one batch_size have different numbers of rows.", "size varies",
              "what is drawn reaches beyond the end of X, where it is cut off.")  # fmt: skip
-    if all(np.array_equal(first, rows) for rows in others):
+    if all(np.array_equal(first, rows) for _, rows in others):
         in_order = np.array_equal(first, np.arange(len(first)))
         fail(
-            "12 seeds gave 12 times the same batch. Draw the indices with rng.", "rng not used",
+            f"{len(batches)} seeds gave the same batch. Draw the indices with rng.", "rng not used",
             "these are always the first rows." if in_order else "the rows don't depend on rng.",
         )  # fmt: skip
     generator = np.random.default_rng(seed)
-    successive = [drawn(generator) for _ in range(8)]
+    successive = [rows for _, rows in _those_that_work(drawn, [generator] * 8)]
     if all(np.array_equal(successive[0], rows) for rows in successive[1:]):
         fail(
             "with a generator as rng, each call gave the same batch. Draw with rng itself.", "generator not used",
@@ -106,10 +107,24 @@ def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
     passed("every row has its chance, and the same seed gives the same batch.")
 
 
+def _those_that_work(drawn: Callable[..., np.ndarray], rngs: Sequence[Any]) -> list[tuple[Any, np.ndarray]]:
+    """The batches with what they were drawn with; one that fails, for an index that is too large, say, is left out."""
+    batches, failures = [], []
+    for rng in rngs:
+        try:
+            batches.append((rng, drawn(rng)))
+        except CheckFailed as failure:
+            failures.append(failure)
+    if not batches:
+        raise failures[0]
+    return batches
+
+
 def _expect_every_row(drawn: Callable[..., np.ndarray], rows: int, size: int, seed: int) -> None:
     # Small batches show a mistake that depends on the size. In large ones, which are drawn in few calls, a row comes
     # 300 times on average, and 8 times if indices are drawn about the middle, from a normal distribution, say.
-    few = _times_drawn(drawn, rows, size, range(1000 * seed + 20, 1000 * seed + 60))
+    seeds = range(1000 * seed + 20, 1000 * seed + 370)
+    few = _times_drawn(drawn, rows, seeds[:40])
     if not few[size:].any():
         raise CheckFailed(
             "X_batch",
@@ -117,7 +132,7 @@ def _expect_every_row(drawn: Callable[..., np.ndarray], rows: int, size: int, se
             cause="the indices are drawn from batch_size numbers where they should be drawn from len(X).",
             deviations=("only the first rows",),
         )
-    never = np.flatnonzero(_times_drawn(drawn, rows, rows - 1, range(1000 * seed + 60, 1000 * seed + 370)) + few == 0)
+    never = np.flatnonzero(few + _times_drawn(functools.partial(drawn, size=rows - 1), rows, seeds[40:]) == 0)
     if never.size:
         raise CheckFailed(
             "X_batch",
@@ -127,13 +142,9 @@ def _expect_every_row(drawn: Callable[..., np.ndarray], rows: int, size: int, se
         )
 
 
-def _times_drawn(drawn: Callable[..., np.ndarray], rows: int, size: int, seeds: range) -> np.ndarray:
-    """How often each row comes; a batch that fails, for an index that is too large, say, is told by the other check."""
-    times = np.zeros(rows, dtype=int)
-    for rng in seeds:
-        with contextlib.suppress(CheckFailed):
-            times += np.bincount(drawn(rng, size), minlength=rows)
-    return times
+def _times_drawn(drawn: Callable[..., np.ndarray], rows: int, seeds: range) -> np.ndarray:
+    """How often each row comes."""
+    return np.bincount(np.concatenate([batch for _, batch in _those_that_work(drawn, seeds)]), minlength=rows)
 
 
 def _told_rows(got: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -192,7 +203,8 @@ def _expect_batch(got: Any, X: np.ndarray, y: np.ndarray, asked: int) -> np.ndar
         raise CheckFailed("y_batch", f"its dtype is {y_batch.dtype}, expected an integer type: labels are indices.")
     altered = (rows < 0) | np.any(X_batch != X[rows], axis=1)
     if altered.any():
-        raise CheckFailed("X_batch", f"row {int(np.argmax(altered))} of the batch isn't a row of X.")
+        row = int(np.argmax(altered))
+        raise CheckFailed("X_batch", f"row {row} of the batch isn't a row of X. Return rows of X as they are.")
     wrong = np.flatnonzero(y_batch != y[rows])
     if wrong.size:
         name, cause = _cause_of_labels(y_batch, rows, y)

@@ -867,6 +867,23 @@ _right(
     """,
 )
 
+for _name, _before, _draw in (
+    ("normally distributed indices", "",
+     "rows = np.round(rng.normal(len(X) / 2, len(X) / 6, size=batch_size)).clip(0, len(X) - 1).astype(int)"),
+    ("all indices drawn first", "indices = rng.integers(len(X), size=(num_iters, batch_size))", "rows = indices[it]"),
+    ("windows of neighbours", "",
+     "k = rng.integers(max(len(X) - batch_size, 0) + 1)\n    rows = np.arange(k, min(k + batch_size, len(X)))"),
+    ("a generator of its own, made with the given one", "rng = np.random.default_rng(rng.integers(10**9))",
+     "rows = rng.integers(len(X), size=batch_size)"),
+):  # fmt: skip
+    _right(
+        f"own batches: {_name}",
+        train=_TRAIN.replace("for it in", f"{_before}\nfor it in").replace(
+            "X_batch, y_batch = sample_batch(X, y, batch_size, rng)",
+            f"{_draw}\n    X_batch, y_batch = X[rows], y[rows]",
+        ),
+    )
+
 # --- Loops over the layers, which aren't loops over samples, classes or features ----------------
 
 _DATA_LOSS = 'softmax_cross_entropy(forward(params, X)["z3"], y)'

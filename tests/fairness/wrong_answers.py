@@ -1406,7 +1406,7 @@ _training(
     "rng = np.random.default_rng(rng)",
     "rng = np.random.default_rng(rng)\nlearning_rate = 1e-4",
     "test-train-descent",
-    "test-train-schedule",
+    says="the step doesn't depend on learning_rate",
 )
 _training(
     "gradient averaged again",
@@ -1427,7 +1427,6 @@ _training(
     "    for name, gradient in backward(params, X_batch, y_batch, reg).items():",
     "    for name, gradient in list(backward(params, X_batch, y_batch, reg).items())[1:]:",
     "test-train-descent",
-    "test-train-batches",
     says="W1 did not change",
 )
 _training(
@@ -1659,18 +1658,18 @@ _wrong("nothing returned", "numerical_gradient", "gradient = np.zeros_like(x)", 
 _wrong("one index too many", "numerical_gradient", "return f(x[..., h:]) - f(x)", "test-numerical-gradient")
 _wrong("nothing returned", "relative_error", "np.max(np.abs(a - b))", "test-relative-error")
 _wrong("Python's max", "relative_error", "return max(abs(a - b))", "test-relative-error")
-_BOTH = ("test-sample-batch", "test-sample-batch-random")
-_wrong("nothing returned", "sample_batch", "indices = rng", *_BOTH)
+_wrong("nothing returned", "sample_batch", "indices = rng", "test-sample-batch", "test-sample-batch-random")
 _wrong(
     "more rows than there are",
     "sample_batch",
     f"indices = np.random.default_rng(rng).choice(len(X), batch_size, replace=False)\n{_TAKE}",
     "test-sample-batch",
 )
-_batch("rows scaled", "i = rng.integers(len(X), size=batch_size)\nreturn X[i] / 255, y[i]", *_BOTH)
+_batch("rows scaled", "i = rng.integers(len(X), size=batch_size)\nreturn X[i] / 255, y[i]", "test-sample-batch")
 _wrong(
     "rows centred", "sample_batch",
-    "i = np.random.default_rng(rng).permutation(len(X))[:batch_size]\nreturn X[i] - X[i].mean(), y[i]", *_BOTH,
+    "i = np.random.default_rng(rng).permutation(len(X))[:batch_size]\nreturn X[i] - X[i].mean(), y[i]",
+    "test-sample-batch",
 )  # fmt: skip
 _wrong("raises", "predict", 'return forward(params, X)["a3"].argmax(dim=1)', "test-predict")
 _several(
@@ -1681,7 +1680,7 @@ _several(
     "test-cross-entropy",
     "test-stability",
 )
-_batch("transposed", "i = rng.integers(len(X), size=batch_size)\nreturn X[i].T, y[i]", *_BOTH)
+_batch("transposed", "i = rng.integers(len(X), size=batch_size)\nreturn X[i].T, y[i]", "test-sample-batch")
 _batch("all labels", "i = rng.integers(len(X), size=batch_size)\nreturn X[i], y", "test-sample-batch")
 _training(
     "losses of the whole set", 'history["loss"].append(loss(params, X_batch, y_batch, reg))',
@@ -2179,7 +2178,7 @@ for _name, _returned in {
     "indices alone": "i",
 }.items():
     _draw = f"i = np.random.default_rng(rng).permutation(len(X))[:batch_size]\nreturn {_returned}"
-    _wrong(f"returns {_name}", "sample_batch", _draw, *_BOTH)
+    _wrong(f"returns {_name}", "sample_batch", _draw, "test-sample-batch")
     if _name in ("the indices too", "a dict"):
         _taken = "X_batch, y_batch, _ =" if "indices" in _name else "X_batch, y_batch = (lambda b: (b['X'], b['y']))("
         _call = "sample_batch(X, y, batch_size, rng)"
@@ -2187,7 +2186,7 @@ for _name, _returned in {
         _several(
             f"returns {_name}, which train knows",
             {"sample_batch": _draw, "train": _TRAIN.replace(f"X_batch, y_batch = {_call}", _used)},
-            *_BOTH,
+            "test-sample-batch",
         )
 _prediction("a column", 'forward(params, X)["z3"].argmax(axis=1, keepdims=True)')
 _prediction("rows of 0 and 1", 'np.eye(params["b2"].size, dtype=int)[forward(params, X)["z3"].argmax(axis=1)]')
@@ -2320,3 +2319,130 @@ _batch(
     "test-sample-batch",
 )
 _training("trained in single precision", "array.copy()", "array.astype(np.float32)", "test-train-descent")
+
+# --- Trainings that tell one property from another ----------------------------------------------
+
+_DESCENT, _BATCHES = "test-train-descent", "test-train-batches"
+_DRAW = "X_batch, y_batch = sample_batch(X, y, batch_size, rng)"
+_LOOP = "for iteration in range(num_iters):"
+
+
+def _drawn(name: str, before: str, draw: str, *loses: str, says: str = "") -> None:
+    body = _TRAIN.replace(_LOOP, f"{before}\n{_LOOP}").replace(_DRAW, draw.replace("\n", "\n    "))
+    _wrong(name, "train", body, *loses, says=says)
+
+
+_training("num_iters ignored", "range(num_iters)", "range(100)", _DESCENT, says="num_iters is ignored")
+_training(
+    "stops when the loss stays the same", "    if (iteration + 1) % epoch == 0:",
+    """    if len(history["loss"]) > 3 and abs(history["loss"][-1] - history["loss"][-2]) < 1e-8:
+        break
+    if (iteration + 1) % epoch == 0:""", _DESCENT, says="stops early",
+)  # fmt: skip
+_training(
+    "stops when the validation accuracy no longer rises", "        learning_rate *= learning_rate_decay\n",
+    """        learning_rate *= learning_rate_decay
+        if len(history["val_accuracy"]) > 3 and history["val_accuracy"][-1] <= max(history["val_accuracy"][:-1]):
+            break
+""", _DESCENT, says="stops early",
+)  # fmt: skip
+_training("the parameters replaced by the step", "params[name] - learning_rate", "-learning_rate", _DESCENT,
+          says="replaced by the step")  # fmt: skip
+_training("reg squared", "backward(params, X_batch, y_batch, reg)", "backward(params, X_batch, y_batch, reg**2)",
+          _DESCENT, says="reg is multiplied to the regularisation twice")  # fmt: skip
+for _name, _change, _says in (
+    ("centred", "X - X.mean(axis=0)", "the mean of the rows is subtracted"),
+    ("cut to whole numbers", "X.astype(int)", "cut to whole numbers"),
+    ("in single precision", "X.astype(np.float32)", "single precision"),
+):
+    _training(f"data {_name}", "history = {", f"X = {_change}\nhistory = {{", _DESCENT, says=_says)
+for _name, _factor in {
+    "half a cosine": "(1 + np.cos(np.pi * iteration / num_iters)) / 2",
+    "warming up": "min(1, (iteration + 1) / epoch)",
+}.items():
+    _training(f"learning rate: {_name}", "learning_rate * gradient", f"learning_rate * {_factor} * gradient", _SCHEDULE,
+              says="changes within an epoch")  # fmt: skip
+_training("decay and accuracies at t % E == 0", "(iteration + 1) % epoch", "iteration % epoch", _SCHEDULE,
+          says="t % E == 0")  # fmt: skip
+_training(
+    "smoothed losses", 'history["loss"].append(loss(params, X_batch, y_batch, reg))',
+    '''value = loss(params, X_batch, y_batch, reg)
+    history["loss"].append(0.9 * history["loss"][-1] + 0.1 * value if history["loss"] else value)''', _SCHEDULE,
+    says="these aren't the losses of the iterations' own batches",
+)  # fmt: skip
+_wrong(
+    "momentum, and no decay", "train",
+    "velocity = {}\n" + _NO_DECAY.replace(_STEP, """\
+        velocity[name] = 0.9 * velocity.get(name, 0) - learning_rate * gradient
+        params[name] = params[name] + velocity[name]
+"""), _DESCENT, _SCHEDULE, says="it doesn't decay after each",
+)  # fmt: skip
+_wrong(
+    "rows of biases", "train",
+    _TRAIN.replace("return params", "params = {k: v[np.newaxis] if k[0] == 'b' else v for k, v in params.items()}\n"
+                   "return params"), _DESCENT, says="without keepdims",
+)  # fmt: skip
+_training("trained on the validation data", "sample_batch(X, y,", "sample_batch(X_val, y_val,", _BATCHES,
+          says="drawn from X_val")  # fmt: skip
+_ORDER = "order = rng.permutation(len(X))"
+_drawn(
+    "a window that slides over one shuffle", _ORDER,
+    "rows = order[np.arange(iteration, iteration + batch_size) % len(X)]\nX_batch, y_batch = X[rows], y[rows]",
+    _BATCHES, says="a window that slides",
+)  # fmt: skip
+_drawn(
+    "one shuffle that begins again", _ORDER,
+    "rows = order[np.arange(iteration * batch_size, (iteration + 1) * batch_size) % len(X)]\n"
+    "X_batch, y_batch = X[rows], y[rows]", _BATCHES, says="shuffled once",
+)  # fmt: skip
+_drawn(
+    "a shuffle that isn't used", _ORDER,
+    "k = iteration % epoch * batch_size\nX_batch, y_batch = X[k : k + batch_size], y[k : k + batch_size]", _BATCHES,
+    says="the rows come in their order",
+)  # fmt: skip
+_OWN = """
+rng = np.random.default_rng(rng)
+params = {name: array.copy() for name, array in params.items()}
+history = {"loss": [], "train_accuracy": [], "val_accuracy": []}
+epoch = max(len(X) // batch_size, 1)
+for iteration in range(num_iters):
+    rate = learning_rate * learning_rate_decay ** (iteration // epoch)
+    rows = rng.integers(len(X), size=min(batch_size, len(X)))
+    W1, b1, W2, b2 = (params[name] for name in ("W1", "b1", "W2", "b2"))
+    z2 = X[rows] @ W1 + b1
+    a2 = np.maximum(z2, 0)
+    z3 = a2 @ W2 + b2
+    a3 = np.exp(z3 - z3.max(axis=1, keepdims=True))
+    a3 /= a3.sum(axis=1, keepdims=True)
+    own = np.arange(len(rows)), y[rows]
+    history["loss"].append(-np.log(a3[own]).mean() + reg * (np.sum(W1**2) + np.sum(W2**2)))
+    dz3 = a3.copy()
+    dz3[own] -= 1
+    dz3 /= len(rows)
+    dz2 = dz3 @ W2.T
+    dz2[z2 <= 0] = 0
+    gradients = {"W1": X[rows].T @ dz2 + 2 * reg * W1, "b1": dz2.sum(axis=0),
+                 "W2": a2.T @ dz3 + 2 * reg * W2, "b2": dz3.sum(axis=0)}
+    params = {name: array - rate * gradients[name] for name, array in params.items()}
+    if (iteration + 1) % epoch == 0:
+        history["train_accuracy"].append(float(np.mean(predict(params, X[:1000]) == y[:1000])))
+        history["val_accuracy"].append(float(np.mean(predict(params, X_val) == y_val)))
+return params, history
+"""
+for _name, _old, _new, _question, _says in (
+    ("not averaged", "dz3 /= len(rows)", "pass", _DESCENT, "summed over the batch"),
+    ("averaged over all rows", "dz3 /= len(rows)", "dz3 /= len(X)", _DESCENT, "divided by len(X)"),
+    ("mask of the gradient", "dz2[z2 <= 0]", "dz2[dz2 <= 0]", _DESCENT, "look at the gradients of W1 and b1"),
+    ("half the penalty's gradient", "2 * reg", "reg", _DESCENT, "has half its gradient"),
+    ("biases averaged", "dz3.sum(axis=0)", "dz3.mean(axis=0)", _DESCENT, "look at the gradients of b2"),
+    ("half a penalty in the loss", "reg * (np.sum", "0.5 * reg * (np.sum", _SCHEDULE, "half the regularisation"),
+):
+    _wrong(f"own formulas: {_name}", "train", _OWN.replace(_old, _new), _question, says=_says)
+_batch("labels are the indices", "i = rng.integers(len(X), size=batch_size)\nreturn X[i], i", "test-sample-batch",
+       says="these are the indices of the rows")  # fmt: skip
+_wrong(
+    "arguments of choice exchanged", "sample_batch",
+    "rows = np.random.default_rng(rng).choice(batch_size, len(X))\nreturn X[rows], y[rows]",
+    "test-sample-batch", "test-sample-batch-random", says="the arguments are swapped",
+)  # fmt: skip
+_prediction("ReLU on the scores too", 'np.maximum(forward(params, X)["z3"], 0).argmax(axis=1)', "applied to the scores")
