@@ -19,10 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.comparison import CheckFailed
-
-
-class HandoverError(Exception):
-    """A notebook can't be read; the text is one sentence that says why."""
+from course_utils.notebooks import ASKED, NotebookError, find, read
 
 
 def grading() -> bool:
@@ -36,7 +33,7 @@ def from_notebook(notebook: str | Path, *names: str) -> Any:
     Parameters
     ----------
     notebook : str or Path
-        File name of the earlier notebook, beside this one.
+        File name of the earlier notebook; it is found by its content, see :mod:`course_utils.notebooks`.
     *names : str
         Functions to bring over, from :data:`course_utils.stand_ins.OF_NOTEBOOKS`.
 
@@ -56,14 +53,17 @@ def from_notebook(notebook: str | Path, *names: str) -> Any:
         functions = {name: OF_NOTEBOOKS[name] for name in names}
         print(f"While grading, the course's own {' and '.join(names)} is used, whatever stands in {notebook}.")
     else:
-        functions = _students_or_stand_ins(Path(notebook), names, OF_NOTEBOOKS)
+        functions = _students_or_stand_ins(notebook, names, OF_NOTEBOOKS)
     return functions[names[0]] if len(names) == 1 else tuple(functions[name] for name in names)
 
 
-def _students_or_stand_ins(path: Path, names: tuple[str, ...], stand_ins: dict[str, Callable]) -> dict[str, Callable]:
+def _students_or_stand_ins(
+    notebook: str | Path, names: tuple[str, ...], stand_ins: dict[str, Callable]
+) -> dict[str, Callable]:
     try:
+        path = _located(notebook)
         found = definitions(path)
-    except HandoverError as error:
+    except NotebookError as error:
         print(f"{error} A stand-in takes the place of {', '.join(names)}.")
         return {name: stand_ins[name] for name in names}
     functions, own = {}, []
@@ -80,13 +80,18 @@ def _students_or_stand_ins(path: Path, names: tuple[str, ...], stand_ins: dict[s
     return functions
 
 
-def definitions(path: str | Path) -> dict[str, Any]:
+def _located(notebook: str | Path) -> Path:
+    """The file of one of the assignment's notebooks, given its name, or any other file as it is given."""
+    return find(str(notebook)) if str(notebook) in ASKED else Path(notebook)
+
+
+def definitions(notebook: str | Path) -> dict[str, Any]:
     """Run the definitions of a notebook and return them by name.
 
     Parameters
     ----------
-    path : str or Path
-        A notebook file.
+    notebook : str or Path
+        File name of one of the assignment's notebooks, which is found by its content, or any notebook file.
 
     Returns
     -------
@@ -96,22 +101,16 @@ def definitions(path: str | Path) -> dict[str, Any]:
 
     Raises
     ------
-    HandoverError
+    NotebookError
         If there is no such file, or it isn't a notebook.
     """
-    import nbformat
     from IPython.core.inputtransformer2 import TransformerManager
 
-    path = Path(path)
-    if not path.is_file():
-        raise HandoverError(f"There is no {path.name} beside this notebook.")
-    try:
-        notebook = nbformat.read(path, as_version=4)
-    except Exception:
-        raise HandoverError(f"{path.name} can't be read: it is not JSON in notebook format.") from None
+    path = _located(notebook)
+    cells = read(path).cells
     namespace: dict[str, Any] = {"__name__": f"handover_{path.stem}"}
     transform = TransformerManager().transform_cell
-    for number, cell in enumerate(notebook.cells):
+    for number, cell in enumerate(cells):
         if cell.cell_type != "code":
             continue
         try:
