@@ -23,7 +23,7 @@ ASKED = {
         "dJ_dz3_symbolic", "grad_z3", "grad_W2", "grad_b2", "grad_a2", "grad_z2", "grad_W1", "grad_b1", "backward",
     ),
     "3_gradient_check.ipynb": ("numerical_gradient", "relative_error", "check_gradients", "wrong_gradients"),
-    "4_cifar10_tuning.ipynb": ("sample_batch", "predict", "train", "search", "train_best_net"),
+    "4_cifar10_tuning.ipynb": ("sample_batch", "predict", "train", "train_best_net"),
     "5_pytorch_comparison.ipynb": (
         "build_mlp", "params_to_torch", "scores", "loss_and_gradients", "train_torch", "initialise", "train_best_mlp",
     ),

@@ -25,11 +25,12 @@ def progress(iterable: Any = None, **options: Any) -> tqdm:
         Use it in place of ``iterable``. It stays silent in the worker processes of a
         parallel run, and in a notebook that is executed without a person at the keyboard.
     """
-    defaults = {"leave": False, "delay": 1.0, "mininterval": 0.25, "disable": not _watched()}
+    defaults = {"leave": False, "delay": 1.0, "mininterval": 0.25, "disable": not watched()}
     return tqdm(iterable, **(defaults | options))
 
 
-def _watched() -> bool:
+def watched() -> bool:
+    """Whether a person sees what is printed: not in a worker process, nor where a notebook is executed unattended."""
     if multiprocessing.current_process().name != "MainProcess":
         return False
     kernel = _kernel()

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from tests.conftest import REPOSITORY
 
 #: The extras of the package, and the Pythons that README names: the oldest, Debian 12's own, and the newest.
-EXTRAS = ("pytorch", "lab", "instructor")
+EXTRAS = ("pytorch", "lab", "cluster", "instructor")
 OLDEST, NEWEST = "3.11.2", "3.14.0"
 
 
