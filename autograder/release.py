@@ -11,7 +11,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor
 from PIL import Image
 from traitlets import Unicode
 
@@ -67,6 +67,8 @@ EXPECTED = {
         ),
     },
 }
+#: Id of the cell that a release begins with.
+FIRST_CELL = "begin"
 #: Widest picture in a released notebook, in pixels, and its number of colours.
 _WIDTH, _COLOURS = 800, 64
 
@@ -140,9 +142,27 @@ class BeginWithPackage(NbGraderPreprocessor):
         source = source.replace('WHEEL = ""', f"WHEEL = {self.wheel!r}")
         source = source.replace("NEEDED = ()", f"NEEDED = {_imported(setup)}").replace("  # noqa: E402", "")
         cell = new_code_cell(source, metadata={"deletable": False, "editable": False})
-        cell.id = "begin"
+        cell.id = FIRST_CELL
         notebook.cells.insert(notebook.cells.index(setup[0]), cell)
         return notebook, resources
+
+
+class RunToTheEnd(NbGraderPreprocessor):
+    """Have *Run All* go on after a question that isn't answered yet.
+
+    Jupyter goes on after an error where a cell has the tag ``raises-exception``. Where nothing is
+    asked for but experiments, the cell is empty in place of raising an error.
+    """
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
+        """Tag a code cell that may depend on an answer, and empty one that only raises."""
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type == "code" and cell.id != FIRST_CELL and SETUP_TAG not in tags:
+            cell.metadata.tags = [*tags, "raises-exception"]
+            stub = ClearSolutions(parent=self).code_stub["python"]
+            if cell.source.strip() == stub:
+                cell.source = stub.splitlines()[0]
+        return cell, resources
 
 
 def _imported(cells: list[NotebookNode]) -> tuple[str, ...]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -126,16 +128,35 @@ def _holds(path: Path, name: str) -> bool:
 
 
 def begin() -> None:
-    """Go where the student's files are kept: in Colab on Google Drive, where it is mounted; elsewhere, stay.
+    """What a released notebook's first cell does.
 
-    Called by a released notebook's first cell. What lies in Colab's own folder vanishes with the machine.
+    The working directory becomes, in Colab, the folder on Google Drive with the student's
+    files, where Drive is mounted: what lies in Colab's own folder vanishes with the machine. And
+    where a function isn't written yet, one sentence says so in place of a traceback.
     """
+    shell = _shell()
+    if hasattr(shell, "set_custom_exc"):
+        shell.set_custom_exc((NotImplementedError,), _say_unwritten)
     if not _in_colab() or not DRIVE.is_dir():
         return
     folder = next(_with_notebooks(DRIVE / place for place in _FOLDERS_ON_DRIVE), DRIVE / _FOLDERS_ON_DRIVE[0])
     folder.mkdir(exist_ok=True)
     os.chdir(folder)
     print(f"Your files are kept in {folder}.")
+
+
+def _say_unwritten(
+    shell: Any, kind: type, error: NotImplementedError, trace: TracebackType, tb_offset: Any = None
+) -> None:
+    """Show an error of a function that isn't written as one sentence; IPython calls this for it."""
+    if not hasattr(error, "_render_traceback_"):
+        *_, (frame, _) = traceback.walk_tb(trace)
+        # Where the error comes from another process, the innermost frame is a library's.
+        name = frame.f_code.co_name if frame.f_globals.get("__name__") == "__main__" else "<module>"
+        subject = "something in this cell" if name == "<module>" else name
+        text = str(error) or f"{subject} isn't written yet."
+        error._render_traceback_ = lambda: [f"NotImplementedError: {text}"]
+    shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
 
 
 def _with_notebooks(places: Iterator[Path]) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +10,8 @@ import numpy as np
 from course_utils.plots.style import finished, plain
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _COLOURS = {"relu": "#1f77b4", "tanh": "#d95f02", "gelu": "#1b9e77"}
 _MARKERS = {"relu": "o", "tanh": "s", "gelu": "^"}
@@ -38,19 +38,22 @@ def plot_parity(deviations: Mapping[str, float], by_step: Sequence[float]) -> Fi
     left.set_yticks(range(len(deviations)), list(deviations))
     left.invert_yaxis()
     left.set(xscale="log", xlim=(least / 2, 1e-10), xlabel="largest deviation (left edge: none)", title="One batch")
-    _mark(left.axvline, left, 1e-12)
+    _mark(left.axvline, 1e-12)
     right.semilogy(np.arange(1, len(by_step) + 1), np.maximum(by_step, least), color="#1f77b4", marker=".")
     right.set(ylim=(least / 2, 1e-7), xlabel="step", ylabel="largest deviation of a parameter", title="Training")
-    _mark(right.axhline, right, 1e-9)
+    marks = _mark(right.axhline, 1e-9)
     for axes in (left, right):
         plain(axes)
-    return finished(figure)
+    # Lines run through the whole of both panels, so their legend stands outside.
+    figure.legend(handles=marks, frameon=False, fontsize=9, loc="upper center", ncols=len(marks))
+    return finished(figure, top=0.92)
 
 
-def _mark(line: Any, axes: Axes, bound: float) -> None:
-    line(_EPSILON, color="0.6", linestyle=":", linewidth=1.2, label=r"resolution of double precision")
-    line(bound, color="#c62828", linestyle="--", linewidth=1.2, label=f"bound, {bound:.0e}")
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
+def _mark(line: Callable[..., Line2D], bound: float) -> list[Line2D]:
+    return [
+        line(_EPSILON, color="0.6", linestyle=":", linewidth=1.2, label="resolution of double precision"),
+        line(bound, color="#c62828", linestyle="--", linewidth=1.2, label="bound"),
+    ]
 
 
 def print_results(results: Mapping[str, Sequence[Mapping[str, float]]]) -> None:

@@ -15,10 +15,10 @@ def plain(axes: Axes) -> None:
     axes.grid(alpha=0.25)
 
 
-def finished(figure: Figure) -> Figure:
-    """The figure, arranged, and shown once: as the cell's output, not also by matplotlib."""
+def finished(figure: Figure, top: float = 1.0) -> Figure:
+    """The figure, arranged below ``top`` (0..1), and shown once: as the cell's output, not also by matplotlib."""
     import matplotlib.pyplot as plt
 
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 1, top))
     plt.close(figure)
     return figure
