@@ -193,7 +193,7 @@ def plot_speed(rows: Sequence[Mapping[str, Any]]) -> Figure:
         for contestant, marker in zip(contestants, "os^", strict=False):
             axes.loglog(sizes, [row[contestant] for row in own], marker=marker, label=contestant)
         axes.set_xticks(sizes, [str(size) for size in sizes])
-        axes.minorticks_off()
+        axes.xaxis.minorticks_off()
         axes.set(xlabel="hidden units", title=f"batches of {batch_size}")
         plain(axes)
     panels[0].set_ylabel("milliseconds per step")
