@@ -95,6 +95,15 @@ def test_notebooks_are_free_of_what_only_posix_has(name, sources):
             assert not re.search(r"^\s*[!%]", cell.source, flags=re.MULTILINE), f"{cell.id} calls a shell"
 
 
+@pytest.mark.parametrize("name", sorted(ASKED)[:4])
+def test_notebooks_before_the_fifth_import_nothing_that_students_lack(name, sources):
+    """PyTorch is an extra, and SciPy the instructor's: setup cells do without."""
+    lines = ["import sys", "sys.modules.update(dict.fromkeys(('torch', 'scipy', 'distributed')))"]
+    lines += [cell.source for cell in sources[name].cells if cell.id == "setup"]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 # --- Wheels --------------------------------------------------------------------------------
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch  # noqa: F401 - the oracle needs it: loaded with this module, so that the first check doesn't wait for it
 
 from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, expect_keys, passed
 from course_utils.oracle import random_problem, solve
