@@ -48,10 +48,8 @@ release: $(READY) ## make the students' version in course/release
 	mkdir -p course
 	nbgrader generate_assignment $(ASSIGNMENT) --force
 
-handout: release ## put what students need into course/handout: notebooks, package, pinned versions
-	rm -rf course/handout && mkdir -p course/handout
-	python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir course/handout .
-	cp -r requirements.lock course/release/$(ASSIGNMENT) course/handout
+handout: release ## make the folder and the zip that a student needs: course/handout
+	python -m autograder.handout
 
 grade: $(READY) ## grade course/submitted, all students in parallel
 	python -m autograder grade $(ASSIGNMENT)

@@ -21,12 +21,15 @@ small and general
 -----------------------------------------------------------------------------------
 ``reference``          the toy problems and their reference values
 ``oracle``             the same values from PyTorch's autograd, for any problem
+``notebooks``          finds the notebooks, whatever their files are called
 ``handover``           brings functions from an earlier notebook into a later one
 ``stand_ins``          what takes their place where they are missing
 ``hunt``               the gradient functions of notebook 3, some of them wrong
 ``data``               CIFAR-10
 ``evaluation``         loads a trained network and measures its accuracy
 ``plots``              the figures
+``pack``               makes the file that a student hands in
+``doctor``             says what stands in a student's way
 ``progress``           progress bars that leave nothing in a stored notebook
 =====================  ==========================================================
 """

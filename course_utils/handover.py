@@ -20,11 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.comparison import CheckFailed, not_done
+from course_utils.notebooks import ASKED, NotebookError, find, read
 from course_utils.questions import TAKEN_OVER, asking, check_of
-
-
-class HandoverError(Exception):
-    """A notebook can't be read; the text is one sentence that says why."""
 
 
 def grading() -> bool:
@@ -38,7 +35,7 @@ def from_notebook(notebook: str | Path, *names: str) -> Any:
     Parameters
     ----------
     notebook : str or Path
-        File name of the earlier notebook, beside this one.
+        File name of the earlier notebook; it is found by its content, see :mod:`course_utils.notebooks`.
     *names : str
         Functions to bring over, from :data:`course_utils.questions.TAKEN_OVER`.
 
@@ -56,14 +53,15 @@ def from_notebook(notebook: str | Path, *names: str) -> Any:
         functions = {name: getattr(stand_ins, name) for name in names}
         print(f"While grading, the course's own {' and '.join(names)} is used, whatever stands in {notebook}.")
     else:
-        functions = _students_or_stand_ins(Path(notebook), names)
+        functions = _students_or_stand_ins(notebook, names)
     return functions[names[0]] if len(names) == 1 else tuple(functions[name] for name in names)
 
 
-def _students_or_stand_ins(path: Path, names: tuple[str, ...]) -> dict[str, Callable]:
+def _students_or_stand_ins(notebook: str | Path, names: tuple[str, ...]) -> dict[str, Callable]:
     try:
+        path = _located(notebook)
         found = definitions(path)
-    except HandoverError as error:
+    except NotebookError as error:
         print(f"{error} A stand-in takes the place of {', '.join(names)}.{_WITHOUT_TORCH}")
         return {name: _stand_in(name) for name in names}
     functions, own = {}, []
@@ -100,13 +98,18 @@ def _stand_in(name: str) -> Callable:
     return getattr(stand_ins, name)
 
 
-def definitions(path: str | Path) -> dict[str, Any]:
+def _located(notebook: str | Path) -> Path:
+    """The file of one of the assignment's notebooks, given its name, or any other file as it is given."""
+    return find(str(notebook)) if str(notebook) in ASKED else Path(notebook)
+
+
+def definitions(notebook: str | Path) -> dict[str, Any]:
     """Run the definitions of a notebook and return them by name.
 
     Parameters
     ----------
-    path : str or Path
-        A notebook file.
+    notebook : str or Path
+        File name of one of the assignment's notebooks, which is found by its content, or any notebook file.
 
     Returns
     -------
@@ -116,22 +119,16 @@ def definitions(path: str | Path) -> dict[str, Any]:
 
     Raises
     ------
-    HandoverError
+    NotebookError
         If there is no such file, or it isn't a notebook.
     """
-    import nbformat
     from IPython.core.inputtransformer2 import TransformerManager
 
-    path = Path(path)
-    if not path.is_file():
-        raise HandoverError(f"There is no {path.name} beside this notebook.")
-    try:
-        notebook = nbformat.read(path, as_version=4)
-    except Exception:
-        raise HandoverError(f"{path.name} can't be read: it is not JSON in notebook format.") from None
+    path = _located(notebook)
+    cells = read(path).cells
     namespace: dict[str, Any] = {"__name__": f"handover_{path.stem}"}
     transform = TransformerManager().transform_cell
-    for number, cell in enumerate(notebook.cells):
+    for number, cell in enumerate(cells):
         if cell.cell_type != "code":
             continue
         try:
