@@ -242,7 +242,9 @@ def _chosen(
         return chosen
     if platform is WORKSHEET:
         return [(column, items[TOTAL]) for column in columns]
-    chosen = [(column, items[key]) for column in columns if (key := name_key(column.title)) in items]
+    # A platform's own total, of the whole course, isn't the assignment's.
+    titles = [(column, name_key(column.title)) for column in columns]
+    chosen = [(column, items[key]) for column, key in titles if key in items and key != TOTAL]
     if not chosen:
         example = f"--PlatformExport.columns='{columns[0].title if columns else 'Title'}={TOTAL}'"
         raise UnusableFile(

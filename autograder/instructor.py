@@ -11,6 +11,10 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbgrader.coursedir import CourseDirectory
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -75,15 +79,24 @@ def _tell(trouble: list[str]) -> int:
     return 1 if trouble else 0
 
 
+def _course() -> CourseDirectory:
+    """The course whose ``nbgrader_config.py`` lies in the working directory."""
+    from nbgrader.apps.baseapp import NbGrader
+    from nbgrader.coursedir import CourseDirectory
+
+    app = NbGrader()
+    app.load_config_file()
+    return CourseDirectory(parent=app)
+
+
 def _roster(given: argparse.Namespace) -> int:
     from nbgrader.api import Gradebook
 
     from autograder import roster
-    from autograder.run import Course
     from autograder.tables import Table, shown
 
     table = Table.read(given.file)
-    coursedir = Course.here().coursedir
+    coursedir = _course()
     named = {name: getattr(given, name) for name in ("id", "email", "first_name", "last_name") if getattr(given, name)}
     with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
         found = roster.compare(table, gradebook, **named)
@@ -102,10 +115,9 @@ def _collect(given: argparse.Namespace) -> int:
     from nbgrader.api import Gradebook
 
     from autograder.intake import Intake, zone_of
-    from autograder.run import Course
     from autograder.tables import Table, shown
 
-    coursedir = Course.here().coursedir
+    coursedir = _course()
     worksheet = Table.read(given.worksheet) if given.worksheet else None
     taken, kept = 0, []
     with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
@@ -136,10 +148,9 @@ def _feedback(given: argparse.Namespace) -> int:
     from nbgrader.api import Gradebook
 
     from autograder import feedback_zip
-    from autograder.run import Course
     from autograder.tables import Table
 
-    coursedir = Course.here().coursedir
+    coursedir = _course()
     with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
         found, trouble = feedback_zip.parcels(Table.read(given.file), gradebook, coursedir, given.assignment)
     for parcel in found:

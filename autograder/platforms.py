@@ -4,8 +4,9 @@ Sources, read in 2026:
 
 - **Canvas**: ``lib/gradebook_exporter.rb`` and ``lib/gradebook_importer.rb`` of
   https://github.com/instructure/canvas-lms: the columns Student (or LastName, FirstName), ID, SIS User ID,
-  SIS Login ID, Integration ID, Root Account, Section, then the assignments as ``Title (number)``, then totals; a row
-  "Points Possible", where ``(read only)`` marks what isn't imported, and perhaps a row of "Manual Posting" above it.
+  SIS Login ID, Integration ID, Root Account, Section, columns of notes, then the assignments as ``Title (number)``,
+  then totals. A column without such a number would make a new assignment. In a row "Points Possible" ``(read only)``
+  marks what isn't imported, and above it may be a row of "Manual Posting".
 - **Moodle, grading worksheet of an assignment**: ``mod/assign/gradingtable.php`` and
   ``mod/assign/feedback/offline/importgradeslib.php`` of https://github.com/moodle/moodle: Identifier
   ("Participant 123"), Full name, Email address and other fields, Status, Grade, Maximum grade, Grade can be changed,
@@ -15,7 +16,8 @@ Sources, read in 2026:
   or ID number, takes no new columns, and loses grades where feedback is imported without them.
 - **Blackboard**: "Work Offline With Grade Data" of https://help.blackboard.com: Last Name, First Name, Username,
   Student ID, Last Access, Availability, then ``Title [Total Pts: 75 Score] |123456``; separated by tabs in UTF-16
-  (called ``.xls``) or by commas. A column without such a number becomes a new text column.
+  (called ``.xls``) or by commas. "up to" stands in columns that are calculated. A column without such a number
+  becomes a new text column.
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ _MOODLE_PERSON = {
 
 CANVAS = Platform(
     "Canvas", (("Student", "LastName"), ("ID",), ("Section",)), ("SIS Login ID", "SIS User ID", "ID"), ("ID",),
-    first_name=("FirstName",), last_name=("LastName",), full_name=("Student",), grades=r"(?P<title>.+?)(?: \(\d+\))?",
+    first_name=("FirstName",), last_name=("LastName",), full_name=("Student",), grades=r"(?P<title>.+) \(\d+\)",
 )  # fmt: skip
 WORKSHEET = Platform(
     "Moodle's grading worksheet", (("Identifier",), ("Grade",), ("Last modified (grade)",)),
@@ -89,7 +91,7 @@ MOODLE = Platform(
 BLACKBOARD = Platform(
     "Blackboard", (("Username",), ("Last Name",), ("First Name",)), ("Username", "Student ID"),
     first_name=("First Name",), last_name=("Last Name",), email=("Email",),
-    grades=r"(?P<title>.+?) \[Total Pts: (?:up to )?(?P<most>[\d.,]+)[^\]]*\] ?\|\d+",
+    grades=r"(?P<title>.+?) \[Total Pts: (?P<most>[\d.,]+)[^\]]*\] ?\|\d+",
 )  # fmt: skip
 OWN = Platform(
     "a list of your own", (("id", "student_id", "username", "email"),), ("id", "student_id", "username", "email"),

@@ -153,9 +153,9 @@ class Table:
         values : mapping
             (index in ``rows``, column) -> the new text.
         """
-        cells = sorted((self.rows[row].cells[column], text) for (row, column), text in values.items())
         parts, done = [], 0
-        for cell, text in cells:
+        for (row, column), text in sorted(values.items()):  # the order in which they stand in the file
+            cell = self.rows[row].cells[column]
             parts += [self._text[done : cell.start], self._written(cell, text)]
             done = cell.end
         return self._mark + "".join([*parts, self._text[done:]]).encode(self._encoding)
