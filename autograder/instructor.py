@@ -41,6 +41,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     feedback.add_argument("--to", default="feedback.zip", metavar="ZIP", help="where to write it")
     _dry_run(feedback)
 
+    likeness = _command(commands, "likeness", _likeness, "write a page on like work: evidence, and no verdict")
+    likeness.add_argument("assignment", help="name of the assignment, e.g. two_layer_net")
+    likeness.add_argument("--to", default="likeness.html", metavar="HTML", help="where to write it")
+
 
 def _command(
     commands: argparse._SubParsersAction, name: str, run: Callable[[argparse.Namespace], int], text: str
@@ -161,3 +165,18 @@ def _feedback(given: argparse.Namespace) -> int:
         size = feedback_zip.write(found, Path(given.to))
         print(f"{given.to} holds the pages of {len(found)} students, {size / 1e6:.1f} MB.")
     return _tell(trouble)
+
+
+def _likeness(given: argparse.Namespace) -> int:
+    from nbgrader.api import Gradebook
+
+    from autograder.likeness import report
+
+    coursedir = _course()
+    work = report.folders(coursedir, given.assignment)
+    with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
+        released = report.released_texts(gradebook, given.assignment)
+    findings = report.compare(work, released)
+    report.write(report.page(findings, given.assignment, work), Path(given.to))
+    print(f"{len(findings.pairs)} pairs among {findings.students} students, in {given.to}: evidence, and no verdict.")
+    return _tell(findings.trouble)
