@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from autograder.likeness import code, mistakes, networks
-from course_utils.data import flatten_images, load_cifar10
+from course_utils.data import cifar10_splits
 from tests.fairness import RIGHT, WRONG, earned
 from tests.fairness.answers import SIGNATURES
 from tests.fairness.runner import place_of, source
@@ -217,9 +217,8 @@ def _noisy(params: dict[str, np.ndarray], part: float) -> dict[str, np.ndarray]:
 
 def measure_networks(students: int, seed: int) -> None:
     """Print the cosines and shares of unrelated, related and copied networks."""
-    data = load_cifar10()
-    X = flatten_images(data.train_images, data.train_images.mean(axis=0))
-    y = data.train_labels
+    data = cifar10_splits()
+    X, y = data.X_train, data.y_train
     choose = random.Random(seed)
     trained: dict[str, dict[str, np.ndarray]] = {}
     setting = []

@@ -51,7 +51,7 @@ WRITTEN, BUILT = "as written", "as built"
 #: many must be shared, and such a part of the smaller function's.
 FEW, PART, SHARED, SHARE = 5, 0.05, 100, 0.9
 #: As built: a fingerprint of more than this part of the students is dropped; the share of what is left must be as large,
-#: each fingerprint weighted by log(students / students who have it). Both are measured by ``benchmarks/likeness.py``.
+#: each fingerprint weighted by log(students / students who have it). Measured by ``benchmarks/likeness.py``.
 MOST, WHOLE = 0.5, 0.85
 #: How many functions are named where the whole work is alike.
 _NAMED = 3

@@ -169,10 +169,10 @@ def page(findings: Findings, assignment: str, work: Mapping[str, Path]) -> str:
         "<meta name='referrer' content='no-referrer'><meta name='robots' content='noindex'>",
         f"<title>Likeness in {_safe(assignment)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>Likeness in {_safe(assignment)}</h1>",
-        "<div class='note'><p>For the instructor alone. This is evidence and no verdict: who wrote from whom, or whether"
-        " anybody did, isn't in it. Students who work together, who start from the same page of a book or the same"
-        " assistant's answer, or who train with the same code, settings and seed, hand in like work as well. Talk to"
-        " people before you conclude anything.</p></div>",
+        "<div class='note'><p>For the instructor alone. This is evidence and no verdict: who wrote from whom, or"
+        " whether anybody did, isn't in it. Students who work together, who start from the same page of a book or the"
+        " same assistant's answer, or who train with the same code, settings and seed, hand in like work as well."
+        " Talk to people before you conclude anything.</p></div>",
         f"<p>{findings.students} students, {len(findings.pairs)} pairs"
         + (f", of which the first {MAX_PAIRS} are shown" if len(findings.pairs) > MAX_PAIRS else "")
         + ".</p>",
