@@ -57,10 +57,10 @@ handout: release ## put what students need into course/handout: notebooks, packa
 	cp -r requirements.lock course/release/$(ASSIGNMENT) course/handout
 
 roster: $(READY) given-file ## take a class list into the gradebook: make roster FILE=students.csv
-	python -m autograder roster $(FILE) $(DRY)
+	python -m autograder roster "$(FILE)" $(DRY)
 
 collect-zip: $(READY) given-file ## take in a platform's zip: make collect-zip FILE=submissions.zip [WORKSHEET=moodle.csv]
-	python -m autograder collect-zip $(ASSIGNMENT) $(FILE) $(if $(WORKSHEET),--worksheet $(WORKSHEET)) $(DRY)
+	python -m autograder collect-zip $(ASSIGNMENT) "$(FILE)" $(if $(WORKSHEET),--worksheet "$(WORKSHEET)") $(DRY)
 
 grade: $(READY) ## grade course/submitted, all students in parallel
 	python -m autograder grade $(ASSIGNMENT)
@@ -69,10 +69,10 @@ feedback: $(READY) ## write the feedback pages into course/feedback
 	nbgrader generate_feedback $(ASSIGNMENT)
 
 export: $(READY) given-file ## fill the points into a platform's file: make export FILE=canvas.csv [DRY_RUN=1]
-	$(EXPORT) --PlatformExport.file=$(FILE) $(if $(TO),--to=$(TO)) $(if $(DRY_RUN),--PlatformExport.dry_run=True)
+	$(EXPORT) "--PlatformExport.file=$(FILE)" $(if $(TO),"--to=$(TO)") $(if $(DRY_RUN),--PlatformExport.dry_run=True)
 
 feedback-zip: $(READY) given-file ## pack the feedback pages for Moodle: make feedback-zip FILE=worksheet.csv
-	python -m autograder feedback-zip $(ASSIGNMENT) $(FILE) --to $(or $(TO),course/feedback.zip) $(DRY)
+	python -m autograder feedback-zip $(ASSIGNMENT) "$(FILE)" --to "$(or $(TO),course/feedback.zip)" $(DRY)
 
 likeness: $(READY) ## write course/likeness.html: evidence of like work, for the instructor alone
 	python -m autograder likeness $(ASSIGNMENT) --to course/likeness.html

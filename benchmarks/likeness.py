@@ -148,9 +148,11 @@ def measure_code(students: int, classes: int, seed: int) -> None:
 
 @functools.cache
 def _bank() -> list[list[mistakes.Failure]]:
-    """What the tests say to each wrong answer of the bank."""
+    """What the tests say to each wrong answer of the bank to notebooks 1 to 3; those of 4 and 5 take long to run."""
     found = []
     for answer in WRONG:
+        if not all(place_of(name)[0].startswith(("1", "2", "3")) for name in answer.codes):
+            continue
         lost = {name: outcome.message for name, outcome in earned(answer).items() if outcome.lost}
         found.append([mistakes.Failure(name, message, message) for name, message in lost.items()])
     return found

@@ -393,3 +393,24 @@ def test_commands_end_with_a_sentence_and_a_status(made, tmp_path, monkeypatch, 
     assert main(["roster", str(path)]) == 0
     assert main(["roster", str(path)]) == 0
     assert "4 students as before, 0 changed" in capsys.readouterr().out
+
+
+def test_nbgrader_export_runs_both_plug_ins(made, tmp_path, run_nbgrader):
+    shutil.copy(made / "gradebook.db", tmp_path)
+    path = tmp_path / "the class.csv"
+    path.write_bytes(files.CANVAS)
+    command = ["export", "--exporter=autograder.export.PlatformExport", "--assignment=['two_layer_net']"]
+    done = run_nbgrader(tmp_path, *command, f"--PlatformExport.file={path}", "--PlatformExport.dry_run=True")
+    assert done.returncode == 0, done.stderr
+    assert "5 grades would change" in done.stdout
+    named = "--PlatformExport.columns=test-relu=test-relu"
+    done = run_nbgrader(tmp_path, *command, f"--PlatformExport.file={path}", named, f"--to={tmp_path / 'out.csv'}")
+    assert done.returncode == 0, done.stderr
+    assert "3 grades changed" in done.stdout
+    done = run_nbgrader(tmp_path, *command, f"--PlatformExport.file={tmp_path / 'nowhere.csv'}")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "can't be read" in done.stderr
+    done = run_nbgrader(tmp_path, "export")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "grades.csv").read_text(encoding="utf-8").startswith("assignment,duedate,timestamp,student_id")

@@ -50,7 +50,7 @@ WRITTEN, BUILT = "as written", "as built"
 #: As written: a fingerprint of more than ``max(FEW, PART * students)`` students is dropped; of those that are left so
 #: many must be shared, and such a part of the smaller function's.
 FEW, PART, SHARED, SHARE = 5, 0.05, 100, 0.9
-#: As built: a fingerprint of more than this part of the students is dropped; the share of what is left must be as large,
+#: As built: a fingerprint of more than this part of the students is dropped; such a share of what is left is needed,
 #: each fingerprint weighted by log(students / students who have it). Measured by ``benchmarks/likeness.py``.
 MOST, WHOLE = 0.5, 0.85
 #: How many functions are named where the whole work is alike.
