@@ -217,7 +217,7 @@ def _noisy(params: dict[str, np.ndarray], part: float) -> dict[str, np.ndarray]:
     }
 
 
-def measure_networks(students: int, seed: int) -> None:
+def measure_networks(students: int, steps: list[int], seed: int) -> None:
     """Print the cosines and shares of unrelated, related and copied networks."""
     data = cifar10_splits()
     X, y = data.X_train, data.y_train
@@ -225,8 +225,8 @@ def measure_networks(students: int, seed: int) -> None:
     trained: dict[str, dict[str, np.ndarray]] = {}
     setting = []
     for number in range(students):
-        setting.append((choose.choice([40, 50, 60, 80]), choose.choice([1e-3, 2e-3, 3e-3]), choose.choice([1e-4, 1e-3]),
-                        choose.choice([800, 1500, 2500])))  # fmt: skip
+        hidden, rate, reg = choose.choice([40, 50, 60]), choose.choice([1e-3, 2e-3, 3e-3]), choose.choice([1e-4, 1e-3])
+        setting.append((hidden, rate, reg, choose.choice(steps)))
         trained[f"s{number}"] = _train(X, y, *setting[number], seed=100 + number)
     order = np.random.default_rng(0).permutation(trained["s0"]["W1"].shape[1])
     first = trained["s0"]
@@ -298,6 +298,7 @@ def main() -> None:
     parser.add_argument("what", choices=["code", "mistakes", "networks", "time"])
     parser.add_argument("--students", type=int, default=100)
     parser.add_argument("--classes", type=int, default=20)
+    parser.add_argument("--steps", type=int, nargs="+", default=[800, 1500, 2500], help="of a network's training")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if given.what == "code":
@@ -305,7 +306,7 @@ def main() -> None:
     elif given.what == "mistakes":
         measure_mistakes(given.students, given.classes, given.seed)
     elif given.what == "networks":
-        measure_networks(given.students, given.seed)
+        measure_networks(given.students, given.steps, given.seed)
     else:
         measure_time(given.students, given.seed)
 

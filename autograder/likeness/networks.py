@@ -205,17 +205,43 @@ def compare(files: Mapping[str, Path]) -> tuple[list[Alike], list[list[str]]]:
         if math.isfinite(size) and size > 0:
             summaries[student] = (shortened / size).ravel()
             shapes[student] = product.shape
-    pairs = []
-    for shape in set(shapes.values()):
+    groups = _Groups(max(3, COMMON * len(files)))
+    found = []
+    read_again = functools.lru_cache(maxsize=16)(lambda student: read(files[student]))
+    for shape in sorted(set(shapes.values())):
         students = sorted(student for student in shapes if shapes[student] == shape)
-        pairs += [(students[i], students[j]) for i, j in _close(np.stack([summaries[name] for name in students]))]
-    common, pairs = _without_common(pairs, len(files))
-    alike = []
-    for first, second in pairs:
-        share, same = likeness(read(files[first]), read(files[second]))
-        if share >= SHARE:
-            alike.append(Alike((first, second), files[first].name, share, same))
-    return alike, common
+        for i, j in _close(np.stack([summaries[name] for name in students])):
+            first, second = students[i], students[j]
+            if groups.settled(first, second):
+                continue
+            share, same = likeness(read_again(first), read_again(second))
+            if share >= SHARE:
+                groups.join(first, second)
+                found.append(Alike((first, second), files[first].name, share, same))
+    common = groups.large()
+    in_common = {student for group in common for student in group}
+    return [alike for alike in found if alike.students[0] not in in_common], common
+
+
+class _Groups:
+    """Students whose networks are alike, in groups; one of more than ``limit`` is no evidence."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._of: dict[str, set[str]] = {}
+
+    def join(self, first: str, second: str) -> None:
+        joined = self._of.get(first, {first}) | self._of.get(second, {second})
+        for student in joined:
+            self._of[student] = joined
+
+    def settled(self, first: str, second: str) -> bool:
+        """Whether comparing two students would tell nothing new."""
+        return second in self._of.get(first, ()) and len(self._of[first]) > self._limit
+
+    def large(self) -> list[list[str]]:
+        large = {frozenset(group) for group in self._of.values() if len(group) > self._limit}
+        return sorted(sorted(group) for group in large)
 
 
 @functools.lru_cache(maxsize=4)
@@ -232,19 +258,6 @@ def _close(rows: np.ndarray) -> list[tuple[int, int]]:
         first, second = np.nonzero(rows[start : start + 256] @ rows.T >= CANDIDATE)
         found += [(start + int(i), int(j)) for i, j in zip(first, second, strict=True) if start + i < j]
     return found
-
-
-def _without_common(pairs: list[tuple[str, str]], students: int) -> tuple[list[list[str]], list[tuple[str, str]]]:
-    """Part the pairs off that lie in a group of more students than copying explains."""
-    group: dict[str, set[str]] = {}
-    for first, second in pairs:
-        joined = group.get(first, {first}) | group.get(second, {second})
-        for student in joined:
-            group[student] = joined
-    limit = max(3, COMMON * students)
-    large = {frozenset(members) for members in group.values() if len(members) > limit}
-    in_large = set().union(*large)
-    return [sorted(members) for members in large], [pair for pair in pairs if pair[0] not in in_large]
 
 
 def likeness(first: Layers, second: Layers) -> tuple[float, bool]:
