@@ -299,7 +299,7 @@ def _notes(table: Table, platform: Platform, chosen: list[tuple[GradeColumn, Ite
     notes = []
     if none_yet:
         names = ", ".join(shown(student) for student in none_yet[:20]) + (", ..." if len(none_yet) > 20 else "")
-        notes.append(f"{len(none_yet)} have no graded submission, and their cells were left as they are: {names}.")
+        notes.append(f"Left as it was, for want of a graded submission ({len(none_yet)}): {names}.")
     if platform is MOODLE:
         lacking = [
             column.header for column, _ in chosen if table.column(column.header.replace("(Real)", "(Feedback)")) is None

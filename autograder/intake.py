@@ -181,7 +181,7 @@ class Handed(NamedTuple):
     trouble: list[str]
 
     def __str__(self) -> str:
-        told = [f"{self.files} files", self.state, self.lateness, *self.trouble]
+        told = [f"{self.files} file{'s' * (self.files != 1)}", self.state, self.lateness, *self.trouble]
         return f"{shown(self.student)}: {'; '.join(filter(None, told))}"
 
     def discard(self) -> None:

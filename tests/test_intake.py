@@ -298,7 +298,7 @@ def test_the_command_shows_first_keeps_what_was_there_and_replaces_when_asked(co
     path.write_bytes(zipped({"lovelaceada_101_1_1_first.ipynb": b"first"}))
     command = ["collect-zip", "two_layer_net", str(path)]
     assert main([*command, "--dry-run"]) == 0
-    assert "'ada': 1 files; new" in capsys.readouterr().out
+    assert "'ada': 1 file; new" in capsys.readouterr().out
     assert submitted(course) == {}
     assert main(command) == 0
     assert main(command) == 0

@@ -200,7 +200,7 @@ def test_canvas_round_trip_differs_in_grades_alone(gradebook):
     assert result.content == expected
     assert len(result.differences) == 5
     assert result.trouble == ["'zoe', 'two layer net (4325)', was left as it is: Canvas says EX."]
-    assert result.notes == ["1 have no graded submission, and their cells were left as they are: 'grace'."]
+    assert result.notes == ["Left as it was, for want of a graded submission (1): 'grace'."]
 
 
 def test_worksheet_round_trip_differs_in_grades_alone(gradebook):
@@ -222,7 +222,7 @@ def test_moodle_round_trip_keeps_the_decimal_comma(gradebook):
             ("Zoë;Müller;zoe;;;zoe@example.org", "-", "4,25", ";-;1781092800"),
         )
     ]
-    assert result.notes == ["1 have no graded submission, and their cells were left as they are: 'grace'."]
+    assert result.notes == ["Left as it was, for want of a graded submission (1): 'grace'."]
 
 
 def test_moodle_without_feedback_is_warned_of(gradebook):

@@ -34,9 +34,11 @@ _MAX_CLASSES = 100
 _LENGTH = 256
 #: Products whose cosine is below aren't looked at further; the networks are alike where so many units have a partner
 #: whose cosine is at least that. Measured on trainings that share nothing by ``benchmarks/likeness.py``.
-CANDIDATE = 0.9
+CANDIDATE = 0.97
 UNIT = 0.98
 SHARE = 0.9
+#: At most so many pairs, those with the largest cosines, are looked at further.
+_MAX_PAIRS = 20_000
 #: The same network with more than so many students is the course's own, or what its settings lead to.
 COMMON = 0.1
 
@@ -252,12 +254,14 @@ def _projection(features: int) -> np.ndarray:
 
 
 def _close(rows: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of unit rows whose cosine is at least :data:`CANDIDATE`; blockwise, to bound memory."""
-    found = []
+    """Pairs of unit rows whose cosine is at least :data:`CANDIDATE`, the largest first; blockwise, to bound memory."""
+    found: list[tuple[float, int, int]] = []
     for start in range(0, len(rows), 256):
-        first, second = np.nonzero(rows[start : start + 256] @ rows.T >= CANDIDATE)
-        found += [(start + int(i), int(j)) for i, j in zip(first, second, strict=True) if start + i < j]
-    return found
+        cosines = rows[start : start + 256] @ rows.T
+        for i, j in zip(*np.nonzero(cosines >= CANDIDATE), strict=True):
+            if start + i < j:
+                found.append((float(cosines[i, j]), start + int(i), int(j)))
+    return [(i, j) for _, i, j in sorted(found, reverse=True)[:_MAX_PAIRS]]
 
 
 def likeness(first: Layers, second: Layers) -> tuple[float, bool]:
