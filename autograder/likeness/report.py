@@ -154,6 +154,7 @@ h2 { margin-top: 3rem; border-top: 1px solid #bbb; padding-top: 1rem; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem .8rem .2rem 0; vertical-align: top; }
 .beside { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 1rem; }
 pre { font-size: 13px; overflow-x: auto; background: #f6f6f4; padding: .5rem; margin: 0; }
+td pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 mark { background: #ffe9a8; display: block; } pre span { display: block; min-height: 1.5em; }
 .note { background: #eef3f8; padding: .8rem 1rem; }
 """
