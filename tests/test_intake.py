@@ -318,3 +318,25 @@ def test_an_unknown_assignment_is_one_sentence(course, capsys):
     path.write_bytes(zipped({"lovelaceada_101_1_1_first.ipynb": b"first"}))
     assert main(["collect-zip", "nothing", str(path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_likeness_and_feedback_zip_run_on_a_course_folder(course, capsys):
+    for student in ("ada", "emil"):
+        folder = course / "submitted" / student / "two_layer_net"
+        folder.mkdir(parents=True)
+        (folder / "1_first.ipynb").write_text('{"cells": []}')
+    (course / "submitted" / "emil" / "two_layer_net" / "1_first.ipynb").write_text("no notebook")
+    page = course / "likeness.html"
+    assert main(["likeness", "two_layer_net", "--to", str(page)]) == 1
+    told = capsys.readouterr()
+    assert "0 pairs among 2 students" in told.out
+    assert told.err == "'emil' has no notebook that can be read.\n"
+    assert "no verdict" in page.read_text(encoding="utf-8")
+    (course / "feedback" / "ada" / "two_layer_net").mkdir(parents=True)
+    (course / "feedback" / "ada" / "two_layer_net" / "1_first.html").write_text("page")
+    (course / "worksheet.csv").write_bytes(files.WORKSHEET)
+    command = ["feedback-zip", "two_layer_net", str(course / "worksheet.csv"), "--to", str(course / "f.zip")]
+    assert main([*command, "--dry-run"]) == 1
+    assert not (course / "f.zip").exists()
+    assert main(command) == 1
+    assert zipfile.ZipFile(course / "f.zip").namelist() == ["Ada Lovelace_501_assignfeedback_file/1_first.html"]
