@@ -56,6 +56,8 @@ c.Autograde.exporter_class = "autograder.plugins.GradeInCage"
 c.Exchange.root = os.environ.get("COURSE_EXCHANGE", str(WORK / "exchange"))
 c.Exchange.path_includes_course = False
 
+# nbgrader's own table writes names as they are: a comma or a formula in one would do harm.
+c.ExportApp.plugin_class = "autograder.export.GradesTable"
 c.CsvExportPlugin.to = str(WORK / "grades.csv")
 
 # On the pages of formgrader and feedback, what a student wrote is shown and never acts.
