@@ -15,8 +15,12 @@ export OMP_NUM_THREADS ?= 2
 LAB := jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab formgrader demo release handout grade feedback data notebooks test browser nbval attacks fairness \
-	lint reproduce bench bench-checks bench-grading lock clean
+# For the commands that take a platform's file: make export FILE=canvas.csv DRY_RUN=1
+DRY := $(if $(DRY_RUN),--dry-run)
+EXPORT := nbgrader export --exporter=autograder.export.PlatformExport --assignment="['$(ASSIGNMENT)']"
+
+.PHONY: help setup lab formgrader demo release handout roster collect-zip grade feedback export feedback-zip likeness data \
+	notebooks test browser nbval attacks fairness lint reproduce bench bench-checks bench-grading lock clean given-file
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,16 +52,32 @@ release: $(READY) ## make the students' version in course/release
 	mkdir -p course
 	nbgrader generate_assignment $(ASSIGNMENT) --force
 
-handout: release ## put what students need into course/handout: notebooks, package, pinned versions
-	rm -rf course/handout && mkdir -p course/handout
-	python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir course/handout .
-	cp -r requirements.lock course/release/$(ASSIGNMENT) course/handout
+handout: release ## make the folder and the zip that a student needs: course/handout
+	python -m autograder.handout
+
+roster: $(READY) given-file ## take a class list into the gradebook: make roster FILE=students.csv
+	python -m autograder roster "$(FILE)" $(DRY)
+
+collect-zip: $(READY) given-file ## take in a platform's zip: make collect-zip FILE=submissions.zip [WORKSHEET=moodle.csv]
+	python -m autograder collect-zip $(ASSIGNMENT) "$(FILE)" $(if $(WORKSHEET),--worksheet "$(WORKSHEET)") $(DRY)
 
 grade: $(READY) ## grade course/submitted, all students in parallel
 	python -m autograder grade $(ASSIGNMENT)
 
 feedback: $(READY) ## write the feedback pages into course/feedback
 	nbgrader generate_feedback $(ASSIGNMENT)
+
+export: $(READY) given-file ## fill the points into a platform's file: make export FILE=canvas.csv [DRY_RUN=1]
+	$(EXPORT) "--PlatformExport.file=$(FILE)" $(if $(TO),"--to=$(TO)") $(if $(DRY_RUN),--PlatformExport.dry_run=True)
+
+feedback-zip: $(READY) given-file ## pack the feedback pages for Moodle: make feedback-zip FILE=worksheet.csv
+	python -m autograder feedback-zip $(ASSIGNMENT) "$(FILE)" --to "$(or $(TO),course/feedback.zip)" $(DRY)
+
+likeness: $(READY) ## write course/likeness.html: evidence of like work, for the instructor alone
+	python -m autograder likeness $(ASSIGNMENT) --to course/likeness.html
+
+given-file:
+	@test -n "$(FILE)" || { echo "Name the platform's file: make $(MAKECMDGOALS) FILE=..."; exit 1; }
 
 data: $(READY) ## fetch CIFAR-10 into the cache
 	python -m course_utils.data fetch

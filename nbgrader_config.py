@@ -20,7 +20,13 @@ from nbgrader.converters import GenerateAssignment  # noqa: E402
 from nbgrader.preprocessors import GetGrades  # noqa: E402
 
 from autograder.feedback import HideHiddenTests  # noqa: E402
-from autograder.release import TRAINED, LeaveOutTrainedNetworks  # noqa: E402
+from autograder.release import (  # noqa: E402
+    TRAINED,
+    BeginWithPackage,
+    LeaveOutTrainedNetworks,
+    RunToTheEnd,
+    ShowExpectedFigures,
+)  # fmt: skip
 
 c = get_config()  # noqa: F821 - defined where nbgrader runs this file
 
@@ -36,7 +42,11 @@ c.CourseDirectory.db_url = f"sqlite:///{WORK / 'gradebook.db'}"
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__"]
 
 _default = GenerateAssignment.class_traits()["preprocessors"].default()
-c.GenerateAssignment.preprocessors = [*_default, LeaveOutTrainedNetworks]
+c.GenerateAssignment.preprocessors = [
+    ShowExpectedFigures, BeginWithPackage, *_default, RunToTheEnd, LeaveOutTrainedNetworks,
+]  # fmt: skip
+# Where the wheel that `make handout` builds can be downloaded: a released notebook installs it from there.
+c.BeginWithPackage.wheel = os.environ.get("COURSE_WHEEL", "")
 # A student's trained network is graded, not overwritten by the solution's.
 c.Autograde.exclude_overwriting = {"two_layer_net": list(TRAINED)}
 
@@ -46,6 +56,8 @@ c.Autograde.exporter_class = "autograder.plugins.GradeInCage"
 c.Exchange.root = os.environ.get("COURSE_EXCHANGE", str(WORK / "exchange"))
 c.Exchange.path_includes_course = False
 
+# nbgrader's own table writes names as they are: a comma or a formula in one would do harm.
+c.ExportApp.plugin_class = "autograder.export.GradesTable"
 c.CsvExportPlugin.to = str(WORK / "grades.csv")
 
 # On the pages of formgrader and feedback, what a student wrote is shown and never acts.

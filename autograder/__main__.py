@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from autograder import instructor
 from autograder.zygote import Zygote
 
 _PROTECTION = """\
@@ -45,7 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--isolation", choices=["cage", "none"],
         help="none: run students' code WITH YOUR RIGHTS, where no cage can be built; recorded with each grade",
     )  # fmt: skip
+    instructor.add_commands(commands)
     given = parser.parse_args(arguments)
+    if given.command != "grade":
+        return given.run(given)
     console = Console(soft_wrap=True)
     if given.jobs is not None and given.jobs < 1:
         parser.error("--jobs must be at least 1")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import functools
 import inspect
 import itertools
 import json
@@ -20,6 +21,7 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -108,6 +110,19 @@ class StudentFunction(Opaque):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._examiner.call(self, args, kwargs)
+
+    def with_helpers(self, replacements: Mapping[str, Callable]) -> Callable:
+        """The function with others under the global names that it calls: the grader's, or the student's own."""
+
+        @functools.wraps(self)
+        def helped(*args: Any, **kwargs: Any) -> Any:
+            return self._examiner.call(self, args, kwargs, replacements)
+
+        return helped
+
+    def helpers(self, names: Iterable[str]) -> dict[str, Callable]:
+        """Those of the student's functions ``names`` that are defined."""
+        return {name: value for name, value in self._examiner.look_up(sorted(names)).items() if callable(value)}
 
 
 class Examiner:
@@ -267,8 +282,14 @@ class Examiner:
             name for name in _names_in(self.shell.transform_cell(source))
             if name not in names and name not in self.reserved and not hasattr(builtins, name)
         )  # fmt: skip
+        for name, value in self.look_up(wanted).items():
+            names[name] = self.borrowed[name] = value
+
+    def look_up(self, wanted: list[str]) -> dict[str, Any]:
+        """What stands under these names in the cage: plain values, and representatives of functions."""
+        values: dict[str, Any] = {}
         if not wanted:
-            return
+            return values
         channel = self._student()
         try:
             asked = self._ask(channel, {"describe": wanted})
@@ -286,12 +307,18 @@ class Examiner:
                         value = StudentFunction(self, value._number, value._type_name, name, about)
                         if name in self.source_of:
                             value.__student_source__ = "\n\n".join(dict.fromkeys(self.source_of.values()))
-                    names[name] = self.borrowed[name] = value
+                    values[name] = value
         except (CodecError, AttributeError, TypeError) as error:
             self._violated(error)
+        return values
 
-    def call(self, function: StudentFunction, args: tuple, kwargs: dict) -> Any:
-        """Call a student's function in the cage; what it raises is raised here."""
+    def call(
+        self, function: StudentFunction, args: tuple, kwargs: dict, helpers: Mapping[str, Callable] | None = None
+    ) -> Any:
+        """Call a student's function in the cage; what it raises is raised here.
+
+        ``helpers`` stand under the global names that it calls until it returns.
+        """
         if function._generation != self.generation:
             raise StudentProcessEnded("the student's process ended, and with it this function")
         channel = self.student
@@ -300,6 +327,9 @@ class Examiner:
         encoder = Encoder(self._refer)
         try:
             request = {"call": function._number, "args": encoder.encode(args), "kwargs": encoder.encode(kwargs)}
+            lent = len(self.callbacks)
+            if helpers:
+                request["helpers"] = {name: encoder.encode(helper) for name, helper in helpers.items()}
         except CodecError as error:
             raise TypeError(f"a student's function can't be called with this: {error}") from None
         try:
@@ -320,6 +350,9 @@ class Examiner:
             self._gone()
         except CodecError as error:
             self._violated(error)
+        finally:
+            if helpers:  # a student's function that kept one shall not answer another question with it
+                self.callbacks[lent:] = [_returned] * (len(self.callbacks) - lent)
 
     def _refer(self, value: Any) -> Reference:
         if isinstance(value, Opaque):
@@ -496,6 +529,10 @@ class Examiner:
         self.student = None
         self._tell(gone=True, violation=str(error))
         raise StudentProcessEnded(str(self.worker.receive()[0]["cause"])) from None
+
+
+def _returned(*_: Any, **__: Any) -> None:
+    raise RuntimeError("it was lent for one call")
 
 
 def _check_answer(reply: dict, asked: int, *kinds: str) -> None:

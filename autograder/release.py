@@ -1,15 +1,76 @@
-"""What is left out of a release besides solutions and hidden tests."""
+"""What is different in a release, besides solutions and hidden tests."""
 
 from __future__ import annotations
 
+import ast
+import base64
+import io
+import sys
 from pathlib import Path
 
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor
+from PIL import Image
+from traitlets import Unicode
+
+from autograder.assignment import SETUP_TAG
 
 #: Files that the solution notebooks write, and that students are to produce themselves.
 TRAINED = ("best_net.npz", "best_mlp.pt", "tuning_results.json", "depth_study.json")
+
+#: Cells whose figures students see beforehand -> what each figure shows, for those who can't see it.
+EXPECTED = {
+    "1_forward_check": {
+        "graph": (
+            "The network as a graph, from the data X on the left through z2, a2, z3 and a3 to the loss J, with the"
+            " values of each array below its name.",
+        )
+    },
+    "2_backprop_derivation": {
+        "graph": (
+            "The graph of notebook 1 with two arrays at each place: the value, and below it the gradient of J, of the"
+            " same shape; the gradients that belong to the second hidden unit are zero.",
+        )
+    },
+    "3_gradient_check": {
+        "step-figure": (
+            "Error against step on logarithmic axes: from the right, the central differences' error falls with slope"
+            " 2 to its least value near h = 1e-5 and rises with slope -1 below; the forward differences' error falls"
+            " with slope 1 to a least value near h = 1e-8 that is some three digits larger.",
+        )
+    },
+    "4_cifar10_tuning": {
+        "toy": (
+            "The loss of the toy problem falls steeply within 30 iterations and is nearly zero at 100; both accuracies"
+            " reach 1.",
+        ),
+        "default-training": (
+            "The loss stays at 2.3 for some hundred iterations and falls slowly to about 2 by iteration 1,000, still"
+            " falling; the accuracies on training and validation data rise together to about 0.28.",
+            "The weights of 50 hidden units as pictures: soft patches of colour, many of them alike.",
+        ),
+    },
+    "5_pytorch_comparison": {
+        "parity": (
+            "Left, the deviations of scores, loss and four gradients, all below 1e-15; right, the deviation of the"
+            " parameters stays near 1e-15 over 100 steps of training, far below the bound of 1e-9.",
+        ),
+        "sizes": (
+            "With weights of size 1e-4, outputs and gradients shrink by a factor of about a thousand with each layer;"
+            " with Kaiming initialisation both keep their size.",
+        ),
+        "study": (
+            "Accuracy against the number of hidden layers, for validation, test and training data: one layer is best"
+            " or as good as any, and ReLU and GELU lie above tanh at every depth.",
+        ),
+    },
+}
+#: Id of the cell that a release begins with.
+FIRST_CELL = "begin"
+#: Widest picture in a released notebook, in pixels, and its number of colours.
+_WIDTH, _COLOURS = 800, 64
 
 
 class LeaveOutTrainedNetworks(NbGraderPreprocessor):
@@ -26,3 +87,90 @@ class LeaveOutTrainedNetworks(NbGraderPreprocessor):
         for name in TRAINED:
             (Path(release) / name).unlink(missing_ok=True)
         return notebook, resources
+
+
+class ShowExpectedFigures(NbGraderPreprocessor):
+    """Put the stored figures of :data:`EXPECTED` below their cells, so that students know what a right one looks like.
+
+    The picture stands in the text as a data address, since Colab shows no attachments.
+    """
+
+    def preprocess(self, notebook: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Add a Markdown cell after each cell whose figures are shown."""
+        expected = EXPECTED.get(resources["nbgrader"]["notebook"], {})
+        cells = []
+        for cell in notebook.cells:
+            cells.append(cell)
+            descriptions = expected.get(cell.metadata.get("nbgrader", {}).get("grade_id"), ())
+            if descriptions:
+                cells.append(_expected(cell, descriptions))
+        notebook.cells = cells
+        return notebook, resources
+
+
+def _expected(cell: NotebookNode, descriptions: tuple[str, ...]) -> NotebookNode:
+    figures = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
+    lines, addresses = ["With a right solution:"], []
+    for number, (figure, description) in enumerate(zip(figures, descriptions, strict=True), start=1):
+        lines.append(f"![{description}][expected-{number}]")
+        addresses.append(f"[expected-{number}]: data:image/png;base64,{_smaller(figure)}")
+    shown = new_markdown_cell("\n\n".join(lines + addresses), metadata={"deletable": False, "editable": False})
+    shown.id = f"{cell.id}-expected"
+    return shown
+
+
+def _smaller(figure: str) -> str:
+    """A picture, in base64, with fewer colours and no wider than need be."""
+    with Image.open(io.BytesIO(base64.b64decode(figure))) as picture:
+        picture.thumbnail((_WIDTH, picture.height))
+        written = io.BytesIO()
+        picture.convert("RGB").quantize(_COLOURS).save(written, "PNG", optimize=True)
+    return base64.b64encode(written.getvalue()).decode()
+
+
+class BeginWithPackage(NbGraderPreprocessor):
+    """Give a notebook a first code cell that says what isn't installed, and installs the course's package if it can."""
+
+    wheel = Unicode("", help="Address of the course's wheel, from which the first cell installs it; may be empty.").tag(
+        config=True
+    )
+
+    def preprocess(self, notebook: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Add the cell before the first one that is tagged ``setup``."""
+        setup = [cell for cell in notebook.cells if SETUP_TAG in cell.metadata.get("tags", [])]
+        source = Path(__file__).with_name("first_cell.py").read_text(encoding="utf-8").rstrip()
+        source = source.replace('WHEEL = ""', f"WHEEL = {self.wheel!r}")
+        source = source.replace("NEEDED = ()", f"NEEDED = {_imported(setup)}").replace("  # noqa: E402", "")
+        cell = new_code_cell(source, metadata={"deletable": False, "editable": False})
+        cell.id = FIRST_CELL
+        notebook.cells.insert(notebook.cells.index(setup[0]), cell)
+        return notebook, resources
+
+
+class RunToTheEnd(NbGraderPreprocessor):
+    """Have *Run All* go on after a question that isn't answered yet.
+
+    Jupyter goes on after an error where a cell has the tag ``raises-exception``. Where nothing is
+    asked for but experiments, the cell is empty in place of raising an error.
+    """
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
+        """Tag a code cell that may depend on an answer, and empty one that only raises."""
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type == "code" and cell.id != FIRST_CELL and SETUP_TAG not in tags:
+            cell.metadata.tags = [*tags, "raises-exception"]
+            stub = ClearSolutions(parent=self).code_stub["python"]
+            if cell.source.strip() == stub:
+                cell.source = stub.splitlines()[0]
+        return cell, resources
+
+
+def _imported(cells: list[NotebookNode]) -> tuple[str, ...]:
+    """The packages that cells import, the standard library left out."""
+    names = set()
+    for statement in ast.parse("\n".join(cell.source for cell in cells)).body:
+        if isinstance(statement, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            names.add(statement.module.partition(".")[0])
+    return tuple(sorted(names - sys.stdlib_module_names))

@@ -174,6 +174,13 @@ class Grader:
             cage.remove_folder(folder)
 
 
+def _named_by_tests(cells: list[Cell], outputs: list[list[dict]]) -> list[str]:
+    """The sentences that the grader's own cells name as trouble, in the metadata of what they display."""
+    shown = [output for cell, kept in zip(cells, outputs, strict=True) if cell.runs == "grader" for output in kept]
+    named = [output.get("metadata", {}).get("two_layer_net", {}).get("trouble") for output in shown]
+    return [sentence for sentence in named if sentence]
+
+
 class _Run:
     """One notebook's run: the state of the watch."""
 
@@ -213,6 +220,7 @@ class _Run:
             text = f"not run: {cause}"
             self.outputs = [[error_output("NotRun", text)] if kept is None else kept for kept in self.outputs]
             self.trouble.append(f"not all of the notebook was run: {cause}")
+        self.trouble += _named_by_tests(self.cells, self.outputs)
         seconds = time.monotonic() - self.start.clock
         return Ran(self.outputs, list(dict.fromkeys(self.trouble)), seconds)
 

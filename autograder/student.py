@@ -20,6 +20,7 @@ import numpy as np
 
 from autograder.codec import Channel, CodecError, Decoder, Encoder, PeerGone, Reference
 from autograder.shell import NotebookShell
+from course_utils.helpers import rebound
 
 _MAX_NESTED_CALLS = 20
 
@@ -133,8 +134,10 @@ class Server:
             decoder = Decoder(self._resolve, buffers)
             function = self.objects[request["call"]]
             args, kwargs = decoder.decode(request["args"]), decoder.decode(request["kwargs"])
+            helpers = {name: decoder.decode(helper) for name, helper in request.get("helpers", {}).items()}
             before = _prints((args, kwargs))
-            result = function(*args, **kwargs)
+            with rebound(self.shell.user_ns, helpers):
+                result = function(*args, **kwargs)
             reply = {"result": encoder.encode(result)}
             # What the function changed in place is changed outside too.
             if _prints((args, kwargs)) != before:

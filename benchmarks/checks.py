@@ -7,9 +7,12 @@ products of a network that is handed in are the student's own as well: they grow
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
+import pkgutil
 import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -19,8 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from course_utils import comparison, evaluation
-from course_utils.checks import backprop, forward, gradient_check, pytorch, training
+from course_utils import checks, comparison, evaluation, judge
 from tests.fairness.runner import SOURCE, as_in_grading, defines_only, execute, without_hidden_tests
 
 NOTEBOOKS = (
@@ -52,6 +54,13 @@ class _Stopwatch:
         return self._call(self.timed(function), *args, **kwargs)
 
 
+def _callers() -> list[ModuleType]:
+    """The modules that call a student's functions."""
+    names = [found.name for found in pkgutil.iter_modules(checks.__path__, f"{checks.__name__}.")]
+    modules = [judge, *map(importlib.import_module, names)]
+    return [module for module in modules if getattr(module, "call", None) is comparison.call]
+
+
 def measure(notebook: str, repetitions: int = 3) -> dict[str, list[float]]:
     """Milliseconds of each public check of a notebook, the first call first.
 
@@ -59,7 +68,7 @@ def measure(notebook: str, repetitions: int = 3) -> dict[str, list[float]]:
     """
     stopwatch, namespace, times = _Stopwatch(), {}, {}
     with contextlib.ExitStack() as stack:
-        for module in (forward, backprop, gradient_check, training, pytorch):
+        for module in _callers():
             stack.enter_context(mock.patch.object(module, "call", stopwatch.call))
         stack.enter_context(as_in_grading())
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from course_utils.causes import probable_cause
-
 if TYPE_CHECKING:
     from course_utils.reference import Problem
 
@@ -35,7 +33,11 @@ class CheckFailed(AssertionError):
     tolerance : float, optional
         The largest deviation that would have passed.
     cause : str, optional
-        A sentence of :mod:`course_utils.causes`.
+        A sentence that says what the mistake is.
+    deviations : tuple of str
+        For machines: the names of the :class:`course_utils.deviations.Deviation` found.
+    raised : bool
+        Whether the student's function raised an error.
     data : str, optional
         On which data; :func:`on_problem` fills it in.
     """
@@ -48,16 +50,26 @@ class CheckFailed(AssertionError):
         place: str | None = None,
         tolerance: float | None = None,
         cause: str | None = None,
+        deviations: tuple[str, ...] = (),
+        raised: bool = False,
         data: str | None = None,
     ) -> None:
         super().__init__(quantity, problem)
         self._shown = False
+        #: ``grade_id`` of the question, filled in by its check.
+        self.question = ""
+        self.deviations = deviations
+        self.raised = raised
         self.quantity = quantity
         self.problem = problem
         self.place = place
         self.tolerance = tolerance
         self.cause = cause
         self.data = data
+
+    def facts(self) -> dict[str, Any]:
+        """What a machine may count: ``question``, ``quantity`` and the names of the ``deviations`` found."""
+        return {"question": self.question, "quantity": self.quantity, "deviations": list(self.deviations)}
 
     def _details(self) -> list[tuple[str, str]]:
         """The lines below the first, as name and text; the same in the card and in plain text."""
@@ -100,7 +112,8 @@ class CheckFailed(AssertionError):
 
             if hasattr(get_ipython(), "kernel"):
                 if not self._shown:  # IPython asks twice: for the output and for its history
-                    display({"text/html": self._repr_html_(), "text/plain": str(self)}, raw=True)
+                    shown = {"text/html": self._repr_html_(), "text/plain": str(self)}
+                    display(shown, metadata={"two_layer_net": self.facts()}, raw=True)
                     self._shown = True
                 return [f"CheckFailed: {self.quantity} is not right yet."]
         return [f"CheckFailed: {self}"]
@@ -140,38 +153,7 @@ def _description(problem: Problem) -> str:
     (N, D), (H, K) = problem.X.shape, problem.params["W2"].shape
     key = problem.name.removeprefix("the ").removesuffix(" problem")
     sizes = f"N={N}, D={D}, H={H}, K={K}, reg={problem.reg:g}"
-    return f'{problem.name} ({sizes}), which is course_utils.reference.problem("{key}")'
-
-
-def conforming(given: Problem, own_steps: Callable[[Problem], Any]) -> Problem:
-    """``given``, or the square problem cut from it if the student's own steps fit together on that alone.
-
-    A transposed result in one function makes the next one raise, and nothing more could be
-    said about that one; on a square problem both can be judged.
-
-    Parameters
-    ----------
-    given : Problem
-    own_steps : callable
-        Puts the student's earlier functions together on a problem; raises where they don't conform.
-    """
-    if _fits(own_steps, given):
-        return given
-    from course_utils.oracle import square_problem
-
-    square = square_problem(given)
-    return square if _fits(own_steps, square) else given
-
-
-def _fits(own_steps: Callable[[Problem], Any], given: Problem) -> bool:
-    try:
-        with np.errstate(all="ignore"):
-            own_steps(given)
-    except NotImplementedError:  # nothing to fit; the check says so
-        return True
-    except Exception:
-        return False
-    return True
+    return f'{problem.name} ({sizes}): from course_utils.reference import problem; problem("{key}")'
 
 
 def passed(text: str, on: Any = None) -> None:
@@ -208,16 +190,23 @@ def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
     return _called(function, _copied(args), _copied(kwargs))
 
 
-def call_keeping(function: Callable, **given: Any) -> Any:
+def call_on(function: Callable, *args: Any) -> Any:
+    """Like :func:`call`, on the arguments themselves, which so show what the function did to them."""
+    return _called(function, args, {})
+
+
+def call_keeping(function: Callable, given: Mapping[str, Any], spent: Iterable[str] = ()) -> Any:
     """Like :func:`call`, for a function whose callers go on with the same arguments.
 
     Parameters
     ----------
     function : callable
         The student's function.
-    **given
+    given : mapping
         The arguments in their order, by the names that the texts give them; the function gets
         them by position.
+    spent : iterable of str
+        Those that no caller needs any more.
 
     Raises
     ------
@@ -228,7 +217,7 @@ def call_keeping(function: Callable, **given: Any) -> Any:
     result = _called(function, tuple(copies.values()), {})
     for name, before in given.items():
         for part, intact in _parts_intact(name, before, copies[name]):
-            if not intact:
+            if not intact and name not in spent:
                 called = getattr(function, "__name__", "the function")
                 raise CheckFailed(called, f"it changes {part}; leave its arguments as they are, and work on copies.")
     return result
@@ -259,7 +248,8 @@ def _called(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
     except CheckFailed:
         raise
     except Exception as error:
-        raise CheckFailed(name, f"it raised {type(error).__name__}: {error}{_students_line(error)}") from error
+        text = f"it raised {type(error).__name__}: {error}{_students_line(error)}"
+        raise CheckFailed(name, text, raised=True) from error
 
 
 @contextlib.contextmanager
@@ -337,9 +327,6 @@ def expect_close(
     scale: float | None = None,
     tolerance: float | None = None,
     input_dtype: Any = np.float64,
-    row_vector: bool = False,
-    known: Mapping[str, Any] | None = None,
-    follows: Iterable[Callable[[], Any]] = (),
 ) -> float:
     """Raise :class:`CheckFailed` unless ``got`` equals ``expected`` up to round-off.
 
@@ -359,36 +346,24 @@ def expect_close(
         Precision of what the student's function was given: float32 data may be
         processed in float32. A float32 result of float64 data is judged as float64, and
         fails: the gradient check, which needs the digits, would fail with it.
-    row_vector : bool
-        Also accept shape (1, n) where (n,) is expected.
-    known : mapping, optional
-        Named values from which :mod:`course_utils.causes` recognises a mistake.
-    follows : iterable of callables
-        Each gives a value that follows from the student's own earlier steps. It is accepted
-        too, so that a mistake in one step costs the points of that step alone.
 
     Returns
     -------
     float
-        The largest absolute deviation; nan where a value of another shape follows from earlier steps.
+        The largest absolute deviation.
     """
     expected = np.asarray(expected, dtype=np.float64)
-    known = dict(known or {}, quantity=quantity)
-    got = as_numbers(quantity, got)
-    if row_vector and expected.ndim == 1 and got.shape == (1, expected.size):
-        got = got[0]
+    given, got = got, as_numbers(quantity, got)
     if tolerance is None:
         if scale is None:
             scale = float(np.max(np.abs(expected), initial=0.0))
         tolerance = roundoff_tolerance(input_dtype, terms, scale)
     values = got.astype(np.float64)
     if values.shape != expected.shape:
-        if any(_follows(values, own, tolerance) for own in follows):
-            return float("nan")
+        found = f"it is a tuple of {len(given)}" if isinstance(given, tuple) else f"the shape is {got.shape}"
         raise CheckFailed(
             quantity,
-            f"the shape is {got.shape}, expected {expected.shape}{' (a single number)' if expected.ndim == 0 else ''}.",
-            cause=probable_cause(values, expected, known, tolerance),
+            f"{found}, expected {'a single number' if expected.ndim == 0 else f'one array of shape {expected.shape}'}.",
         )
     finite = np.isfinite(values)
     if not finite.all():
@@ -397,13 +372,10 @@ def expect_close(
             quantity,
             f"{int((~finite).sum())} of {finite.size} values are not finite numbers"
             f" (the first{where}: {values[~finite][0]}).",
-            cause=probable_cause(values, expected, known, tolerance),
         )
     deviation = np.abs(values - expected)
     if deviation.size == 0 or deviation.max() <= tolerance:
         return float(deviation.max(initial=0.0))
-    if any(_follows(values, own, tolerance) for own in follows):
-        return float(deviation.max())
     worst = np.unravel_index(np.argmax(deviation), deviation.shape)
     wrong = int((deviation > tolerance).sum())
     raise CheckFailed(
@@ -413,23 +385,12 @@ def expect_close(
         else f"{wrong} of {deviation.size} values{_and_dtype(got)} are wrong.",
         place=f"{deviation[worst]:.3g}{_index(worst)}: got {values[worst]:.10g}, expected {expected[worst]:.10g}",
         tolerance=tolerance,
-        cause=probable_cause(values, expected, known, tolerance),
     )
 
 
 def _and_dtype(got: np.ndarray) -> str:
     """The dtype as an insertion, where it isn't what a student would take for granted."""
     return "" if got.dtype == np.float64 else f" ({got.dtype})"
-
-
-def _follows(values: np.ndarray, own_step: Callable[[], Any], tolerance: float) -> bool:
-    try:
-        with np.errstate(all="ignore"):
-            own = np.asarray(own_step(), dtype=np.float64)
-    except Exception:  # the earlier step is missing or fails; its own check says so
-        return False
-    # A mistaken step may give far larger values than the tolerance is made for.
-    return own.shape == values.shape and np.allclose(values, own, rtol=1e-11, atol=10 * tolerance)
 
 
 def expect_keys(function_name: str, got: Any, keys: tuple[str, ...]) -> dict:
@@ -457,6 +418,8 @@ def as_numbers(quantity: str, value: Any) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError:
+        if isinstance(value, tuple):
+            raise CheckFailed(quantity, f"it is a tuple of {len(value)}; return the one that is asked for.") from None
         raise CheckFailed(quantity, "it is a nested list whose rows differ in length.") from None
     if array.dtype.kind not in "biuf":
         raise CheckFailed(quantity, f"its dtype is {array.dtype}, expected real numbers.")

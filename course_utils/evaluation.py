@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from course_utils.comparison import CheckFailed, not_done, passed
-from course_utils.data import CLASS_NAMES, NUM_FEATURES, EvaluationSet, flatten_images, load_evaluation_set
+from course_utils.data import (
+    CLASS_NAMES,
+    NUM_FEATURES,
+    EvaluationSet,
+    flatten_images,
+    load_cifar10,
+    load_evaluation_set,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +37,16 @@ MAX_FILE_BYTES = 4_000_000
 MAX_MLP_BYTES = 8_000_000
 #: What a multilayer perceptron may have between its layers.
 ACTIVATIONS = ("relu", "tanh", "gelu")
-#: The parts of the evaluation set, as a sentence calls them.
-SPLITS = {"val": "validation", "test": "test"}
+#: What accuracies are measured on, as a sentence calls them: the parts of the evaluation set, and the hidden images.
+SPLITS = {"val": "validation", "test": "test", "hidden": "hidden test"}
+#: Another thousand images of the test set. They are the instructor's: in neither the package nor the handout.
+HIDDEN_FILE = Path(__file__).resolve().parents[1] / "autograder" / "hidden_images.npz"
+#: Their rows in the test set.
+HIDDEN_ROWS = slice(3_000, 4_000)
+#: An accuracy on images that students have that is so much larger than on hidden ones is no chance: the difference
+#: of two shares of 1,000 images has a standard deviation of at most sqrt(2 * 0.25 / 1000) = 0.022, and this is five
+#: of them. To choose the best of many networks by the validation data gains about two and a half of 0.016.
+SUSPICIOUS = 5 * (2 * 0.25 / 1000) ** 0.5
 
 _NAMES = ("W1", "b1", "W2", "b2")
 
@@ -203,7 +218,7 @@ def network_accuracy(path: str | Path, split: str) -> float:
     path : str or Path
         See :func:`load_network`.
     split : str
-        ``"val"`` or ``"test"``: 1,000 images each.
+        A key of :data:`SPLITS`: 1,000 images each.
 
     Raises
     ------
@@ -241,14 +256,32 @@ def accuracy(classify_rows: Callable[[np.ndarray], np.ndarray], split: str) -> f
         Takes rows (N, 3072) in float32, 0..255 less the mean image of the 49,000 training
         images, and returns N classes.
     split : str
-        ``"val"`` or ``"test"``.
+        A key of :data:`SPLITS`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the hidden images are asked for where they aren't.
     """
     if split not in SPLITS:
-        raise ValueError(f"split must be 'val' or 'test', not {split!r}.")
-    evaluation = _evaluation_set()
-    images, labels = getattr(evaluation, f"{split}_images"), getattr(evaluation, f"{split}_labels")
-    predicted = np.asarray(classify_rows(flatten_images(images, evaluation.mean_image)))
+        raise ValueError(f"split must be 'val', 'test' or 'hidden', not {split!r}.")
+    images, labels = _images(split)
+    predicted = np.asarray(classify_rows(flatten_images(images, _evaluation_set().mean_image)))
     return float(np.mean(predicted == labels))
+
+
+@functools.cache
+def _images(split: str) -> tuple[np.ndarray, np.ndarray]:
+    if split != "hidden":
+        return getattr(_evaluation_set(), f"{split}_images"), getattr(_evaluation_set(), f"{split}_labels")
+    with np.load(HIDDEN_FILE, allow_pickle=False) as stored:
+        return stored["images"], stored["labels"]
+
+
+def write_hidden_images(path: Path = HIDDEN_FILE) -> None:
+    """Take the hidden images from the full CIFAR-10."""
+    data = load_cifar10()
+    np.savez(path, images=data.test_images[HIDDEN_ROWS], labels=data.test_labels[HIDDEN_ROWS])
 
 
 def expect_accuracy(name: str, reached: float, split: str, at_least: float) -> None:
@@ -260,7 +293,27 @@ def expect_accuracy(name: str, reached: float, split: str, at_least: float) -> N
 
 def check_network(path: str | Path, split: str, at_least: float) -> None:
     """Check that the two-layer network in ``path`` reaches an accuracy; see :func:`network_accuracy`."""
+    if split == "hidden":
+        _name_suspicion(Path(path).name, functools.partial(network_accuracy, path))
     expect_accuracy(Path(path).name, network_accuracy(path, split), split, at_least)
+
+
+def _name_suspicion(name: str, measured: Callable[[str], float]) -> None:
+    """Name it as trouble if a network is far better on the images that students have. No points depend on it."""
+    hidden = measured("hidden")
+    for split in ("val", "test"):
+        if measured(split) - hidden > SUSPICIOUS:
+            name_trouble(
+                f"{name} has an accuracy of {measured(split):.3f} on the {SPLITS[split]} images that the package ships,"
+                f" and of {hidden:.3f} on others: was it trained on them?"
+            )
+
+
+def name_trouble(sentence: str) -> None:
+    """Show a sentence that the grader repeats in the student's line, as :mod:`autograder.session` finds it."""
+    from IPython.display import display
+
+    display({"text/plain": sentence}, metadata={"two_layer_net": {"trouble": sentence}}, raw=True)
 
 
 # --- Multilayer perceptrons, as PyTorch stores them ---------------------------------------
@@ -426,7 +479,7 @@ def classify_mlp(mlp: MLP, X: np.ndarray) -> np.ndarray:
 
 
 def mlp_accuracy(path: str | Path, split: str) -> float:
-    """Accuracy of the multilayer perceptron in ``path`` on ``"val"`` or ``"test"`` of the evaluation set, 0..1."""
+    """Accuracy of the multilayer perceptron in ``path`` on a part of :data:`SPLITS`, 0..1."""
     path = check_file(path, MAX_MLP_BYTES).resolve()
     return _mlp_accuracy(path, _version(path), split)
 
@@ -439,4 +492,6 @@ def _mlp_accuracy(path: Path, version: tuple[int, int, int], split: str) -> floa
 
 def check_mlp(path: str | Path, split: str, at_least: float) -> None:
     """Check that the multilayer perceptron in ``path`` reaches an accuracy; see :func:`mlp_accuracy`."""
+    if split == "hidden":
+        _name_suspicion(Path(path).name, functools.partial(mlp_accuracy, path))
     expect_accuracy(Path(path).name, mlp_accuracy(path, split), split, at_least)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib.util
 import io
 import linecache
 import os
@@ -18,11 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from course_utils.comparison import CheckFailed
-
-
-class HandoverError(Exception):
-    """A notebook can't be read; the text is one sentence that says why."""
+from course_utils.comparison import CheckFailed, not_done
+from course_utils.notebooks import ASKED, NotebookError, find, read
+from course_utils.questions import TAKEN_OVER, asking, check_of
 
 
 def grading() -> bool:
@@ -36,36 +35,35 @@ def from_notebook(notebook: str | Path, *names: str) -> Any:
     Parameters
     ----------
     notebook : str or Path
-        File name of the earlier notebook, beside this one.
+        File name of the earlier notebook; it is found by its content, see :mod:`course_utils.notebooks`.
     *names : str
-        Functions to bring over, from :data:`course_utils.stand_ins.OF_NOTEBOOKS`.
+        Functions to bring over, from :data:`course_utils.questions.TAKEN_OVER`.
 
     Returns
     -------
     callable or tuple of callables
         One function if one name is given, else a tuple in the order of ``names``.
     """
-    from course_utils.stand_ins import OF_NOTEBOOKS
-
-    unknown = [name for name in names if name not in OF_NOTEBOOKS]
+    unknown = [name for name in names if name not in TAKEN_OVER]
     if unknown or not names:
-        raise ValueError(
-            f"from_notebook can bring over {', '.join(OF_NOTEBOOKS)}, not {', '.join(unknown) or 'nothing'}"
-        )
+        raise ValueError(f"from_notebook can bring over {', '.join(TAKEN_OVER)}, not {', '.join(unknown) or 'nothing'}")
     if grading():
-        functions = {name: OF_NOTEBOOKS[name] for name in names}
+        from course_utils import stand_ins
+
+        functions = {name: getattr(stand_ins, name) for name in names}
         print(f"While grading, the course's own {' and '.join(names)} is used, whatever stands in {notebook}.")
     else:
-        functions = _students_or_stand_ins(Path(notebook), names, OF_NOTEBOOKS)
+        functions = _students_or_stand_ins(notebook, names)
     return functions[names[0]] if len(names) == 1 else tuple(functions[name] for name in names)
 
 
-def _students_or_stand_ins(path: Path, names: tuple[str, ...], stand_ins: dict[str, Callable]) -> dict[str, Callable]:
+def _students_or_stand_ins(notebook: str | Path, names: tuple[str, ...]) -> dict[str, Callable]:
     try:
+        path = _located(notebook)
         found = definitions(path)
-    except HandoverError as error:
-        print(f"{error} A stand-in takes the place of {', '.join(names)}.")
-        return {name: stand_ins[name] for name in names}
+    except NotebookError as error:
+        print(f"{error} A stand-in takes the place of {', '.join(names)}.{_WITHOUT_TORCH}")
+        return {name: _stand_in(name) for name in names}
     functions, own = {}, []
     for name in names:
         trouble = _trouble(name, found)
@@ -73,20 +71,45 @@ def _students_or_stand_ins(path: Path, names: tuple[str, ...], stand_ins: dict[s
             functions[name] = found[name]
             own.append(name)
         else:
-            functions[name] = stand_ins[name]
-            print(f"{name} in {path.name} {trouble}: a stand-in takes its place.")
+            functions[name] = _stand_in(name)
+            print(f"{name} in {path.name} {trouble}: a stand-in takes its place.{_WITHOUT_TORCH}")
     if own:
         print(f"Yours, from {path.name}: {', '.join(own)}.")
     return functions
 
 
-def definitions(path: str | Path) -> dict[str, Any]:
+#: What a student reads besides, where PyTorch is missing.
+_WITHOUT_TORCH = (
+    ""
+    if importlib.util.find_spec("torch")
+    else " It needs PyTorch, which isn't installed: python -m pip install torch."
+)
+
+
+def _stand_in(name: str) -> Callable:
+    if _WITHOUT_TORCH:
+
+        def missing(*args: Any, **kwargs: Any) -> Any:
+            raise not_done(f"there is no right {name} to go on with, and its stand-in needs PyTorch.")
+
+        return missing
+    from course_utils import stand_ins
+
+    return getattr(stand_ins, name)
+
+
+def _located(notebook: str | Path) -> Path:
+    """The file of one of the assignment's notebooks, given its name, or any other file as it is given."""
+    return find(str(notebook)) if str(notebook) in ASKED else Path(notebook)
+
+
+def definitions(notebook: str | Path) -> dict[str, Any]:
     """Run the definitions of a notebook and return them by name.
 
     Parameters
     ----------
-    path : str or Path
-        A notebook file.
+    notebook : str or Path
+        File name of one of the assignment's notebooks, which is found by its content, or any notebook file.
 
     Returns
     -------
@@ -96,22 +119,16 @@ def definitions(path: str | Path) -> dict[str, Any]:
 
     Raises
     ------
-    HandoverError
+    NotebookError
         If there is no such file, or it isn't a notebook.
     """
-    import nbformat
     from IPython.core.inputtransformer2 import TransformerManager
 
-    path = Path(path)
-    if not path.is_file():
-        raise HandoverError(f"There is no {path.name} beside this notebook.")
-    try:
-        notebook = nbformat.read(path, as_version=4)
-    except Exception:
-        raise HandoverError(f"{path.name} can't be read: it is not JSON in notebook format.") from None
+    path = _located(notebook)
+    cells = read(path).cells
     namespace: dict[str, Any] = {"__name__": f"handover_{path.stem}"}
     transform = TransformerManager().transform_cell
-    for number, cell in enumerate(notebook.cells):
+    for number, cell in enumerate(cells):
         if cell.cell_type != "code":
             continue
         try:
@@ -152,17 +169,23 @@ def _beside(path: Path):
         yield
 
 
+def _as_it_stands(function: Callable) -> Callable:
+    def called(*args: Any) -> Any:
+        return function(*args)
+
+    called.__name__ = getattr(function, "__name__", "the function")
+    return called
+
+
 def _trouble(name: str, found: dict[str, Any]) -> str | None:
     """Why the function can't be used, as the end of a sentence, or None."""
-    from course_utils.checks import backprop, forward
-
     function = found.get(name)
     if not callable(function):
         return "is not defined"
-    check = getattr(backprop if name == "backward" else forward, f"check_{name}")
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            check(function)
+            # Without a view of its helpers: what is taken over must be right as it stands.
+            check_of(asking(name))(_as_it_stands(function))
     except NotImplementedError:
         return "is not written yet"
     except CheckFailed as error:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from course_utils import reference
+from course_utils import reference, steps
 from course_utils.reference import Problem
 
 
@@ -115,18 +115,55 @@ def random_problem(
     return solved._replace(params=params)
 
 
-def square_problem(given: Problem) -> Problem:
-    """``given`` cut down to N = D = H = K: here a transposed array fits where the right one does.
+# --- Step by step -------------------------------------------------------------------------
 
-    Parameters
-    ----------
-    given : Problem
-        Its smallest size is that of the result; labels that are too large start again from 0.
-    """
-    size = min(*given.X.shape, *given.params["W2"].shape)
-    params = {key: array[(slice(size),) * array.ndim] for key, array in given.params.items()}
-    name = f"a square problem (N=D=H=K={size})"
-    return solve(params, given.X[:size, :size], given.y[:size] % size, given.reg, name)
+
+def _tensor(array: Any) -> Any:
+    import torch
+
+    return torch.tensor(np.array(array, dtype=np.float64, order="C"))
+
+
+def _pulled_back(step: Callable, at: Any, upstream: Any = 1.0) -> np.ndarray:
+    """The gradient with respect to the argument of a step that PyTorch takes, given that of its result."""
+    import torch
+
+    leaf = _tensor(at).requires_grad_()
+    return torch.autograd.grad(step(leaf), leaf, _tensor(upstream))[0].numpy()
+
+
+def _grad_z3(a3: np.ndarray, y: np.ndarray) -> np.ndarray:
+    import torch
+
+    labels = torch.tensor(np.asarray(y, dtype=np.int64))
+    logits = np.log(np.maximum(a3, np.finfo(np.float64).tiny))
+    return _pulled_back(lambda z: torch.nn.functional.cross_entropy(z, labels), logits)
+
+
+def _grad_W(inputs: np.ndarray, upstream: np.ndarray) -> np.ndarray:
+    at = np.zeros((np.shape(inputs)[1], np.shape(upstream)[1]))
+    return _pulled_back(lambda W: _tensor(inputs) @ W, at, upstream)
+
+
+def _grad_b(upstream: np.ndarray) -> np.ndarray:
+    return _pulled_back(lambda b: b.expand(np.shape(upstream)), np.zeros(np.shape(upstream)[1]), upstream)
+
+
+def _grad_a2(dz3: np.ndarray, W2: np.ndarray) -> np.ndarray:
+    return _pulled_back(lambda a2: a2 @ _tensor(W2), np.zeros((len(dz3), len(W2))), dz3)
+
+
+def _grad_z2(da2: np.ndarray, z2: np.ndarray) -> np.ndarray:
+    # max(z, 0), with the derivative 1 at 0, which shows where a2 is given for z2.
+    return _pulled_back(lambda z: z + (-z).relu(), z2, da2)
+
+
+#: The seven formulas of the backward pass, as PyTorch differentiates.
+STEPS = {
+    "grad_z3": _grad_z3, "grad_W2": lambda a2, dz3: _grad_W(a2, dz3), "grad_b2": lambda dz3: _grad_b(dz3),
+    "grad_a2": _grad_a2, "grad_z2": _grad_z2, "grad_W1": lambda X, dz2: _grad_W(X, dz2),
+    "grad_b1": lambda dz2: _grad_b(dz2),
+}  # fmt: skip
 
 
 # --- The stored reference values --------------------------------------------------------
@@ -136,7 +173,9 @@ def generate() -> dict[str, np.ndarray]:
     """Compute the content of ``reference-values/problems.npz``: keys ``problem/value``.
 
     ``toy`` is the published problem; ``biased`` and ``unregularised`` have reg 0.7 and 0;
-    ``large`` has 60 samples and logits up to some hundreds.
+    ``large`` has 60 samples and logits up to some hundreds. ``sample`` and ``unregularised sample``
+    have one sample, reg 0.7 and 0, and come with its row changed in each of the ways of
+    :data:`course_utils.reference.SAMPLE_CHANGES`.
     """
     params, X, y = reference.toy_problem()
     large = random_problem(104, samples=60, reg=0.013)
@@ -146,6 +185,13 @@ def generate() -> dict[str, np.ndarray]:
         "unregularised": random_problem(103, reg=0.0),
         "large": solve(large.params, 40 * large.X, large.y, large.reg),
     }
+    for name, solved in {
+        "sample": random_problem(105, samples=1, reg=0.7),
+        "unregularised sample": random_problem(106, samples=1, reg=0.0),
+    }.items():
+        problems[name] = solved
+        for change, changed in reference.SAMPLE_CHANGES.items():
+            problems[f"{name} {change}"] = solve(solved.params, changed(solved.X), solved.y, solved.reg)
     content = {}
     for name, solved in problems.items():
         entries = {"X": solved.X, "y": solved.y, "reg": solved.reg, **solved.params, **solved.values}
@@ -176,4 +222,5 @@ def write(folder: Path) -> None:
 
 if __name__ == "__main__":
     write(reference.FOLDER)
+    steps.write_table()
     print(f"wrote {reference.FOLDER / 'problems.npz'}", file=sys.stderr)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from course_utils.comparison import CheckFailed
-from course_utils.stand_ins import OF_NOTEBOOKS
+from course_utils.helpers import method_of, namespace_of, written
+from course_utils.questions import TAKEN_OVER
 
 #: NumPy's disguises of a Python loop, as attributes of any module.
 _HIDDEN_LOOPS = {"vectorize", "frompyfunc", "apply_along_axis", "nditer", "ndenumerate", "ndindex"}
@@ -23,6 +24,8 @@ _THEIR_MODULES = {"functools", "itertools"}
 _AS_SHORT_AS_ARGUMENTS = {"enumerate", "sorted", "reversed", "list", "tuple", "set", "dict", "range", "len", "int"}
 #: Names by which a notebook calls its dicts of four arrays.
 _DICTS = {"params", "grads", "gradients", "cache"}
+#: SciPy's functions that would do the exercise.
+_EXERCISES = {"softmax", "log_softmax"}
 #: Modules that would do the exercise.
 _NOT_BY_HAND = {"torch", "course_utils", "oracle", "tensorflow", "jax", "sklearn", "autograd", "keras"}
 
@@ -86,23 +89,46 @@ def is_unwritten(function: Callable) -> bool:
 
 
 def find_foreign_help(function: Callable) -> str | None:
-    """The name of a library in ``function`` or in a helper that would do the exercise, or None."""
-    module = str(getattr(_behind(function), "__module__", ""))
-    if module.split(".")[0] in _NOT_BY_HAND:
-        return module
+    """The name of a library, or of its function, in ``function`` or in a helper that would do the exercise, or None."""
+    behind = written(function)
+    found = _foreign(str(getattr(behind, "__module__", "")), getattr(behind, "__name__", ""))
+    if found is not None:
+        return found
     for text, _ in _with_helpers(function):
-        for node in ast.walk(ast.parse(text)):
-            names = []
-            if isinstance(node, ast.Name):
-                names = [node.id, _library_of(function, node.id)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [node.module or ""]
-            for name in names:
-                if name.split(".")[0] in _NOT_BY_HAND:
-                    return name
+        tree = ast.parse(text)
+        local = _imports(ast.Module(list(ast.walk(tree)), []))
+        for node in ast.walk(tree):
+            for module, name in _modules_and_names(node, function, local):
+                found = _foreign(module, name)
+                if found is not None:
+                    return found
     return None
+
+
+def _foreign(module: str, name: str = "") -> str | None:
+    package = module.split(".")[0]
+    if package in _NOT_BY_HAND:
+        return module
+    return f"{package}'s {name}" if package == "scipy" and name in _EXERCISES else None
+
+
+def _modules_and_names(
+    node: ast.AST, function: Callable, local: dict[str, tuple[str, str]]
+) -> Iterator[tuple[str, str]]:
+    """The modules that a part of a function's text names, each with the name that is taken from it."""
+    if isinstance(node, ast.Name):
+        yield node.id, ""
+        yield local.get(node.id) or (_library_of(function, node.id), _original_name(function, node.id))
+    elif isinstance(node, ast.Attribute):
+        root = node.value
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if isinstance(root, ast.Name):
+            yield local.get(root.id, ("", ""))[0] or _library_of(function, root.id), node.attr
+    elif isinstance(node, ast.Import):
+        yield from ((alias.name, "") for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield from ((node.module or "", alias.name) for alias in node.names)
 
 
 def names_used(function: Callable) -> set[str]:
@@ -129,35 +155,16 @@ def names_used(function: Callable) -> set[str]:
 # --- Finding the helpers ----------------------------------------------------------------
 
 
-def _behind(function: Callable) -> Callable:
-    """What was written with def or class: no decorator nor partial function, and of an instance its class."""
-    function = inspect.unwrap(function)
-    while isinstance(function, functools.partial):
-        function = inspect.unwrap(function.func)
-    return function if hasattr(function, "__name__") else type(function)
-
-
 def _text_behind(function: Callable) -> str:
-    written = _behind(function)
-    if isinstance(written, type):
+    behind = written(function)
+    if isinstance(behind, type):
         # inspect finds no class in a notebook, but the cell of a method.
-        lines, _ = inspect.findsource(_method_of(written))
+        lines, _ = inspect.findsource(method_of(behind))
         cell = "".join(lines)
-        return _text_of(_definitions(ast.parse(cell))[written.__name__], cell)
-    if isinstance(inspect.unwrap(function), functools.partial) and getattr(written, "__module__", "") != "__main__":
+        return _text_of(_definitions(ast.parse(cell))[behind.__name__], cell)
+    if isinstance(inspect.unwrap(function), functools.partial) and getattr(behind, "__module__", "") != "__main__":
         return ""  # a library's function with some arguments given
-    return inspect.getsource(written)
-
-
-def _method_of(written: type) -> types.FunctionType | None:
-    plain = (getattr(value, "__func__", getattr(value, "fget", value)) for value in vars(written).values())
-    return next((value for value in plain if isinstance(value, types.FunctionType)), None)
-
-
-def _names_of(function: Callable) -> dict[str, object]:
-    """The global names of the notebook in which ``function`` was written."""
-    written = _behind(function)
-    return getattr(_method_of(written) if isinstance(written, type) else written, "__globals__", {})
+    return inspect.getsource(behind)
 
 
 def _with_helpers(function: Callable) -> Iterator[tuple[str, set[str]]]:
@@ -171,7 +178,7 @@ def _with_helpers(function: Callable) -> Iterator[tuple[str, set[str]]]:
         whole = textwrap.dedent(carried)
         others = {name: _text_of(node, whole) for name, node in _definitions(_parsed(carried)).items()}
     else:
-        others = _LazySources(_names_of(function))
+        others = _LazySources(namespace_of(function))
     constants = _short_constants(function)
     seen, waiting = set(), [(text := source_of(function), constants - _argument_names(text))]
     while waiting:
@@ -226,7 +233,7 @@ class _LazySources:
         if isinstance(helper, np.vectorize) or "(vectorized)" in str(getattr(helper, "__name__", "")):  # by frompyfunc
             return f"{name} = np.vectorize(...)"
         # Functions of installed modules aren't the student's.
-        if _names_of(helper) is not self.names:
+        if namespace_of(helper) is not self.names:
             return None
         try:
             text = textwrap.dedent(_text_behind(helper))
@@ -281,14 +288,14 @@ def _text_of(statement: ast.stmt, text: str) -> str:
 
 def _library_of(function: Callable, name: str) -> str:
     """The module that a global name of ``function`` stands for or comes from, or ``""``."""
-    if name in OF_NOTEBOOKS:  # taken over from an earlier notebook
+    if name in TAKEN_OVER:  # taken over from an earlier notebook
         return ""
     carried = getattr(function, "__student_source__", None)
     if carried:
         return _imports(_parsed(carried)).get(name, ("", ""))[0]
-    names = _names_of(function)
+    names = namespace_of(function)
     value = names.get(name)
-    if any(value is names.get(taken_over, names) for taken_over in OF_NOTEBOOKS):  # by another name
+    if any(value is names.get(taken_over, names) for taken_over in TAKEN_OVER):  # by another name
         return ""
     module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
     return module if isinstance(module, str) else ""
@@ -300,7 +307,7 @@ def _original_name(function: Callable, name: str) -> str:
     if carried:
         tree = _parsed(carried)
         return "" if name in _definitions(tree) else _imports(tree).get(name, ("", name))[1]
-    names = _names_of(function)
+    names = namespace_of(function)
     value = names.get(name)
     if getattr(inspect.unwrap(value) if callable(value) else value, "__globals__", None) is names:
         return ""
@@ -315,14 +322,14 @@ def _short_constants(function: Callable) -> set[str]:
     carried = getattr(function, "__student_source__", None)
     if carried:
         return _short_names(ast.Module([node for node in _parsed(carried).body if isinstance(node, ast.Assign)], []))
-    names = _names_of(function)
+    names = namespace_of(function)
     return {name for name, value in names.items() if isinstance(value, (tuple, list, dict, set)) and len(value) <= 20}
 
 
 def _loop_in(text: str, constants: set[str]) -> str | None:
     tree, lines = ast.parse(text), text.splitlines()
     short = _short_names(tree, constants)
-    own_name = getattr(next(iter(tree.body), None), "name", None)
+    own_name = _name_for_itself(tree)
     for node in ast.walk(tree):
         loops = isinstance(node, ast.While) and not _counts_to_something_short(node.test, short)
         if isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
@@ -341,6 +348,23 @@ def _loop_in(text: str, constants: set[str]) -> str | None:
             place = node.iter if isinstance(node, ast.comprehension) else node
             return lines[place.lineno - 1].strip()
     return None
+
+
+def _name_for_itself(tree: ast.Module) -> str | None:
+    """The name under which a function calls itself; None if it binds that name to something else within."""
+    definition = next(iter(tree.body), None)
+    name = getattr(definition, "name", None)
+    for node in ast.walk(tree):
+        bound = getattr(node, "asname", None) or (node.name if isinstance(node, ast.alias) else None)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node is not definition:
+            bound = node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound = node.id
+        elif isinstance(node, ast.arg):
+            bound = node.arg
+        if bound is not None and bound == name:
+            return None
+    return name
 
 
 def _counts_to_something_short(test: ast.expr, short: set[str]) -> bool:

@@ -76,6 +76,7 @@ class Formula:
     """
 
     def __init__(self, text: str) -> None:
+        self.text = text
         if len(text) > _LONGEST_TEXT:
             raise FormulaError(f"it has {len(text)} characters, too many to compare; simplify it.")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -10,11 +11,8 @@ import sympy as sp
 
 from course_utils.checks import gradient_check
 from course_utils.checks.gradient_check import (
-    CANDIDATES,
     LARGE_STEP,
     TOY_FUNCTIONS,
-    apply_numerical_gradient,
-    candidate_gradients,
     check_check_gradients,
     check_hunt,
     check_numerical_gradient,
@@ -23,8 +21,10 @@ from course_utils.checks.gradient_check import (
     toy_loss,
 )
 from course_utils.comparison import CheckFailed
+from course_utils.hunt import CANDIDATES, altered
 from course_utils.oracle import random_problem, solve
 from course_utils.reference import toy_problem
+from course_utils.stand_ins import backward
 
 NEW_PROBLEMS = [random_problem(seed=11), random_problem(seed=12)]
 
@@ -104,18 +104,11 @@ def flat(f, x, h=1e-5):
     return out.reshape(x.shape)
 
 
-def helper(numerical_gradient):
-    def numerical_gradient_of(name, x, h=None):
-        return apply_numerical_gradient(numerical_gradient, name, x, h)
-
-    return numerical_gradient_of
-
-
 @pytest.mark.parametrize("function", [on_a_copy, in_place, with_unit_arrays, flat])
 def test_right_numerical_gradients_pass(function, capsys):
-    check_numerical_gradient(helper(function))
+    check_numerical_gradient(function)
     for new in NEW_PROBLEMS:
-        check_numerical_gradient(helper(function), on=new)
+        check_numerical_gradient(function, on=new)
     assert capsys.readouterr().out.count("passed") == 3
 
 
@@ -177,14 +170,14 @@ WRONG_GRADIENTS = [
     (by(lambda f, x, step, h: (f(x - step) - f(x + step)) / (2 * h)), "the sign is wrong"),
     (lambda f, x, h=1e-5: on_a_copy(f, x), "h isn't used"),
     (lambda f, x, h=1e-3: on_a_copy(f, x, h), "values are wrong"),
-    (lambda f, x, h=1e-5: on_a_copy(f, x, h / 2), "values are wrong"),
+    (lambda f, x, h=1e-5: on_a_copy(f, x, h / 2), "x + h/2"),
     (lambda f, x, h=1e-5: on_a_copy(f, x, h).T, "the shape is"),
-    (lambda f, x, h=1e-5: on_a_copy(f, x, h).ravel(), "the shape is"),
+    (lambda f, x, h=1e-5: on_a_copy(f, x, h).ravel(), "flat"),
     (not_put_back, "isn't always x"),
-    (never_put_back, "which isn't put back"),
+    (never_put_back, "each entry stays at x - h"),
     (five_points, "a formula of higher order"),
     (first_row_only, "values are wrong"),
-    (one_dimensional, "ValueError"),
+    (one_dimensional, "raised ValueError"),
     (by(lambda f, x, step, h: (f(x.max() + h) - f(x.max() - h)) / (2 * h)), "f was called with shape ()"),
     (lambda f, x, h=1e-5: None, "None"),
 ]
@@ -193,7 +186,7 @@ WRONG_GRADIENTS = [
 @pytest.mark.parametrize(("function", "sentence"), WRONG_GRADIENTS)
 def test_wrong_numerical_gradients_are_named(function, sentence):
     with pytest.raises(CheckFailed) as failure:
-        check_numerical_gradient(helper(function))
+        check_numerical_gradient(function)
     assert sentence in str(failure.value)
 
 
@@ -203,10 +196,10 @@ def unwritten(*arguments):
 
 def test_unwritten_functions_stay_not_implemented():
     for check in (
-        lambda: check_numerical_gradient(helper(unwritten)),
+        lambda: check_numerical_gradient(unwritten),
         lambda: check_relative_error(unwritten),
-        lambda: check_check_gradients(unwritten, helper(on_a_copy), relative_error),
-        lambda: check_hunt(unwritten),
+        lambda: check_check_gradients(unwritten),
+        lambda: check_hunt(unwritten, backward),
     ):
         with pytest.raises(NotImplementedError):
             check()
@@ -245,8 +238,8 @@ WRONG_ERRORS = [
     (lambda a, b: np.max(np.abs(a - b) / np.maximum(1e-8, np.maximum(abs(a), abs(b)))), "one of |a| and |b|"),
     (lambda a, b: np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)), "the shape is"),
     (without_floor, "not finite"),
-    (lambda a, b: np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a + b))), "is wrong"),
-    (lambda a, b: np.max(np.abs(a - b) / (1e-8 + np.abs(a) + np.abs(b))), "is wrong"),
+    (lambda a, b: np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a + b))), "below stands |a + b|"),
+    (lambda a, b: np.max(np.abs(a - b) / (1e-8 + np.abs(a) + np.abs(b))), "1e-8 is added"),
     (lambda a, b: np.max(np.abs(a - b) / np.maximum(1e-12, np.abs(a) + np.abs(b))), "tiny difference"),
 ]
 
@@ -261,82 +254,91 @@ def test_wrong_relative_errors_are_named(function, sentence):
 # --- 3.c -------------------------------------------------------------------------------------------
 
 
-def check_gradients_with(numerical_gradient, error):
-    def check_gradients_of(params, grads):
-        return {
-            name: error(
-                numerical_gradient(lambda changed, name=name: toy_loss({**params, name: changed}), array), grads[name]
-            )
-            for name, array in params.items()
-        }
+_NOTEBOOK = """
+def check_gradients(loss_fn, params, grads):
+    return {
+        name: relative_error(numerical_gradient(lambda W, name=name: loss_fn({**params, name: W}), array), grads[name])
+        for name, array in params.items()
+    }
 
-    return check_gradients_of
+
+def of_the_dict_itself(loss_fn, params, grads):
+    return {
+        name: relative_error(numerical_gradient(lambda _: loss_fn(params), params[name]), grads[name])
+        for name in params
+    }
+"""
+
+
+def notebook(numerical_gradient, error, hidden=False):
+    """A notebook's names; ``hidden`` helpers stand in it under others, and so are part of the check itself."""
+    names = {"numerical_gradient": numerical_gradient, "relative_error": error}
+    namespace = {f"own_{name}": function for name, function in names.items()} if hidden else names
+    text = _NOTEBOOK.replace("numerical_gradient(", "own_numerical_gradient(") if hidden else _NOTEBOOK
+    exec(text.replace("relative_error(", "own_relative_error(") if hidden else text, namespace)
+    return namespace
 
 
 def test_right_checks_pass():
     for function in (on_a_copy, in_place, with_unit_arrays):
-        given = (check_gradients_with(function, relative_error), helper(function), relative_error)
-        check_check_gradients(*given)
-        check_check_gradients(given[0])
-        check_check_gradients(*given, on=NEW_PROBLEMS[0])
-
-
-def in_place_on_the_dict(params, grads):
-    """Changes the arrays in params themselves, as code written for classes does."""
-    return {name: relative_error(in_place(lambda _: toy_loss(params), params[name]), grads[name]) for name in params}
+        check = notebook(function, relative_error)["check_gradients"]
+        check_check_gradients(check)
+        check_check_gradients(check, on=NEW_PROBLEMS[0])
 
 
 def test_a_loss_of_the_same_dict_passes():
-    check_check_gradients(in_place_on_the_dict)
+    check_check_gradients(notebook(in_place, relative_error)["of_the_dict_itself"])
 
 
 @pytest.mark.parametrize("wrong", [function for function, _ in WRONG_GRADIENTS[:5]])
 def test_a_mistake_in_the_numerical_gradient_costs_its_own_points_only(wrong):
-    given = check_gradients_with(wrong, relative_error)
-    check_check_gradients(given, helper(wrong), relative_error)
+    check_check_gradients(notebook(wrong, relative_error)["check_gradients"])
     if wrong not in ONE_SIDED:  # which is right to six digits
         with pytest.raises(CheckFailed):
-            check_check_gradients(given, helper(on_a_copy), relative_error)
+            check_check_gradients(notebook(wrong, relative_error, hidden=True)["check_gradients"])
 
 
 @pytest.mark.parametrize("wrong", [not_put_back, never_put_back])
 def test_a_numerical_gradient_that_changes_x_is_not_counted_again(wrong):
-    def check_gradients_of(params, grads):
-        return {name: relative_error(wrong(lambda _: toy_loss(params), params[name]), grads[name]) for name in grads}
-
-    check_check_gradients(check_gradients_of, helper(wrong), relative_error)
-    with pytest.raises(CheckFailed, match="check_gradients"):
-        check_check_gradients(check_gradients_of, helper(on_a_copy), relative_error)
+    check_check_gradients(notebook(wrong, relative_error)["check_gradients"])
+    with pytest.raises(CheckFailed, match=r"check_gradients: the error|it changes"):
+        check_check_gradients(notebook(wrong, relative_error, hidden=True)["of_the_dict_itself"])
 
 
 @pytest.mark.parametrize("wrong", [WRONG_ERRORS[0][0], WRONG_ERRORS[1][0], WRONG_ERRORS[4][0]])
 def test_a_mistake_in_the_relative_error_costs_its_own_points_only(wrong):
-    check_check_gradients(check_gradients_with(on_a_copy, wrong), helper(on_a_copy), wrong)
+    check_check_gradients(notebook(on_a_copy, wrong)["check_gradients"])
     with pytest.raises(CheckFailed):
-        check_check_gradients(check_gradients_with(on_a_copy, wrong), helper(on_a_copy), relative_error)
+        check_check_gradients(notebook(on_a_copy, wrong, hidden=True)["check_gradients"])
 
 
-RIGHT_CHECK = check_gradients_with(on_a_copy, relative_error)
+def right_check(params, grads):
+    return notebook(on_a_copy, relative_error)["check_gradients"](toy_loss, params, grads)
+
+
 WRONG_CHECKS = [
-    (lambda params, grads: max(RIGHT_CHECK(params, grads).values()), "expected a dict"),
-    (lambda params, grads: {"W1": RIGHT_CHECK(params, grads)["W1"]}, "lacks b1"),
+    (lambda params, grads: max(right_check(params, grads).values()), "expected a dict"),
+    (lambda params, grads: {"W1": right_check(params, grads)["W1"]}, "lacks b1"),
     (lambda params, grads: dict.fromkeys(params, 0.0), "being wrong"),
-    (lambda params, grads: dict.fromkeys(params, max(RIGHT_CHECK(params, grads).values())), "being wrong"),
+    (lambda params, grads: dict.fromkeys(params, max(right_check(params, grads).values())), "being wrong"),
     (
-        lambda params, grads: {name: bool(error < 1e-6) for name, error in RIGHT_CHECK(params, grads).items()},
+        lambda params, grads: {name: bool(error < 1e-6) for name, error in right_check(params, grads).items()},
         "is wrong",
     ),
-    (lambda params, grads: RIGHT_CHECK(params, dict.fromkeys(grads, grads["W1"])), "ValueError"),
+    (lambda params, grads: right_check(params, dict.fromkeys(grads, grads["W1"])), "ValueError"),
     (lambda params, grads: {name: relative_error(grads[name], grads[name]) for name in params}, "being wrong"),
-    (lambda params, grads: (RIGHT_CHECK(params, grads), params.clear())[0], "W1, b1, W2, b2 have changed"),
-    (lambda params, grads: (RIGHT_CHECK(params, grads), np.negative(params["b1"], params["b1"]))[0], "b1 has changed"),
+    (lambda params, grads: (right_check(params, grads), params.clear())[0], "it changes the keys of params"),
+    (
+        lambda params, grads: (right_check(params, grads), np.negative(params["b1"], params["b1"]))[0],
+        'it changes params["b1"]',
+    ),
 ]
 
 
 @pytest.mark.parametrize(("function", "sentence"), WRONG_CHECKS)
 def test_wrong_checks_are_refused(function, sentence):
     with pytest.raises(CheckFailed) as failure:
-        check_check_gradients(function, helper(on_a_copy), relative_error)
+        check_check_gradients(lambda loss_fn, params, grads: function(params, grads))
     assert sentence in str(failure.value)
 
 
@@ -348,7 +350,7 @@ def deviations(params, X, y, reg):
     right = solve(params, X, y, reg).gradients()
     return {
         name: max(
-            float(np.max(np.abs(got - right[key]))) for key, got in candidate_gradients(name, params, X, y, reg).items()
+            float(np.max(np.abs(got - right[key]))) for key, got in altered(name, backward, params, X, y, reg).items()
         )
         for name in CANDIDATES
     }
@@ -375,35 +377,61 @@ def test_every_candidate_is_right_on_the_toy_problem_and_three_are_wrong_elsewhe
     assert [len(names) for names in revealed] == [1, 1, 1]
 
 
-def test_the_hunt_counts_what_is_found_less_what_is_accused(capsys):
+def point():
+    """A point at which all the wrong ones are."""
+    given = random_problem(seed=13, samples=8)
+    return given.params, given.X, given.y, given.reg
+
+
+def test_the_hunt_counts_what_is_shown_less_what_is_accused(capsys):
     wrong = wrong_candidates()
     right = [name for name in CANDIDATES if name not in wrong]
-    assert check_hunt(lambda: wrong) == 3.0
+
+    def points(*names, at=None):
+        return check_hunt(lambda: dict.fromkeys(names, at or point()), backward)
+
+    assert points(*wrong) == 3.0
     assert "the hunt is over" in capsys.readouterr().out
-    for kind in (tuple, set, frozenset, np.array):
-        assert check_hunt(lambda kind=kind: kind(wrong[::-1])) == 3.0
-    assert check_hunt(lambda: wrong[:2]) == 2.0
-    assert check_hunt(lambda: [wrong[0], wrong[0]]) == 1.0
-    assert check_hunt(lambda: [*wrong, right[0]]) == 2.0
-    for guess in ([], list(CANDIDATES), right, [wrong[0], right[1]]):
-        assert check_hunt(lambda guess=guess: guess) == 0.0
+    assert points(*wrong, at=list(point())) == 3.0
+    assert points(*wrong[:2]) == 2.0
+    assert points(*wrong, right[0]) == 2.0
+    for guess in ((), CANDIDATES, right, (wrong[0], right[1])):
+        assert points(*guess) == 0.0
 
 
-@pytest.mark.parametrize("answer", [None, "BC", ["X"], [1, 2], {"A": True}, {1, 2}, np.array(2.0)])
-def test_the_hunt_wants_a_list_of_names(answer):
+def test_guessing_earns_nothing():
+    """Names without a point that shows it: the toy problem shows nothing, whatever is named."""
+    params, X, y = toy_problem()
+    for count in range(len(CANDIDATES) + 1):
+        for names in itertools.combinations(CANDIDATES, count):
+            named = dict.fromkeys(names, (params, X, y, 0.05))
+            assert check_hunt(lambda named=named: named, backward) == 0.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None, "BC", ["X"], ["B"], {"X": ()}, {"B": True}, {"B": ()}, {"B": (1, 2, 3, 4)}, {"B": ({}, 1, 2, 3)},
+        *({"B": (*point()[:n], bad, *point()[n + 1 :])} for n in (1, 2, 3) for bad in (None, "x", np.nan, [[1.0]], -1)),
+        {"B": ({**point()[0], "b1": np.zeros(2)}, *point()[1:])},
+        {"B": ({**point()[0], "b1": point()[0]["b1"] * np.inf}, *point()[1:])},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_hunt_wants_points(answer):
     with pytest.raises(CheckFailed, match="wrong_gradients"):
-        check_hunt(lambda: answer)
+        check_hunt(lambda: answer, backward)
 
 
 def test_candidates_leave_their_arguments_alone():
     params, X, y = toy_problem()
     before = copy.deepcopy((params, X, y))
     for name in CANDIDATES:
-        got = candidate_gradients(name, params, X, y, 0.3)
+        got = altered(name, backward, params, X, y, 0.3)
         assert {key: array.shape for key, array in got.items()} == {key: array.shape for key, array in params.items()}
     np.testing.assert_equal((params, X, y), before)
     with pytest.raises(ValueError, match="the names are A, B"):
-        candidate_gradients("G", params, X, y, 0.3)
+        altered("G", backward, params, X, y, 0.3)
 
 
 # --- The table and the figure ------------------------------------------------------------------------
@@ -425,8 +453,9 @@ def test_the_figure_shows_truncation_and_round_off():
     from course_utils.plots.gradient_check import STEPS, draw_error_against_step
 
     toy, x = TOY_FUNCTIONS["exponential"], np.linspace(-1, 1, 6).reshape(2, 3)
-    figure = draw_error_against_step(on_a_copy, toy.value, x, toy.central(x, 0.0))
-    (axes,) = figure.axes
+    picture = draw_error_against_step(on_a_copy, toy.value, x, toy.central(x, 0.0))
+    assert "V-shaped" in picture.description
+    (axes,) = picture.figure.axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert axes.get_xlabel()
     assert axes.get_ylabel()

@@ -12,18 +12,19 @@ from torch import nn
 
 from course_utils import oracle
 from course_utils.checks.pytorch import (
-    as_params,
     check_build_mlp,
-    check_initialise,
     check_params_to_torch,
     check_scores,
     check_torch_gradients,
     check_torch_loss,
-    check_train_schedule,
-    check_train_steps,
 )
+from course_utils.checks.pytorch_initialise import check_initialise
+from course_utils.checks.pytorch_models import as_params
+from course_utils.checks.pytorch_schedule import check_train_schedule
+from course_utils.checks.pytorch_steps import check_train_steps
 from course_utils.comparison import CheckFailed
 from course_utils.handover import definitions
+from course_utils.helpers import with_helpers
 from tests.conftest import SOURCE
 
 NOTEBOOK = SOURCE / "5_pytorch_comparison.ipynb"
@@ -41,12 +42,6 @@ def inspect(solution):
     return solution["state_of"], solution["logits_of"]
 
 
-@pytest.fixture
-def models(solution):
-    """What the checks of 5.c and 5.d need besides the function that they check."""
-    return tuple(solution[name] for name in ("params_to_torch", "build_mlp", "stand_in_model", "state_of", "logits_of"))
-
-
 def layers_of(model):
     return [module for module in model.modules() if isinstance(module, nn.Linear)]
 
@@ -57,6 +52,24 @@ def mlp(sizes, activation, *, between=None, last=None, layer=nn.Linear):
     for fan_in, fan_out in pairwise(sizes):
         modules += [layer(fan_in, fan_out), (between or ACTIVATIONS[activation])()]
     return nn.Sequential(*modules[:-1], *([last()] if last else []))
+
+
+@pytest.fixture
+def models(solution):
+    """What the checks of 5.c and 5.d need besides the function that they check."""
+    return tuple(solution[name] for name in ("model_of", "state_of", "logits_of"))
+
+
+def of_student(models, convert, build):
+    """The same with these functions of a student's."""
+    model_of, *inspect = models
+    return with_helpers(model_of, {"params_to_torch": convert, "build_mlp": build}), *inspect
+
+
+def expect_copies(solution, models, convert, build=mlp, **on):
+    """Run the check of params_to_torch on a student's functions."""
+    after = with_helpers(solution["held_after_change"], {"params_to_torch": convert})
+    check_params_to_torch(convert, after, solution["right_build_mlp"], *of_student(models, convert, build), **on)
 
 
 class Written(nn.Module):
@@ -113,10 +126,10 @@ def copied(params, *, dtype=None, transpose=True, biases=True, build=mlp):
     return model
 
 
-def test_copies_of_params(inspect):
-    check_params_to_torch(copied, mlp, *inspect)
-    check_params_to_torch(lambda params: copied(params, build=Written), mlp, *inspect)
-    check_params_to_torch(copied, mlp, *inspect, on=oracle.random_problem(7, dtype=np.float32))
+def test_copies_of_params(solution, models):
+    expect_copies(solution, models, copied)
+    expect_copies(solution, models, lambda params: copied(params, build=Written))
+    expect_copies(solution, models, copied, on=oracle.random_problem(7, dtype=np.float32))
 
 
 @pytest.mark.parametrize(
@@ -128,12 +141,34 @@ def test_copies_of_params(inspect):
         (lambda params: params, "it raised"),
     ],
 )
-def test_wrong_copies(function, sentence, inspect):
+def test_wrong_copies(function, sentence, solution, models):
     with pytest.raises(CheckFailed, match=sentence):
-        check_params_to_torch(function, mlp, *inspect)
+        expect_copies(solution, models, function)
 
 
-def test_a_copy_must_be_its_own(inspect):
+def test_a_copy_shares_no_memory_with_the_arrays(solution, models):
+    def shared(params):
+        model = copied(params)
+        model[0].bias.data = torch.from_numpy(params["b1"])
+        return model
+
+    with pytest.raises(CheckFailed, match="should hold copies") as failure:
+        expect_copies(solution, models, shared)
+    assert "torch.from_numpy" in failure.value.cause
+
+
+def test_a_layer_that_is_used_twice_is_missing(inspect):
+    def build(sizes, name):
+        layers = {pair: nn.Linear(*pair) for pair in pairwise(sizes)}
+        modules = [module for pair in pairwise(sizes) for module in (layers[pair], ACTIVATIONS[name]())]
+        return nn.Sequential(*modules[:-1])
+
+    with pytest.raises(CheckFailed, match="the model has 2 layers, expected 4") as failure:
+        check_build_mlp(build, *inspect)
+    assert "one and the same object" in failure.value.cause
+
+
+def test_a_copy_must_be_its_own(solution, models):
     kept = {}
 
     def one_model_for_all(params):
@@ -143,7 +178,7 @@ def test_a_copy_must_be_its_own(inspect):
         return model
 
     with pytest.raises(CheckFailed, match="changed the model of the first one"):
-        check_params_to_torch(one_model_for_all, mlp, *inspect)
+        expect_copies(solution, models, one_model_for_all)
 
 
 def test_scores(solution, models):
@@ -184,9 +219,9 @@ def with_mistake(**mistake):
         (check_torch_loss, with_mistake(biases=True), "the biases are regularised too"),
         (check_torch_loss, lambda model, X, y, reg: gradients_by_autograd(model, X, y, 0.0), "regularisation"),
         (check_torch_loss, lambda model, X, y, reg: 1.0, "return loss, gradients"),
-        (check_torch_gradients, with_mistake(clear=False), "adds to the gradients of the first one: clear them"),
-        (check_torch_gradients, with_mistake(transpose=False), "this is the transpose"),
-        (check_torch_gradients, with_mistake(biases=True), "the biases aren't regularised, but this gradient is"),
+        (check_torch_gradients, with_mistake(clear=False), "add to those of an earlier call: clear them"),
+        (check_torch_gradients, with_mistake(transpose=False), "the transpose of those asked for"),
+        (check_torch_gradients, with_mistake(biases=True), "the biases are regularised too"),
     ],
 )
 def test_wrong_losses_and_gradients(check, function, sentence, models):
@@ -195,18 +230,17 @@ def test_wrong_losses_and_gradients(check, function, sentence, models):
 
 
 def test_a_wrong_copy_costs_its_own_question(models):
-    """A mistake in params_to_torch costs its own question."""
-    _, build, stand_in, *inspect = models
-
     def broken(*arguments):
         raise RuntimeError("shapes don't match")
 
-    for convert in (broken, lambda params: copied(params, biases=False), lambda params: None):
-        check_torch_loss(gradients_by_autograd, convert, build, stand_in, *inspect)
-        check_torch_gradients(gradients_by_autograd, convert, build, stand_in, *inspect)
-        check_train_steps(training(), gradients_by_autograd, convert, build, stand_in, *inspect)
-        check_train_schedule(training(), gradients_by_autograd, convert, build, stand_in, *inspect)
-    check_torch_loss(gradients_by_autograd, broken, broken, stand_in, *inspect)
+    for convert, build in (
+        (broken, mlp), (lambda params: copied(params, biases=False), mlp), (lambda params: None, mlp), (broken, broken),
+    ):  # fmt: skip
+        given = of_student(models, convert, build)
+        check_torch_loss(gradients_by_autograd, *given)
+        check_torch_gradients(gradients_by_autograd, *given)
+        check_train_steps(training(), gradients_by_autograd, *given)
+        check_train_schedule(training(), gradients_by_autograd, *given)
 
 
 def training(
@@ -256,29 +290,29 @@ LAST = {"nothing": None, "softmax": lambda: nn.Softmax(dim=1), "log-softmax": la
 
 @pytest.mark.parametrize("last", LAST.values(), ids=LAST)
 @pytest.mark.parametrize("between", [nn.ReLU, nn.Identity, nn.Tanh, nn.GELU, nn.Sigmoid])
-def test_a_wrong_network_costs_its_own_question(between, last, solution, inspect):
+def test_a_wrong_network_costs_its_own_question(between, last, solution, models):
     def build(sizes, activation):
         return mlp(sizes, activation, between=between, last=last)
 
     def convert(params):
         return copied(params, build=build)
 
-    stand_in = solution["stand_in_model"]
-    check_params_to_torch(convert, build, *inspect)
-    check_scores(solution["scores"], convert, build, stand_in, *inspect)
-    check_torch_loss(gradients_by_autograd, convert, build, stand_in, *inspect)
-    check_torch_gradients(gradients_by_autograd, convert, build, stand_in, *inspect)
-    check_train_steps(training(), gradients_by_autograd, convert, build, stand_in, *inspect)
-    check_train_schedule(training(), gradients_by_autograd, convert, build, stand_in, *inspect)
+    given = of_student(models, convert, build)
+    expect_copies(solution, models, convert, build)
+    check_scores(solution["scores"], *given)
+    check_torch_loss(gradients_by_autograd, *given)
+    check_torch_gradients(gradients_by_autograd, *given)
+    check_train_steps(training(), gradients_by_autograd, *given)
+    check_train_schedule(training(), gradients_by_autograd, *given)
 
 
 @pytest.mark.parametrize("last", [nn.ReLU, lambda: nn.Softmax(dim=1)])
-def test_a_wrong_network_of_params_to_torch_is_no_mistake_of_build_mlp(last, inspect):
+def test_a_wrong_network_of_params_to_torch_is_no_mistake_of_build_mlp(last, solution, models):
     def convert(params):
         return copied(params, build=lambda sizes, activation: mlp(sizes, activation, last=last))
 
     with pytest.raises(CheckFailed, match="after the last layer"):
-        check_params_to_torch(convert, mlp, *inspect)
+        expect_copies(solution, models, convert)
 
 
 @pytest.mark.parametrize(
@@ -317,10 +351,10 @@ def drawing(*, deviation=lambda inputs, outputs: np.sqrt(2 / inputs), biases=0.0
 
 
 def test_initialise(solution):
-    build, state_of = solution["build_mlp"], solution["state_of"]
+    model_of, state_of = solution["model_of"], solution["state_of"]
     for initialise in (solution["initialise"], drawing()):
         for seed in (1, 5501, 77):
-            check_initialise(initialise, build, solution["stand_in_model"], state_of, seed)
+            check_initialise(initialise, model_of, state_of, seed)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +370,7 @@ def test_initialise(solution):
 )
 def test_wrong_initialisations(initialise, sentence, solution):
     with pytest.raises(CheckFailed, match=sentence):
-        check_initialise(initialise, solution["build_mlp"], solution["stand_in_model"], solution["state_of"])
+        check_initialise(initialise, solution["model_of"], solution["state_of"])
 
 
 def test_state_is_read_in_row_convention():

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils import data
+from course_utils import data, evaluation
 from tests.archive_server import PIECE, ArchiveServer
 
 ROWS = 40
@@ -729,6 +729,13 @@ def test_evaluation_set_is_derived_from_the_full_set(cifar10, tmp_path):
     rows = data.flatten_images(evaluation.val_images, evaluation.mean_image)
     np.testing.assert_array_equal(rows, splits.X_val)
     assert data.write_evaluation_set(tmp_path / "again.npz") == data.EVALUATION_SHA256
+
+
+def test_hidden_images_are_other_images_of_the_test_set(cifar10):
+    with np.load(evaluation.HIDDEN_FILE, allow_pickle=False) as stored:
+        np.testing.assert_array_equal(stored["images"], cifar10.test_images[evaluation.HIDDEN_ROWS])
+        np.testing.assert_array_equal(stored["labels"], cifar10.test_labels[evaluation.HIDDEN_ROWS])
+    assert evaluation.HIDDEN_ROWS.start >= len(data.load_evaluation_set().test_images)
 
 
 def test_evaluation_set_needs_no_download(cache, monkeypatch):

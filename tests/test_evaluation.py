@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import pickle
+import tomllib
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from autograder.cage import installation
+from course_utils import evaluation
 from course_utils.comparison import CheckFailed
 from course_utils.evaluation import (
     MAX_FILE_BYTES,
@@ -287,3 +291,26 @@ def test_committed_mlp_is_small_and_good():
     # Measured exactly, on shipped images. On all 10,000 test images: python -m benchmarks.reproduce.
     assert mlp_accuracy(path, "val") >= 0.60
     assert mlp_accuracy(path, "test") >= 0.59
+
+
+# --- The hidden accuracy ------------------------------------------------------------------
+
+
+def test_hidden_images_are_out_of_students_reach():
+    """They are in no package that the wheel is made of, not among what is released, and out of the cage's sight."""
+    root = SOURCE.parents[1]
+    packages = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    closed = [root / package.replace(".", "/") for package in packages] + [SOURCE, *map(Path, installation())]
+    assert not any(evaluation.HIDDEN_FILE.is_relative_to(folder) for folder in closed)
+
+
+def test_a_network_trained_on_the_shipped_images_is_named_and_keeps_its_points(monkeypatch, capsys):
+    accuracies = {"val": 0.5, "test": 1.0, "hidden": 0.48}
+    monkeypatch.setattr(evaluation, "network_accuracy", lambda path, split: accuracies[split])
+    named = []
+    monkeypatch.setattr(evaluation, "name_trouble", named.append)
+    check_network("best_net.npz", "hidden", at_least=0.47)
+    assert len(named) == 1 and "1.000 on the test images" in named[0] and "0.480 on others" in named[0]
+    accuracies["test"] = 0.58  # a chance of less than 1 in 100,000
+    check_network("best_net.npz", "hidden", at_least=0.47)
+    assert len(named) == 1

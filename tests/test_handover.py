@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from course_utils import stand_ins
-from course_utils.handover import HandoverError, definitions, from_notebook
+from course_utils.handover import definitions, from_notebook
+from course_utils.notebooks import NotebookError
 from course_utils.reference import problem
 from tests.conftest import SOURCE
 
@@ -76,9 +77,16 @@ def test_only_definitions_are_run(tmp_path):
     assert not (tmp_path / "trace").exists()
 
 
-def test_missing_notebook(capsys):
+def test_missing_notebook(tmp_path, capsys):
     assert from_notebook(FIRST, "loss") is stand_ins.loss
-    assert capsys.readouterr().out == f"There is no {FIRST} beside this notebook. A stand-in takes the place of loss.\n"
+    said = f"No notebook with the functions of {FIRST} is in {tmp_path}. A stand-in takes the place of loss.\n"
+    assert capsys.readouterr().out == said
+
+
+def test_renamed_notebook_is_found(solved, capsys):
+    copy = solved.rename(solved.with_name(f"Copy of {FIRST}"))
+    assert from_notebook(FIRST, "loss") is not stand_ins.loss
+    assert capsys.readouterr().out == f"Yours, from {copy.name}: loss.\n"
 
 
 @pytest.mark.parametrize("content", [b"not JSON", b'{"cells": 3}', b"", b"[]", b"\xff\xfe\x00"])
@@ -88,7 +96,7 @@ def test_file_that_is_no_notebook(tmp_path, capsys, content):
     out = capsys.readouterr().out
     assert out.startswith(f"{FIRST} can't be read: it is not JSON in notebook format.")
     assert out.count("\n") == 1
-    with pytest.raises(HandoverError):
+    with pytest.raises(NotebookError):
         definitions(FIRST)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import base64
+import io
 import re
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from PIL import Image
 
 from autograder.notebooks import without_noise
-from autograder.release import TRAINED
+from autograder.release import EXPECTED, FIRST_CELL, TRAINED
 from tests.conftest import SOURCE
 
 NAMES = sorted(path.name for path in SOURCE.glob("*.ipynb"))
@@ -87,16 +89,55 @@ def test_release_holds_no_trained_network(release):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_release_runs_with_expected_errors_alone(name, release):
+def test_release_runs_to_the_end_and_says_what_is_not_written(name, release):
     released = nbformat.read(release / name, as_version=4)
     resources = {"metadata": {"path": str(release)}}
-    NotebookClient(released, timeout=300, kernel_name="python3", allow_errors=True, resources=resources).execute()
+    # Without allow_errors: the notebook's own tags let the run go on.
+    NotebookClient(released, timeout=300, kernel_name="python3", resources=resources).execute()
     errors = {
-        cell.id: output.ename
+        cell.id: output
         for cell in released.cells
         for output in cell.get("outputs", ())
         if output.output_type == "error"
     }
-    assert set(errors.values()) == {"NotImplementedError"}, json.dumps(errors, indent=1)
-    graded = {cell.id for cell in released.cells if cell.metadata.nbgrader["grade"] and cell.cell_type == "code"}
+    for cell_id, error in errors.items():
+        assert error.ename == "NotImplementedError", f"{cell_id}: {error.evalue}"
+        assert len(error.traceback) == 1 and "\n" not in error.traceback[0], f"{cell_id}: no sentence, a traceback"
+    graded = {cell.id for cell in released.cells if cell.metadata.get("nbgrader", {}).get("grade") and "source" in cell}
+    graded &= {cell.id for cell in released.cells if cell.cell_type == "code"}
     assert graded <= set(errors), f"pass without an answer: {sorted(graded - set(errors))}"
+    ungraded = {cell.id for cell in released.cells if cell.metadata.get("nbgrader", {}).get("solution")}
+    assert not ungraded & set(errors), "where nothing is called, nothing is raised"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_release_begins_by_saying_what_is_missing(name, release, tmp_path):
+    released = nbformat.read(release / name, as_version=4)
+    first = next(cell for cell in released.cells if cell.cell_type == "code")
+    assert first.id == FIRST_CELL
+    assert "'course_utils'" in first.source and ("'torch'" in first.source) == name.startswith("5")
+    # In a Python without the course's package.
+    first.source = first.source.replace("'course_utils'", "'course_utils_that_is_not_there'")
+    alone = nbformat.v4.new_notebook(cells=[first], metadata=released.metadata)
+    NotebookClient(alone, timeout=60, allow_errors=True, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    (error,) = alone.cells[0].outputs
+    assert error.ename == "NotInstalled"
+    (sentence,) = error.traceback
+    assert "course_utils_that_is_not_there" in sentence and "numpy" not in sentence
+
+
+def test_release_shows_expected_figures_with_descriptions(release, sources):
+    shown = 0
+    for name in NAMES:
+        released = nbformat.read(release / name, as_version=4)
+        order = [cell.id for cell in released.cells]
+        for grade_id, descriptions in EXPECTED.get(name.removesuffix(".ipynb"), {}).items():
+            cell = next(cell for cell in released.cells if cell.id == f"{grade_id}-expected")
+            assert order.index(cell.id) == order.index(grade_id) + 1
+            for description in descriptions:
+                assert f"![{description}][" in cell.source
+            for picture in re.findall(r"data:image/png;base64,(\S+)", cell.source):
+                with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+                    assert image.width <= 800 and image.height > 100
+                shown += 1
+    assert shown == sum(len(text) for cells in EXPECTED.values() for text in cells.values()) == 8

@@ -16,9 +16,9 @@ PARAMS = {
 X, Y = np.array([[1.0, -2.0]]), np.array([2])
 
 
-def written(figure) -> dict[str, list[str]]:
+def written(picture) -> dict[str, list[str]]:
     texts: dict[str, list[str]] = {}
-    for text in figure.axes[0].texts:
+    for text in picture.figure.axes[0].texts:
         texts.setdefault(text.get_color(), []).append(text.get_text())
     return texts
 
@@ -37,5 +37,5 @@ def test_forward_values_are_written_at_their_nodes():
 def test_gradients_are_written_in_their_own_colour():
     values = solve(PARAMS, X, Y).values
     texts = written(draw_graph({"z3": values["z3"]}, {"z3": values["dz3"], "b2": values["db2"]}))
-    assert texts[BACKWARD_COLOUR].count("[ 0.46  0.16 -0.62]") == 2
+    assert texts[BACKWARD_COLOUR].count("∂[ 0.46  0.16 -0.62]") == 2
     assert "[ 0.60 -0.45  0.42]" in texts[FORWARD_COLOUR]

@@ -96,6 +96,46 @@ def test_values_and_changes_cross(grader):
     assert passed(ran, 4), error(ran, 4)
 
 
+_SUM = """
+def square(x):
+    return 7
+
+
+def total(x):
+    seen.append(square)
+    return square(x) + 1
+
+
+def kept(x):
+    return seen[-1](x)
+
+
+seen = []
+"""
+
+
+def test_functions_of_the_grader_and_the_student_stand_under_names_that_a_function_calls(grader):
+    ran = grader.run([SETUP, *student(_SUM), check(
+        "from course_utils.helpers import helpers_of, with_helpers\n"
+        "own = helpers_of(total, ['square', 'missing'])\n"
+        "assert list(own) == ['square'] and own['square'](3) == 7\n"
+        "assert with_helpers(total, {'square': lambda x: x * x})(3) == 10\n"
+        "assert total(3) == 8\n"
+        "assert with_helpers(total, {'square': lambda x: own['square'](x) * 2})(3) == 15\n"
+        "assert with_helpers(total, own)(3) == 8"),
+    ], {})  # fmt: skip
+    assert passed(ran), error(ran)
+
+
+def test_a_helper_of_the_grader_is_lent_for_one_call(grader):
+    ran = grader.run([SETUP, *student(_SUM), check(
+        "from course_utils.helpers import with_helpers\n"
+        "assert with_helpers(total, {'square': lambda x: x * x})(3) == 10\n"
+        "kept(3)"),
+    ], {})  # fmt: skip
+    assert "RuntimeError" in error(ran)["evalue"]
+
+
 @pytest.mark.parametrize(
     "answer", [answer for answer in WRONG if answer.loses == ("test-vectorised",)], ids=lambda answer: answer.title
 )
@@ -546,3 +586,11 @@ def test_cage_ends_with_the_warmed_process(grader):
             fresh.run(student("import ctypes, time\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\ntime.sleep(600)"), {})
         killer.join()
         assert time.monotonic() - before < 30
+
+
+def test_a_test_can_name_trouble_and_a_student_cannot(grader):
+    named = 'from course_utils.evaluation import name_trouble\nname_trouble("{}")'
+    cells = [*student(named.format("forged"), "def f():\n    " + named.format("forged too").replace("\n", "\n    "))]
+    ran = grader.run([*cells, check("f()\n" + named.format("it is odd") + "\nassert True")], {})
+    assert ran.trouble == ["it is odd"]
+    assert passed(ran)

@@ -1,26 +1,29 @@
-"""Checks of notebook 3: numerical gradients, and what they reveal.
-
-A test cell can't hand a function to the student's code, which may run in another process.
-So the functions to differentiate stand here, under names, and a helper cell beside the
-student's code applies it to the one that is named.
-"""
+"""Checks of notebook 3: numerical gradients, and what they reveal."""
 
 from __future__ import annotations
 
-import functools
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, expect_keys, passed, roundoff_tolerance
+from course_utils import mistakes
+from course_utils.comparison import (
+    CheckFailed,
+    as_numbers,
+    call,
+    call_on,
+    passed,
+    roundoff_tolerance,
+)
+from course_utils.hunt import CANDIDATES, altered
+from course_utils.judge import Asked, Part, Reference, answers, judge
 from course_utils.reference import Problem, problem
 
 #: The step that is asked for where none is given.
 DEFAULT_STEP = 1e-5
 #: A step so large that the truncation error shows: a formula of another order fails.
-LARGE_STEP = 0.05
+LARGE_STEP = 0.5
 #: The largest relative error of a right gradient on the toy problem.
 RIGHT_GRADIENT = 1e-8
 _NAMES = ("W1", "b1", "W2", "b2")
@@ -82,41 +85,6 @@ TOY_FUNCTIONS = {
 }
 
 
-def apply_numerical_gradient(numerical_gradient: Callable, name: str, x: np.ndarray, h: float | None = None) -> dict:
-    """Apply a student's ``numerical_gradient`` to the toy function called ``name``.
-
-    Parameters
-    ----------
-    numerical_gradient : callable
-        The student's function.
-    name : str
-        A key of :data:`TOY_FUNCTIONS`.
-    x : array of float
-    h : float, optional
-        The step; left to the student's function if None.
-
-    Returns
-    -------
-    dict
-        ``gradient``: what the function returned; ``x_afterwards``: x as the call left it.
-
-    Raises
-    ------
-    ValueError
-        If the toy function was called with an array of another shape than x.
-    """
-    x = np.array(x, dtype=np.float64)
-    shape = x.shape
-
-    def f(point: np.ndarray) -> float:
-        if np.shape(point) != shape:
-            raise ValueError(f"f was called with shape {np.shape(point)}, but x has shape {shape}")
-        return TOY_FUNCTIONS[name].value(np.asarray(point))
-
-    gradient = numerical_gradient(f, x) if h is None else numerical_gradient(f, x, h)
-    return {"gradient": gradient, "x_afterwards": x}
-
-
 def toy_loss(params: Mapping[str, np.ndarray]) -> float:
     """The exponential toy function of each of the four arrays, summed; params -> float.
 
@@ -131,29 +99,36 @@ def toy_loss(params: Mapping[str, np.ndarray]) -> float:
     return float(sum(TOY_FUNCTIONS["exponential"].value(np.asarray(params[name])) for name in _NAMES))
 
 
+_QUOTIENTS = Reference(mistakes.quotients, deviations=mistakes.QUOTIENTS)
+
 # --- 3.a to 3.c ------------------------------------------------------------------------------
 
 
-def check_numerical_gradient(numerical_gradient_of: Callable, on: Problem | None = None) -> None:
-    """Check the student's ``numerical_gradient`` through ``numerical_gradient_of(name, x, h)``.
+@answers("test-numerical-gradient")
+def check_numerical_gradient(numerical_gradient: Callable, on: Problem | None = None) -> None:
+    """Check ``numerical_gradient(f, x, h=1e-5)`` -> the central difference quotients, an array of x's shape.
 
-    It must give the central difference quotient, for a large step as well as for the small
-    default one, for arrays with one to three axes, and leave x as it was, bit for bit.
+    They are asked for a large step as well as for the small default one, for arrays with one to
+    three axes; x must be as it was, bit for bit.
 
     Parameters
     ----------
-    numerical_gradient_of : callable
-        The helper around :func:`apply_numerical_gradient`.
+    numerical_gradient : callable
+        The student's function.
     on : Problem, optional
         Its arrays are the points at which a hidden test differentiates.
     """
-    for x in _points(on or problem("biased")):
-        for name in TOY_FUNCTIONS:
-            # The large step first: there, the usual mistakes are recognised by their numbers.
-            for h in (LARGE_STEP, None):
-                got = call(numerical_gradient_of, name, x, h)
-                _compare_quotient(got["gradient"], name, x, h)
-                _expect_unchanged(got["x_afterwards"], x)
+    given = on or problem("biased")
+    points = _points(given)
+    # The large step first: there, the usual mistakes are recognised by their numbers.
+    asked = [_quotient_of(name, x, h, given) for x in points for name in TOY_FUNCTIONS for h in (LARGE_STEP, None)]
+    try:
+        judge(numerical_gradient, asked, _QUOTIENTS, "test-numerical-gradient")
+    except CheckFailed as failure:
+        if failure.cause is None and not failure.raised:  # an x that isn't put back spoils the values too
+            _expect_unchanged(numerical_gradient, points)
+        raise
+    _expect_unchanged(numerical_gradient, points)
     passed("numerical_gradient gives the central differences and leaves x as it was.", on)
 
 
@@ -163,40 +138,46 @@ def _points(given: Problem) -> list[np.ndarray]:
     return [matrix, np.array(given.params["b1"]), np.array(given.X[:2, None, :3], dtype=np.float64)]
 
 
-def _compare_quotient(got: Any, name: str, x: np.ndarray, h: float | None) -> None:
-    toy = TOY_FUNCTIONS[name]
-    step = DEFAULT_STEP if h is None else h
-    expected = toy.central(x, step)
+def _quotient_of(name: str, x: np.ndarray, h: float | None, given: Problem) -> Asked:
+    toy, step = TOY_FUNCTIONS[name], DEFAULT_STEP if h is None else h
+
+    def f(point: np.ndarray) -> float:
+        if np.shape(point) != x.shape:
+            raise ValueError(f"f was called with shape {np.shape(point)}, but x has shape {x.shape}")
+        return toy.value(np.asarray(point))
+
     # A difference of two values of f, each off by its round-off, is divided by 2h. The
     # terms of f sum to less than this size, in the exponent of the exponential as well.
     size = float(np.sum(np.abs(_weights(x) * (1 + np.abs(x) ** 3)))) * max(1.0, abs(toy.value(x)))
-    known = {
-        "h": step, "forward_difference": toy.forward(x, step), "backward_difference": toy.backward(x, step),
-        "default_step": toy.central(x, DEFAULT_STEP), "exact": toy.central(x, 0.0),
-    }  # fmt: skip
-    argument = "" if h is None else f", h={h:g}"
-    expect_close(
-        f"numerical_gradient(f, x{argument}) of the {name} f", got, expected, known=known,
-        tolerance=roundoff_tolerance(np.float64, 1, size) / step,
-    )  # fmt: skip
+    label = f"numerical_gradient(f, x{'' if h is None else f', h={h:g}'}) of the {name} f"
+    # Allowed at the large step too: one that is ignored shows the round-off of the small one.
+    part = Part(label, toy.central(x, step), roundoff_tolerance(np.float64, 1, size) / DEFAULT_STEP)
+    arguments = {"f": f, "x": x} | ({} if h is None else {"h": h})
+    known = {"toy": toy, "step": step}
+    return Asked(given, arguments, {"gradient": part}, spent=("x",), known=known)
 
 
-def _expect_unchanged(after: Any, before: np.ndarray) -> None:
-    after = np.asarray(after)
-    changed = after.view(np.uint64) != before.view(np.uint64)
-    if changed.any():
-        where = tuple(int(i) for i in np.argwhere(changed)[0])
-        raise CheckFailed(
-            "x after numerical_gradient",
-            f"{int(changed.sum())} of {before.size} entries have changed; the first at {list(where)}:"
-            f" {float(before[where])!r} before, {float(after[where])!r} after.",
-            cause="in floating-point arithmetic, x + h - h isn't always x. Put the old value itself back,"
-            " or work on a copy."
-            if np.max(np.abs(after - before)) < 1e-9  # round-off, and no step
-            else "f is called with x itself, which isn't put back. Do that after each entry, or work on a copy.",
-        )
+def _expect_unchanged(numerical_gradient: Callable, points: list[np.ndarray]) -> None:
+    for before in points:
+        for h in (LARGE_STEP, DEFAULT_STEP):
+            after = before.copy()
+            call_on(numerical_gradient, TOY_FUNCTIONS["cubic"].value, after, h)
+            changed = after.view(np.uint64) != before.view(np.uint64)
+            if not changed.any():
+                continue
+            where = tuple(int(i) for i in np.argwhere(changed)[0])
+            raise CheckFailed(
+                "x after numerical_gradient",
+                f"{int(changed.sum())} of {before.size} entries have changed; the first at {list(where)}:"
+                f" {float(before[where])!r} before, {float(after[where])!r} after.",
+                cause="in floating-point arithmetic, x + h - h isn't always x. Put the old value itself back,"
+                " or work on a copy."
+                if np.max(np.abs(after - before)) < 1e-9  # round-off, and no step
+                else "f is called with x itself, which isn't put back. Do that after each entry, or work on a copy.",
+            )
 
 
+@answers("test-relative-error")
 def check_relative_error(relative_error: Callable, on: Problem | None = None) -> None:
     """Check ``relative_error(a, b)``: arrays of equal shape -> max |a - b| / max(1e-8, |a| + |b|), a float."""
     given = on or problem("biased")
@@ -221,163 +202,136 @@ def check_relative_error(relative_error: Callable, on: Problem | None = None) ->
         "of opposite arrays": (bias, -bias),
         "of two numbers": (2.0, 2.5),
     }
+    asked = []
     for text, (a, b) in cases.items():
-        expected = np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)))
-        got = call(relative_error, a, b)
+        expected = mistakes.relative_errors({"a": a, "b": b}, {})["error"]
         # The rounding of a and b themselves is common to both; that of a - b is 1e-16 of it.
-        expect_close(
-            f"relative_error {text}",
-            got,
-            expected,
-            tolerance=1e-12 * max(float(expected), 1e-3),
-            known={"a": a, "b": b},
-        )
+        part = Part(f"relative_error {text}", expected, 1e-12 * max(float(expected), 1e-3))
+        asked.append(Asked(given, {"a": a, "b": b}, {"error": part}, spent=("a", "b")))
+    judge(
+        relative_error,
+        asked,
+        Reference(mistakes.relative_errors, deviations=mistakes.RELATIVE_ERRORS),
+        "test-relative-error",
+    )
     passed("relative_error is right, at zero too.", on)
 
 
-def check_check_gradients(
-    check_gradients_of: Callable,
-    numerical_gradient_of: Callable | None = None,
-    relative_error: Callable | None = None,
-    on: Problem | None = None,
-) -> None:
-    """Check the student's ``check_gradients`` through ``check_gradients_of(params, grads)``.
+@answers("test-check-gradients")
+def check_check_gradients(check_gradients: Callable, on: Problem | None = None) -> None:
+    """Check ``check_gradients(loss_fn, params, grads)`` -> dict name -> relative error, with :func:`toy_loss`.
 
-    The helper calls it with :func:`toy_loss`. Right gradients must give small errors, and
-    altered ones the error that the alteration makes. With the student's other functions, a
-    mistake in these isn't counted again.
+    Right gradients must give small errors, and altered ones the error that the alteration makes.
     """
     given = on or problem("biased")
     params = {name: np.array(array, dtype=np.float64) for name, array in given.params.items()}
     right = {name: TOY_FUNCTIONS["exponential"].central(array, 0.0) for name, array in params.items()}
+    asked = []
     for turn, wrong in enumerate((None, *_NAMES)):
         altered = {name: array.copy() for name, array in right.items()}
         if wrong is not None:
             altered[wrong].flat[-1] *= 1 + 0.1 * turn if turn > 1 else -0.5
-        errors = expect_keys("check_gradients", call(check_gradients_of, params, altered), _NAMES)
-
-        def own(name: str, altered: dict = altered) -> Any:
-            answer = call(numerical_gradient_of, "exponential", params[name], None)
-            return call(relative_error, np.asarray(answer["gradient"]), altered[name])
-
+        parts = {}
         for name in _NAMES:
             expected = np.max(np.abs(altered[name] - right[name]) / (np.abs(altered[name]) + np.abs(right[name])))
             # The round-off of the loss, divided by the step and by the smallest derivative.
             tolerance = roundoff_tolerance(np.float64, max(array.size for array in params.values()), toy_loss(params))
             tolerance /= DEFAULT_STEP * np.min(np.abs(right[name]))
-            if name != wrong and _is_off(lambda name=name, own=own: own(name), float(tolerance)):
-                continue  # the student's own functions make much of round-off, which nobody foresees
-            expect_close(
-                f"check_gradients: the error of {name}"
-                + (", all gradients being right" if wrong is None else f", one entry of {wrong} being wrong"),
-                errors[name], expected, tolerance=float(tolerance), follows=[lambda name=name, own=own: own(name)],
-            )  # fmt: skip
-    _expect_params_unchanged(check_gradients_of, numerical_gradient_of, params, right)
+            case = ", all gradients being right" if wrong is None else f", one entry of {wrong} being wrong"
+            parts[name] = Part(f"check_gradients: the error of {name}{case}", expected, float(tolerance))
+        arguments = {"loss_fn": toy_loss, "params": params, "grads": altered}
+        asked.append(Asked(given, arguments, parts, {name: name for name in _NAMES}, known={"exact": right}))
+    reference = Reference(mistakes.checked_gradients, mistakes.right_of_checking, mistakes.CHECKING)
+    judge(check_gradients, asked, reference, "test-check-gradients")
     passed("check_gradients finds right gradients right and wrong ones wrong.", on)
-
-
-def _is_off(own: Callable[[], Any], tolerance: float) -> bool:
-    """Whether the student's own functions find an error where there is none."""
-    try:
-        return bool(np.abs(as_numbers("error", own())) > tolerance)
-    except Exception:  # a stand-in takes its place
-        return False
-
-
-def _expect_params_unchanged(
-    check_gradients_of: Callable, numerical_gradient_of: Callable | None, params: dict, grads: dict
-) -> None:
-    kept = {name: array.copy() for name, array in params.items()}
-    # call copies what it passes on, but not what is bound already.
-    call(functools.partial(check_gradients_of, kept), grads)
-    changed = [name for name in _NAMES if not np.array_equal(kept.get(name), params[name])]
-    if not changed or _changes(numerical_gradient_of, params):
-        return
-    raise CheckFailed(
-        "params after check_gradients", f"{', '.join(changed)} {'has' if len(changed) == 1 else 'have'} changed."
-    )
-
-
-def _changes(numerical_gradient_of: Callable | None, params: dict) -> bool:
-    """Whether the student's numerical gradient changes an array that it is given, which its own check says."""
-    if numerical_gradient_of is None:
-        return False
-    try:
-        answers = [(call(numerical_gradient_of, "exponential", array, None), array) for array in params.values()]
-        return any(not np.array_equal(answer["x_afterwards"], array) for answer, array in answers)
-    except (CheckFailed, NotImplementedError):  # a stand-in takes its place
-        return False
 
 
 # --- 3.d, the hunt ---------------------------------------------------------------------------
 
-#: The functions among which the wrong ones are to be found.
-CANDIDATES = ("A", "B", "C", "D", "E", "F")
+#: From this relative error on, a gradient is wrong, whatever the numerical one's own error.
+WRONG_GRADIENT = 1e-4
+#: Numbers in the arrays of one point; enough for any network on which a check is quick.
+_LARGEST_POINT = 20_000
 
 
-def candidate_gradients(name: str, params: Mapping[str, np.ndarray], X: Any, y: Any, reg: float) -> dict:
-    """What gradient function ``name`` gives for the regularised loss; it may be wrong.
+@answers("test-hunt")
+def check_hunt(wrong_gradients: Callable, backward: Callable) -> float:
+    """The points for ``wrong_gradients()`` -> dict, name of a wrong candidate -> ``(params, X, y, reg)``.
+
+    One point for each wrong candidate with a point at which its gradient is wrong, less one for
+    each right candidate that is named, but not below 0.
 
     Parameters
     ----------
-    name : str
-        One of :data:`CANDIDATES`.
-    params, X, y, reg
-        As for ``backward``.
-
-    Returns
-    -------
-    dict
-        Keys and shapes of ``params``. On the toy problem with reg = 0.05 it is right, whatever the name.
-    """
-    from course_utils.oracle import solve
-
-    if name not in CANDIDATES:
-        raise ValueError(f"there is no candidate {name!r}; the names are {', '.join(CANDIDATES)}")
-    return _candidate(name, solve(params, X, y, reg))
-
-
-def _candidate(name: str, given: Problem) -> dict[str, np.ndarray]:
-    # What is altered hangs on the digits of a checksum: read the gradients, not the source.
-    digits = [zlib.crc32(f"{name}{turn}0176".encode()) % 5 == 0 for turn in range(3)]
-    factor = len(given.X) / 5 if digits[0] else 1.0
-    strength = 0.05 if digits[1] else given.reg
-    priced = ("W1", "W2", "b1", "b2") if digits[2] else ("W1", "W2")
-    return {
-        key: factor * given.values[f"d{key}"] + (2 * strength * array if key in priced else 0.0)
-        for key, array in given.params.items()
-    }
-
-
-def check_hunt(wrong_gradients: Callable) -> float:
-    """The points for ``wrong_gradients()`` -> list of the names of the wrong candidates.
-
-    One point for each wrong candidate that is named, less one for each right one that is,
-    but not below 0. Which are wrong is found out by comparison with the reference gradients.
+    wrong_gradients : callable
+        The student's function.
+    backward : callable
+        A right one.
     """
     named = call(wrong_gradients)
-    if isinstance(named, (set, frozenset, np.ndarray)):
-        named = named.tolist() if isinstance(named, np.ndarray) else list(named)
-    if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
-        raise CheckFailed("wrong_gradients", f"it returned {named!r}, expected a list of names such as ['A', 'B'].")
-    unknown = sorted(set(named) - set(CANDIDATES))
+    if not isinstance(named, dict):
+        raise CheckFailed(
+            "wrong_gradients",
+            f"it returned {type(named).__name__}, expected a dict: name of a wrong candidate -> (params, X, y, reg).",
+        )
+    unknown = sorted(map(str, set(named) - set(CANDIDATES)))
     if unknown:
         raise CheckFailed(
             "wrong_gradients", f"there is no {', '.join(unknown)}; the names are {', '.join(CANDIDATES)}."
         )
     given = problem("biased")
-    right = given.gradients()
-    wrong = {
-        name
-        for name in CANDIDATES
-        if any(np.max(np.abs(got - right[key])) > 1e-6 for key, got in _candidate(name, given).items())
-    }
-    found, accused = len(wrong & set(named)), len(set(named) - wrong)
-    points = float(max(found - accused, 0))
-    print(f"wrong ones found: {found} of {len(wrong)}; right ones named: {accused}; points: {points:g} of {len(wrong)}")
-    if found == len(wrong) and not accused:
+    wrong = {name for name in CANDIDATES if _error(name, backward, (given.params, given.X, given.y, given.reg)) > 1e-3}
+    shown = 0
+    for name in sorted(named):
+        point = _point(name, named[name])
+        error = _error(name, backward, point)
+        shown += name in wrong and error > WRONG_GRADIENT
+        print(f"{name}: at this point its largest relative error is {error:.0e}.")
+    accused = len(set(named) - wrong)
+    points = float(max(shown - accused, 0))
+    print(
+        f"shown to be wrong: {shown} of {len(wrong)}; right ones named: {accused}; points: {points:g} of {len(wrong)}"
+    )
+    if shown == len(wrong) and not accused:
         passed("the hunt is over.")
     return points
+
+
+def _error(name: str, backward: Callable, point: tuple) -> float:
+    """The largest relative error of a candidate's gradients."""
+    got, right = altered(name, backward, *point), backward(*point)
+    errors = (mistakes.relative_errors({"a": got[key], "b": np.asarray(right[key])}, {})["error"] for key in got)
+    return float(max(errors))
+
+
+def _point(name: str, point: Any) -> tuple:
+    """``(params, X, y, reg)``, or :class:`CheckFailed` if a network can't be computed with it."""
+    quantity = f"wrong_gradients: the point for {name}"
+    if not isinstance(point, (tuple, list)) or len(point) != 4 or not isinstance(point[0], dict):
+        raise CheckFailed(quantity, "it isn't a tuple (params, X, y, reg).")
+    params, X, y, reg = point
+    missing = [key for key in _NAMES if key not in params]
+    if missing:
+        raise CheckFailed(quantity, f"params lacks {', '.join(missing)}.")
+    arrays = {key: as_numbers(f"{key} of {quantity}", params[key]).astype(np.float64) for key in _NAMES}
+    X, labels = as_numbers(f"X of {quantity}", X).astype(np.float64), as_numbers(f"y of {quantity}", y)
+    shapes = {key: array.shape for key, array in arrays.items()}
+    D, H, K = (*(shapes["W1"] + (0, 0))[:2], (shapes["W2"] + (0, 0))[1])
+    if (
+        shapes != {"W1": (D, H), "b1": (H,), "W2": (H, K), "b2": (K,)}
+        or X.shape[1:] != (D,)
+        or labels.shape != X.shape[:1]
+    ):
+        raise CheckFailed(quantity, f"the shapes don't fit together: {shapes}, X {X.shape}, y {labels.shape}.")
+    if not 0 < X.size <= _LARGEST_POINT or sum(array.size for array in arrays.values()) > _LARGEST_POINT:
+        raise CheckFailed(quantity, f"it has no samples, or arrays of more than {_LARGEST_POINT:,} numbers.")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= K:
+        raise CheckFailed(quantity, f"y must hold integers from 0 to {K - 1}.")
+    strength = as_numbers(f"reg of {quantity}", reg)
+    finite = [np.isfinite(array).all() for array in (*arrays.values(), X, strength)]
+    if strength.ndim or strength < 0 or not all(finite):
+        raise CheckFailed(quantity, "reg must be a number >= 0, and all numbers finite.")
+    return arrays, X, labels, float(strength)
 
 
 # --- The four relative errors ------------------------------------------------------------------

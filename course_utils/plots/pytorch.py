@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from course_utils.plots.style import finished, plain
+from course_utils.plots.style import BLUE, GREEN, ORANGE, WIDTH, Picture, finished, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-_COLOURS = {"relu": "#1f77b4", "tanh": "#d95f02", "gelu": "#1b9e77"}
+_COLOURS = {"relu": BLUE, "tanh": ORANGE, "gelu": GREEN}
 _MARKERS = {"relu": "o", "tanh": "s", "gelu": "^"}
 _NAMES = {"relu": "ReLU", "tanh": "tanh", "gelu": "GELU"}
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
-def plot_parity(deviations: Mapping[str, float], by_step: Sequence[float]) -> Figure:
+def plot_parity(deviations: Mapping[str, float], by_step: Sequence[float]) -> Picture:
     """How far two networks are apart: quantity by quantity, and over the steps of a training.
 
     Parameters
@@ -31,26 +30,36 @@ def plot_parity(deviations: Mapping[str, float], by_step: Sequence[float]) -> Fi
     """
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.6))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.5))
     # Where nothing differs at all, a logarithmic axis needs a place to say so.
     least = _EPSILON / 20
-    left.scatter(np.maximum(list(deviations.values()), least), range(len(deviations)), color="#1f77b4", zorder=2)
+    left.scatter(np.maximum(list(deviations.values()), least), range(len(deviations)), color=BLUE, zorder=2)
     left.set_yticks(range(len(deviations)), list(deviations))
     left.invert_yaxis()
     left.set(xscale="log", xlim=(least / 2, 1e-10), xlabel="largest deviation (left edge: none)", title="One batch")
     _mark(left.axvline, left, 1e-12)
-    right.semilogy(np.arange(1, len(by_step) + 1), np.maximum(by_step, least), color="#1f77b4", marker=".")
+    right.semilogy(np.arange(1, len(by_step) + 1), np.maximum(by_step, least), color=BLUE, marker=".")
     right.set(ylim=(least / 2, 1e-7), xlabel="step", ylabel="largest deviation of a parameter", title="Training")
     _mark(right.axhline, right, 1e-9)
     for axes in (left, right):
         plain(axes)
-    return finished(figure)
+    largest = max(deviations.values())
+    return finished(
+        figure,
+        f"Left, the deviations of {len(deviations)} quantities between NumPy and PyTorch: all below {_power(largest)}."
+        f" Right, that of the parameters over {len(by_step)} steps of training: below {_power(max(by_step))}.",
+    )
+
+
+def _power(value: float) -> str:
+    """The power of ten above a deviation; of those near round-off, that of the bound that is drawn."""
+    return f"1e{int(np.ceil(np.log10(max(value, 1e-12))))}"
 
 
 def _mark(line: Any, axes: Axes, bound: float) -> None:
     line(_EPSILON, color="0.6", linestyle=":", linewidth=1.2, label=r"resolution of double precision")
-    line(bound, color="#c62828", linestyle="--", linewidth=1.2, label=f"bound, {bound:.0e}")
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
+    line(bound, color=ORANGE, linestyle="--", linewidth=1.2, label=f"bound, {bound:.0e}")
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.22))
 
 
 def print_results(results: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
@@ -94,7 +103,7 @@ def print_trap(rows: Sequence[Mapping[str, Any]]) -> None:
         )  # fmt: skip
 
 
-def plot_sizes(sizes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+def plot_sizes(sizes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Picture:
     """Sizes of the numbers in each layer, of the forward pass and of the gradients.
 
     Parameters
@@ -105,8 +114,8 @@ def plot_sizes(sizes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> 
     """
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 2, figsize=(10.5, 3.8), sharey=True)
-    for (label, pair), colour, marker in zip(sizes.items(), ("#d95f02", "#1f77b4"), "os", strict=False):
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.4), sharey=True)
+    for (label, pair), colour, marker in zip(sizes.items(), (ORANGE, BLUE), "os", strict=False):
         for axes, values in zip(panels, pair, strict=True):
             axes.semilogy(range(1, len(values) + 1), values, marker=marker, color=colour, label=label)
     layers = range(1, 1 + len(next(iter(sizes.values()))[0]))
@@ -117,7 +126,20 @@ def plot_sizes(sizes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> 
         axes.set_xticks(layers)
         axes.set_xlabel("layer $l$")
         plain(axes)
-    return finished(figure)
+    first_to_last = [
+        f"{label}: the output {_course(forward)}, the gradient {_course(backward)}"
+        for label, (forward, backward) in sizes.items()
+    ]
+    return finished(
+        figure,
+        f"Root mean square of each layer's output and of its weights' gradient, from the first of {len(layers)} layers"
+        f" to the last. {'. '.join(first_to_last)}.",
+    )
+
+
+def _course(values: Sequence[float]) -> str:
+    ratio = values[-1] / values[0]
+    return "stays of one size" if 0.1 < ratio < 10 else "shrinks" if ratio < 1 else "grows"
 
 
 def _groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, list[Mapping[str, Any]]]]:
@@ -145,11 +167,11 @@ def print_study(rows: Sequence[Mapping[str, Any]]) -> None:
     print("Means; in brackets the smallest and the largest of the seeds.")
 
 
-def plot_study(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def plot_study(rows: Sequence[Mapping[str, Any]]) -> Picture:
     """Accuracy against depth for each activation: points for seeds, lines for means; rows as for print_study."""
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 3, figsize=(12.5, 3.8), sharey=True)
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 3.4), sharey=True)
     activations = [name for name in _NAMES if any(row["activation"] == name for row in rows)]
     titles = {"val_accuracy": "Validation", "test_accuracy": "10,000 test images", "train_accuracy": "Training"}
     for axes, (key, title) in zip(panels, titles.items(), strict=True):
@@ -168,10 +190,16 @@ def plot_study(rows: Sequence[Mapping[str, Any]]) -> Figure:
         plain(axes)
     panels[0].set_ylabel("accuracy (points: seeds; lines: means)")
     panels[0].legend(frameon=False)
-    return finished(figure)
+    activation, depth, best = _groups(rows)[0]
+    return finished(
+        figure,
+        f"Accuracy on validation, test and training data against the number of hidden layers, a line for each"
+        f" activation. On the validation data {_NAMES[activation]} is best at depth {depth}, with accuracy"
+        f" {np.mean([row['val_accuracy'] for row in best]):.3f}.",
+    )
 
 
-def plot_speed(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def plot_speed(rows: Sequence[Mapping[str, Any]]) -> Picture:
     """Time of a training step against the number of hidden units, one panel for each batch size.
 
     Parameters
@@ -183,7 +211,7 @@ def plot_speed(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
     batch_sizes = sorted({row["batch_size"] for row in rows})
     contestants = [key for key in rows[0] if key not in ("batch_size", "hidden_size")]
-    figure, panels = plt.subplots(1, len(batch_sizes), figsize=(10.5, 3.6), sharey=True)
+    figure, (panels,) = plt.subplots(1, len(batch_sizes), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
     for axes, batch_size in zip(panels, batch_sizes, strict=True):
         own = sorted((row for row in rows if row["batch_size"] == batch_size), key=lambda row: row["hidden_size"])
         sizes = [row["hidden_size"] for row in own]
@@ -195,4 +223,10 @@ def plot_speed(rows: Sequence[Mapping[str, Any]]) -> Figure:
         plain(axes)
     panels[0].set_ylabel("milliseconds per step")
     panels[0].legend(frameon=False)
-    return finished(figure)
+    largest = max(rows, key=lambda row: (row["batch_size"], row["hidden_size"]))
+    times = " and ".join(f"{largest[name]:.2f} ms with {name}" for name in contestants)
+    return finished(
+        figure,
+        "Time of a training step against the number of hidden units, a line for each contestant. The largest step"
+        f" takes {times}.",
+    )

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from course_utils.plots.style import finished, plain
+from course_utils.plots.style import BLUE, ORANGE, WIDTH, Picture, finished, listed, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-TRAINING_COLOUR = "#1f77b4"
-VALIDATION_COLOUR = "#d95f02"
+TRAINING_COLOUR = BLUE
+VALIDATION_COLOUR = ORANGE
 SETTING_NAMES = ("learning_rate", "hidden_size", "reg", "batch_size")
 _IMAGE_SHAPE = (32, 32, 3)
 
 
-def show_classes(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], per_class: int = 12) -> Figure:
+def show_classes(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], per_class: int = 12) -> Picture:
     """The first images of each class, one row a class.
 
     Parameters
@@ -39,21 +38,21 @@ def show_classes(images: np.ndarray, labels: np.ndarray, class_names: Sequence[s
             for index in range(len(class_names))
         ]
     )
-    figure, axes = plt.subplots(figsize=(0.62 * per_class + 1, 0.62 * len(class_names)))
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.56 * len(class_names)))
     axes.imshow(sheet)
     step = sheet.shape[0] / len(class_names)
     axes.set_yticks((np.arange(len(class_names)) + 0.5) * step, class_names)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return finished(figure)
+    return finished(figure, f"{per_class} photographs of each class, a row each: {listed(list(class_names))}.")
 
 
 def _framed(images: np.ndarray) -> np.ndarray:
     return np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
 
 
-def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
+def plot_history(history: Mapping[str, Sequence[float]]) -> Picture:
     """The loss of every batch beside the accuracies after every epoch.
 
     Parameters
@@ -63,7 +62,7 @@ def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.6))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
     losses = np.asarray(history["loss"], dtype=np.float64)
     left.plot(np.arange(1, len(losses) + 1), losses, color=TRAINING_COLOUR, alpha=0.3, linewidth=0.8, label="one batch")
     window = max(len(losses) // 40, 1)
@@ -80,13 +79,24 @@ def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
         marker = "o" if len(values) <= 40 else None
         right.plot(np.arange(1, len(values) + 1), values, marker=marker, markersize=4, color=colour, label=label)
     right.set(xlabel="epoch", ylabel="accuracy", title="Accuracy")
+    right.xaxis.get_major_locator().set_params(integer=True)
     right.legend(frameon=False)
     for axes in (left, right):
         plain(axes)
-    return finished(figure)
+    return finished(figure, _history_described(losses, history))
 
 
-def show_weights(W1: np.ndarray, columns: int = 20, most: int = 100) -> Figure:
+def _history_described(losses: np.ndarray, history: Mapping[str, Sequence[float]]) -> str:
+    text = f"Left, the loss of {len(losses):,} batches: at first loss {losses[0]:.3f}, at last loss {losses[-1]:.3f}."
+    accuracies = [
+        f"{name} accuracy {history[key][-1]:.3f}"
+        for key, name in (("train_accuracy", "training"), ("val_accuracy", "validation"))
+        if len(history[key])
+    ]
+    return f"{text} Right, after {len(history['val_accuracy'])} epochs: {listed(accuracies)}." if accuracies else text
+
+
+def show_weights(W1: np.ndarray, columns: int = 14, most: int = 100) -> Picture:
     """The weights that lead to each hidden unit, drawn as a picture.
 
     Parameters
@@ -110,7 +120,7 @@ def show_weights(W1: np.ndarray, columns: int = 20, most: int = 100) -> Figure:
     tiles = np.concatenate([pictures.reshape(-1, *_IMAGE_SHAPE), blank])
     tiles = np.pad(tiles, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0)
     sheet = tiles.reshape(rows, columns, 34, 34, 3).swapaxes(1, 2).reshape(rows * 34, columns * 34, 3)
-    figure, axes = plt.subplots(figsize=(0.55 * columns, 0.55 * rows + 0.4))
+    figure, axes = plt.subplots(figsize=(0.54 * columns, 0.54 * rows + 0.4))
     axes.imshow(sheet)
     axes.axis("off")
     total = weights.shape[0]
@@ -118,10 +128,10 @@ def show_weights(W1: np.ndarray, columns: int = 20, most: int = 100) -> Figure:
     if total > most:
         title = f"Weights of {most} of {total} hidden units, those with the largest weights"
     axes.set_title(title, fontsize=11)
-    return finished(figure)
+    return finished(figure, f"{title}, each drawn as a coloured picture of 32 by 32 pixels: grey is a weight of 0.")
 
 
-def plot_search(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def plot_search(rows: Sequence[Mapping[str, Any]]) -> Picture:
     """What each setting of a search brings.
 
     Parameters
@@ -135,14 +145,22 @@ def plot_search(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
     stages = sorted({row["num_iters"] for row in rows})
     colours = dict(zip(stages, plt.get_cmap("viridis")(np.linspace(0.85, 0.05, len(stages))), strict=True))
-    figure, panels = plt.subplots(
-        1, 1 + len(SETTING_NAMES), figsize=(12.5, 3.9), sharey=True, width_ratios=[1.7, 1, 1, 1, 1]
+    figure, panels = plt.subplot_mosaic(
+        [["progress"] * len(SETTING_NAMES), list(SETTING_NAMES)], figsize=(WIDTH, 6.2), sharey=True
     )
-    _draw_progress(panels[0], rows, stages, colours)
-    for axes, name in zip(panels[1:], SETTING_NAMES, strict=True):
-        _draw_effect(axes, name, rows, stages, colours)
-    panels[0].set_ylabel("validation accuracy")
-    return finished(figure)
+    _draw_progress(panels["progress"], rows, stages, colours)
+    for name in SETTING_NAMES:
+        _draw_effect(panels[name], name, rows, stages, colours)
+        panels[name].label_outer()
+    for name in ("progress", SETTING_NAMES[0]):
+        panels[name].set_ylabel("validation accuracy")
+    best = max(rows, key=lambda row: row["val_accuracy"])
+    settings = listed([f"{name.replace('_', ' ')} {best[name]:g}" for name in SETTING_NAMES])
+    return finished(
+        figure,
+        f"Validation accuracy of {len(rows)} trainings against their length, and by each setting. The best has"
+        f" accuracy {best['val_accuracy']:.3f}, with {settings}, after {best['num_iters']:,} iterations.",
+    )
 
 
 def _draw_progress(axes: Axes, rows: Sequence[Mapping[str, Any]], stages: list[int], colours: dict) -> None:
@@ -188,7 +206,7 @@ def print_best(rows: Sequence[Mapping[str, Any]], number: int = 8) -> None:
         )
 
 
-def plot_comparison(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def plot_comparison(rows: Sequence[Mapping[str, Any]]) -> Picture:
     """Validation accuracy of several ways to train: a point for each seed, a bar at the mean.
 
     Parameters
@@ -198,7 +216,7 @@ def plot_comparison(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(9.0, 0.42 * len(rows) + 1.1))
+    figure, axes = plt.subplots(figsize=(WIDTH - 0.6, 0.42 * len(rows) + 1.1))
     for place, row in enumerate(rows):
         values = np.atleast_1d(row["val_accuracy"])
         axes.scatter(values, [place] * len(values), s=22, color=VALIDATION_COLOUR, alpha=0.5, linewidths=0)
@@ -208,10 +226,11 @@ def plot_comparison(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.invert_yaxis()
     axes.set(xlabel="validation accuracy (points: seeds; bars and numbers: means)")
     plain(axes)
-    return finished(figure)
+    means = [f"{row['name']}, accuracy {np.mean(row['val_accuracy']):.3f}" for row in rows]
+    return finished(figure, f"Mean validation accuracy of {len(rows)} ways to train: {'; '.join(means)}.")
 
 
-def plot_confusion(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Figure:
+def plot_confusion(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Picture:
     """How often each class is taken for which.
 
     Parameters
@@ -233,4 +252,15 @@ def plot_confusion(predicted: np.ndarray, labels: np.ndarray, class_names: Seque
     axes.set_yticks(range(len(class_names)), class_names)
     axes.set(xlabel="predicted class", ylabel="true class", title="Of 100 images of a class, so many are taken for")
     axes.tick_params(length=0)
-    return finished(figure)
+    return finished(figure, _confusion_described(shares, class_names))
+
+
+def _confusion_described(shares: np.ndarray, class_names: Sequence[str]) -> str:
+    right = np.diag(shares)
+    mistaken = shares - np.diag(right)
+    row, column = np.unravel_index(np.argmax(mistaken), mistaken.shape)
+    best, worst = class_names[np.argmax(right)], class_names[np.argmin(right)]
+    return (
+        f"Table of true against predicted classes. {best} is recognised most often, {worst} least; the commonest"
+        f" mistake is to take {class_names[row]} for {class_names[column]}."
+    )

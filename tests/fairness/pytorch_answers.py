@@ -1,7 +1,6 @@
 """Both banks for notebook 5: mistakes with what they must cost, and right answers in many styles.
 
-Most are small variations of one text. A mistake that changes no result isn't here: parameters that
-share their memory with ``params``, say, can't be told from copies, since a check hands out copies itself.
+Most are small variations of one text.
 """
 
 from __future__ import annotations
@@ -28,17 +27,8 @@ def _right(name: str, *, before: str = "", **bodies: str) -> None:
     RIGHT.append(Answer(name, codes))
 
 
-#: The right ``train_torch`` calls this helper, which stands in the cell of ``loss_and_gradients``.
-_HELPER = """
-def regularised_loss(model, X, y, reg):
-    squares = sum(parameter.square().sum() for parameter in model.parameters() if parameter.ndim == 2)
-    return nn.functional.cross_entropy(model(X), y) + reg * squares
-"""
-
-
 def _text(where: str, body: str, before: str = "") -> str:
-    text = function(where, body, before=before)
-    return f"{text}\n\n{_HELPER.strip()}\n" if where == "loss_and_gradients" else text
+    return function(where, body, before=before)
 
 
 def _changed(text: str, old: str, new: str) -> str:
@@ -116,6 +106,12 @@ return nn.Sequential(*modules[:-1])""",
     "nn.Tanh())\nreturn nn.Sequential(*modules[:-1], nn.Softmax(dim=1))",
     copies=True,
 )
+_building(
+    "one object for all layers of the same sizes", "modules.append(nn.Linear(fan_in, fan_out))",
+    "modules.append(next((m for m in modules[::2] if m.weight.shape == (fan_out, fan_in)), nn.Linear(fan_in, fan_out))"
+    ")",
+    says="one and the same",
+)  # fmt: skip
 _building("no biases", "fan_in, fan_out)", "fan_in, fan_out, bias=False)")
 _building(
     "frozen", "return nn.Sequential(*modules[:-1])", "return nn.Sequential(*modules[:-1]).requires_grad_(False)",
@@ -256,6 +252,14 @@ _copying(
     )""",
     says="there is a softmax after the last layer",
 )
+_copying(
+    "biases that share memory with params", 'layer.bias.copy_(torch.from_numpy(params[f"b{number}"]))',
+    'layer.bias.data = torch.from_numpy(params[f"b{number}"])', says="share an array's memory",
+)  # fmt: skip
+_copying(
+    "parameters that share memory with params", _WEIGHT,
+    'layer.weight = nn.Parameter(torch.from_numpy(params[f"W{number}"]).T)', says="share an array's memory",
+)  # fmt: skip
 _copying("a third layer", '(*params["W1"].shape, ', '(*params["W1"].shape, len(params["b1"]), ')
 _copying(
     "one model for all calls",
@@ -328,7 +332,7 @@ _losing("biases regularised", " if parameter.ndim == 2]", "]", says="the biases 
 _losing("hard-coded lambda", "data + reg *", "data + 0.05 *", says="a fixed strength")
 _losing("half the regularisation", "data + reg *", "data + reg / 2 *", says="has a factor 1/2")
 _losing("no regularisation", "value = data + reg *", "value = data + 0 *", says="the regularisation is missing")
-_losing("norms not squared", "(weight ** 2).sum()", "weight.norm()", says="another factor than 2 * reg")
+_losing("norms not squared", "(weight ** 2).sum()", "weight.norm()", says="the norms of the weights are added")
 _losing("only W1 regularised", "in weights)", "in weights[:1])", says="only W1 is regularised")
 _losing("softmax before cross_entropy", "(z, y)", "(torch.softmax(z, dim=1), y)", says="the softmax is applied twice")
 _losing("nll_loss of the logits", "cross_entropy(z, y)", "nll_loss(z, y)", says="log sum exp(z) is to be added")
@@ -378,21 +382,22 @@ _losing(
 def _helped(name: str, old: str, new: str, *loses: str, says: str = "") -> None:
     """A wrong loss in a helper that the training calls as well costs the questions about the loss alone."""
     text = function("loss_and_gradients", _changed(_LOSS, _VALUE, "value = regularised_loss(model, X, y, reg)"))
-    code = f"{text}\n\n{_changed(_HELPER, old, new).strip()}\n"
-    WRONG.append(Answer(f"{name}, in a helper", {"loss_and_gradients": code}, loses or _BOTH, says))
+    codes = {
+        "loss_and_gradients": f"{text}\n\n{_changed(_HELPER, old, new).strip()}\n",
+        "train_torch": function("train_torch", _CALLING),
+    }
+    WRONG.append(Answer(f"{name}, in a helper", codes, loses or _BOTH, says))
 
 
+_HELPER = """
+def regularised_loss(model, X, y, reg):
+    squares = sum(parameter.square().sum() for parameter in model.parameters() if parameter.ndim == 2)
+    return nn.functional.cross_entropy(model(X), y) + reg * squares
+"""
 _VALUE = """z = model(X)
 data = nn.functional.cross_entropy(z, y)
 weights = [parameter for parameter in model.parameters() if parameter.ndim == 2]
 value = data + reg * sum((weight ** 2).sum() for weight in weights)"""
-_helped("half the regularisation", "+ reg *", "+ reg / 2 *", says="has a factor 1/2")
-_helped("biases regularised", " if parameter.ndim == 2", "", says="the biases are regularised too")
-_helped("hard-coded lambda", "+ reg *", "+ 0.05 *", says="a fixed strength")
-_helped("no regularisation", " + reg * squares", "", says="the regularisation is missing")
-_helped("sum over the samples", "(model(X), y)", '(model(X), y, reduction="sum")', says="summed over the samples")
-_helped("softmax before cross_entropy", "(model(X), y)", "(model(X).softmax(dim=1), y)", says="applied twice")
-
 # --- 5.d train_torch --------------------------------------------------------------------------
 
 _TRAIN = """
@@ -414,6 +419,18 @@ for t, batch in enumerate(batches):
             group["lr"] *= learning_rate_decay
 return history
 """
+_CALLING = _changed(
+    _TRAIN,
+    """data = nn.functional.cross_entropy(model(X_t[batch]), y_t[batch])
+    value = data + reg * sum(p.square().sum() for p in model.parameters() if p.ndim == 2)""",
+    "value = regularised_loss(model, X_t[batch], y_t[batch], reg)",
+)
+_helped("half the regularisation", "+ reg *", "+ reg / 2 *", says="has a factor 1/2")
+_helped("biases regularised", " if parameter.ndim == 2", "", says="the biases are regularised too")
+_helped("hard-coded lambda", "+ reg *", "+ 0.05 *", says="a fixed strength")
+_helped("no regularisation", " + reg * squares", "", says="the regularisation is missing")
+_helped("sum over the samples", "(model(X), y)", '(model(X), y, reduction="sum")', says="summed over the samples")
+_helped("softmax before cross_entropy", "(model(X), y)", "(model(X).softmax(dim=1), y)", says="applied twice")
 _STEPS, _SCHEDULE = "test-train-torch-steps", "test-train-torch-schedule"
 
 
@@ -445,7 +462,7 @@ _WEIGHTS_ALONE = """SGD(
     [{"params": [p for p in model.parameters() if p.ndim == 2], "weight_decay": reg},
      {"params": [p for p in model.parameters() if p.ndim == 1]}], lr=learning_rate,
 )"""
-_decaying("weight_decay=reg", f"{_SGD[:-1]}, weight_decay=reg)", "and all with half the strength")
+_decaying("weight_decay=reg", f"{_SGD[:-1]}, weight_decay=reg)", "the biases are regularised too")
 _decaying(
     "weight_decay=2 * reg for the biases as well", f"{_SGD[:-1]}, weight_decay=2 * reg)", "the biases are regularised"
 )
@@ -488,20 +505,20 @@ _wrong(
 )  # fmt: skip
 _training(
     "reg isn't used", _PENALTY, _PENALTY.replace("reg", "0.0"),
-    _STEPS, _SCHEDULE, says="isn't part of the loss that is differentiated",
+    _STEPS, says="isn't part of the loss that is differentiated",
 )  # fmt: skip
-_training("sum over the batch", "y_t[batch])", 'y_t[batch], reduction="sum")', _STEPS, _SCHEDULE)
+_training("sum over the batch", "y_t[batch])", 'y_t[batch], reduction="sum")', _STEPS, says="summed over the samples")
 _training(
     "labels of the first rows", "y_t[batch]", "y_t[: len(batch)]",
     _STEPS, _SCHEDULE, says="rows and labels of a batch don't belong together",
 )  # fmt: skip
 _training(
     "the whole set in every step", "model(X_t[batch]), y_t[batch]", "model(X_t), y_t",
-    _STEPS, _SCHEDULE, says="every step uses the whole set",
+    _STEPS, says="every step uses the whole set",
 )  # fmt: skip
 _training(
     "the first batch in every step", "    optimizer.zero_grad()", "    batch = batches[0]\n    optimizer.zero_grad()",
-    _STEPS, _SCHEDULE, says="every step uses the same batch",
+    _STEPS, says="every step uses the same batch",
 )  # fmt: skip
 _training(
     "last batch left out", "enumerate(batches)", "enumerate(batches[:-1])",
@@ -509,13 +526,18 @@ _training(
 )  # fmt: skip
 _training(
     "in float32", "X_t, y_t = as_tensor(X, model)", "X_t, y_t = as_tensor(X, model.float())",
-    _STEPS, _SCHEDULE, says="digits of single precision (float32)",
+    _STEPS, _SCHEDULE, says="has changed the model's precision",
 )  # fmt: skip
 _wrong(
     "gradients cleared after each step, not before the first one", "train_torch",
     _changed(_changed(_TRAIN, "    optimizer.zero_grad()\n", ""), ".step()\n", ".step()\n    optimizer.zero_grad()\n"),
     _STEPS,
 )  # fmt: skip
+_training("the model in double precision from then on", "X_t, y_t = as_tensor(X, model)",
+          "X_t, y_t = as_tensor(X, model.double())", _STEPS, says="has changed the model's precision")  # fmt: skip
+_training("softmax before cross_entropy", "(model(X_t[batch]), y_t[batch])",
+          "(torch.softmax(model(X_t[batch]), dim=1), y_t[batch])", _STEPS, says="applied twice")  # fmt: skip
+_training("reg squared", "reg * sum", "reg**2 * sum", _STEPS, says="reg is squared")
 _training("two layers are trained", "SGD(model.parameters()", "SGD(list(model.parameters())[:4]", _STEPS)
 _training("penalty of two layers", "for p in model.parameters()", "for p in list(model.parameters())[:4]", _STEPS)
 _training("data in their own precision", "as_tensor(X, model)", "torch.tensor(X)", _STEPS)
@@ -561,7 +583,7 @@ _training(
 )  # fmt: skip
 _training(
     "history without regularisation", "value.item()", "data.item()",
-    _SCHEDULE, says="these are losses without regularisation",
+    _SCHEDULE, says="the regularisation is missing",
 )  # fmt: skip
 _training(
     "losses after the step",
@@ -573,6 +595,8 @@ _training(
     _SCHEDULE,
     says="each loss is that after the step",
 )
+_training("decays after the first iteration of an epoch", "(t + 1) % E == 0", "t % E == 0", _SCHEDULE)
+_training("the mean of all losses so far", "value.item()", "(sum(history['loss']) + value.item()) / (t + 1)", _SCHEDULE)
 _training("epoch of no iteration", "max(len(X) // batches.shape[1], 1)", "len(X) // batches.shape[1]", _SCHEDULE)
 _training("a fixed decay", "*= learning_rate_decay", "*= 0.95", _SCHEDULE)
 _training("the rate less its decay", "*= learning_rate_decay", "-= learning_rate_decay * group['lr']", _SCHEDULE)
@@ -619,6 +643,11 @@ _initialising(
     "uniform with the right standard deviation", _NORMAL,
     "nn.init.uniform_(layer.weight, -(3**0.5) * std, 3**0.5 * std, generator=generator)", says="spread evenly",
 )  # fmt: skip
+_initialising(
+    "Laplace's distribution", _NORMAL,
+    "draw = np.random.default_rng(rng + layer.in_features).laplace(0, std / 2**0.5, tuple(layer.weight.shape))\n"
+    "        layer.weight.data.copy_(torch.from_numpy(draw))",
+)  # fmt: skip
 _initialising("absolute values", _NORMAL, f"{_NORMAL}\n        layer.weight.data.abs_()")
 _initialising("seed not used", ", generator=generator", "")
 _initialising("always the same seed", "manual_seed(rng)", "manual_seed(0)")
@@ -634,11 +663,11 @@ _initialising(
 )  # fmt: skip
 _initialising(
     "only the first layer", "        nn.init.zeros_(layer.bias)", "        nn.init.zeros_(layer.bias)\n        break",
-    says="these are the weights that PyTorch draws by itself",
+    says="initialise hasn't drawn these weights in this model",
 )  # fmt: skip
 _initialising(
     "a copy is initialised", "for layer in", "from copy import deepcopy\nmodel = deepcopy(model)\nfor layer in",
-    says="these are the weights that PyTorch draws by itself",
+    says="initialise hasn't drawn these weights in this model",
 )  # fmt: skip
 
 _initialising(
@@ -885,7 +914,7 @@ _right(
     params_to_torch="""
     model = build_mlp((len(params["W1"]), len(params["b1"]), len(params["b2"])), "relu")
     for parameter, name in zip(model.parameters(), ["W1", "b1", "W2", "b2"]):
-        parameter.data = torch.from_numpy(np.ascontiguousarray(params[name].T))
+        parameter.data = torch.from_numpy(params[name].T.copy())
     return model
     """,
     scores="""

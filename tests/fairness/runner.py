@@ -225,14 +225,13 @@ def as_in_grading() -> Iterator[None]:
 
 
 def defines_only(text: str) -> bool:
-    """Whether a cell's text only imports, defines, takes over functions, and provides stand-ins for them."""
+    """Whether a cell's text only imports, defines, and takes over functions."""
     return all(map(_defines, ast.parse(text).body))
 
 
 def _defines(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.Expr):  # a docstring, no call but this one
-        called = getattr(getattr(statement.value, "func", None), "id", "")
-        return isinstance(statement.value, ast.Constant) or called == "provide_stand_ins"
+    if isinstance(statement, ast.Expr):  # a docstring
+        return isinstance(statement.value, ast.Constant)
     if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
         return getattr(statement.value.func, "id", "") == "from_notebook"
     return isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom))

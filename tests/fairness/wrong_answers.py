@@ -638,11 +638,31 @@ _wrong(
     before="import torch as t",
 )
 _wrong(
+    "SciPy's softmax", "softmax", "from scipy.special import softmax as of_rows\nreturn of_rows(z, axis=1)",
+    "test-vectorised",
+)  # fmt: skip
+_wrong(
+    "SciPy's log_softmax",
+    "softmax_cross_entropy",
+    "import scipy.special\nreturn -scipy.special.log_softmax(z3, axis=1)[np.arange(len(y)), y].mean()",
+    "test-vectorised",
+)
+WRONG.append(
+    Answer(
+        "a partial function of SciPy's softmax",
+        {
+            "softmax": "from functools import partial\nfrom scipy.special import softmax as f\n\n"
+            "softmax = partial(f, axis=1)\n"
+        },
+        ("test-vectorised",),
+    )
+)
+_wrong(
     "the course's own function",
     "softmax",
     "return theirs(z - z.max(axis=1, keepdims=True))",
     "test-vectorised",
-    before="from course_utils.causes import softmax_of_rows as theirs",
+    before="from course_utils.mistakes import _softmax as theirs",
 )
 
 # --- Notebook 2: the symbolic derivative ------------------------------------------------
@@ -684,7 +704,7 @@ _step(
     "Delta's columns by sample",
     "grad_z3",
     "delta = np.zeros_like(a3)\ndelta[:, y] = 1\nreturn (a3 - delta) / len(y)",
-    "1 is subtracted from every entry",
+    "in the columns of all labels",
 )
 _step("the toy problem's 5", "grad_z3", _DELTA + "return (a3 - delta) / 5")
 _step(
@@ -703,6 +723,8 @@ _step("mean", "grad_b2", "return dz3.mean(axis=0)", "the rows are divided by N a
 _step("over the classes", "grad_b2", "return dz3.sum(axis=1)", "the sum is taken over the wrong axis")
 _step("sum of everything", "grad_b2", "return np.full(dz3.shape[1], dz3.sum())", "over all entries")
 _step("first row only", "grad_b2", "return dz3[0]", "the first row alone")
+_step("a row", "grad_b2", "return np.sum(dz3, axis=0, keepdims=True)", "a matrix of one row")
+_step("a row", "grad_b1", "return np.ones((1, len(dz2))) @ dz2", "a matrix of one row")
 _step("no sum", "grad_b2", "return dz3", "the sum over the samples is missing")
 _step("single number", "grad_b2", "return dz3.sum()", "over all entries")
 _step("W2 not transposed", "grad_a2", "return dz3[:, : W2.shape[0]] @ W2[: dz3.shape[1], :1] * np.ones(W2.shape[0])")
@@ -868,9 +890,27 @@ _checking(
     return {name: max(errors) for name in params}
     """,
 )
-_wrong("one wrong gradient missed", "wrong_gradients", 'return ["B", "C"]', "test-hunt", left=2.0)
-_wrong("one named too many", "wrong_gradients", 'return ["A", "B", "C", "F"]', "test-hunt", left=2.0)
-_wrong("all named", "wrong_gradients", 'return ["A", "B", "C", "D", "E", "F"]', "test-hunt")
+_EVIDENCE = """
+rng = np.random.default_rng(0)
+params, X, y = toy_problem()
+biased = {{name: array + 0.3 * rng.standard_normal(array.shape) for name, array in params.items()}}
+other = biased, rng.standard_normal((9, 4)), np.arange(9) % 3, 0.2
+return {}
+"""
+
+
+def _hunted(name: str, returned: str, left: float = 0.0) -> None:
+    _wrong(name, "wrong_gradients", _EVIDENCE.format(returned), "test-hunt", left=left)
+
+
+_hunted("one wrong gradient missed", "dict.fromkeys('BC', other)", 2.0)
+_hunted("one named too many", "dict.fromkeys('ABCF', other)", 2.0)
+_hunted("all named", "dict.fromkeys('ABCDEF', other)")
+_hunted("names without evidence", "['B', 'C', 'F']")
+_hunted("the toy problem as evidence", "dict.fromkeys('BCF', (params, X, y, 0.05))")
+_hunted("evidence for one alone", "{'B': other, 'C': (params, X, y, 0.05), 'F': (params, X, y, 0.05)}", 1.0)
+_hunted("no numbers", "{'B': (biased, None, None, 0.2)}")
+_hunted("nothing", "{}")
 
 # --- Notebook 4 -------------------------------------------------------------------------
 
@@ -1122,7 +1162,7 @@ _entropy(
 
 _loss("default where reg is 0", f"(reg or 0.05) * ({_SQUARES})", says="a fixed strength")
 _loss("reg rounded to an integer", f"int(reg) * ({_SQUARES})", says="the regularisation is missing")
-_loss("at least 0.2", f"max(reg, 0.2) * ({_SQUARES})", says="a fixed strength")
+_loss("at least 0.2", f"max(reg, 0.2) * ({_SQUARES})")
 _loss("reg added", f"reg + {_SQUARES}")
 _loss("b2 regularised", f'reg * ({_SQUARES} + np.sum(params["b2"] ** 2))')
 _loss("W2 counted twice", f'reg * ({_SQUARES} + np.sum(params["W2"] ** 2))')
@@ -1203,6 +1243,9 @@ _backward(
     "bias gradients averaged twice",
     'grads["b1"], grads["b2"] = grads["b1"] / len(X), grads["b2"] / len(X)',
     "the division by N happens twice",
+)
+_backward(
+    "rows for the biases", 'grads["b1"], grads["b2"] = grads["b1"][None], grads["b2"][None]', "a matrix of one row"
 )
 _backward("gradient of W1 transposed", 'grads["W1"] = grads["W1"].T', "this is the transpose")
 _backward("weights changed by the gradient", "grads = {name: params[name] - value for name, value in grads.items()}")
@@ -1363,7 +1406,7 @@ _training(
     "rng = np.random.default_rng(rng)",
     "rng = np.random.default_rng(rng)\nlearning_rate = 1e-4",
     "test-train-descent",
-    "test-train-schedule",
+    says="the step doesn't depend on learning_rate",
 )
 _training(
     "gradient averaged again",
@@ -1384,7 +1427,6 @@ _training(
     "    for name, gradient in backward(params, X_batch, y_batch, reg).items():",
     "    for name, gradient in list(backward(params, X_batch, y_batch, reg).items())[1:]:",
     "test-train-descent",
-    "test-train-batches",
     says="W1 did not change",
 )
 _training(
@@ -1616,18 +1658,18 @@ _wrong("nothing returned", "numerical_gradient", "gradient = np.zeros_like(x)", 
 _wrong("one index too many", "numerical_gradient", "return f(x[..., h:]) - f(x)", "test-numerical-gradient")
 _wrong("nothing returned", "relative_error", "np.max(np.abs(a - b))", "test-relative-error")
 _wrong("Python's max", "relative_error", "return max(abs(a - b))", "test-relative-error")
-_BOTH = ("test-sample-batch", "test-sample-batch-random")
-_wrong("nothing returned", "sample_batch", "indices = rng", *_BOTH)
+_wrong("nothing returned", "sample_batch", "indices = rng", "test-sample-batch", "test-sample-batch-random")
 _wrong(
     "more rows than there are",
     "sample_batch",
     f"indices = np.random.default_rng(rng).choice(len(X), batch_size, replace=False)\n{_TAKE}",
     "test-sample-batch",
 )
-_batch("rows scaled", "i = rng.integers(len(X), size=batch_size)\nreturn X[i] / 255, y[i]", *_BOTH)
+_batch("rows scaled", "i = rng.integers(len(X), size=batch_size)\nreturn X[i] / 255, y[i]", "test-sample-batch")
 _wrong(
     "rows centred", "sample_batch",
-    "i = np.random.default_rng(rng).permutation(len(X))[:batch_size]\nreturn X[i] - X[i].mean(), y[i]", *_BOTH,
+    "i = np.random.default_rng(rng).permutation(len(X))[:batch_size]\nreturn X[i] - X[i].mean(), y[i]",
+    "test-sample-batch",
 )  # fmt: skip
 _wrong("raises", "predict", 'return forward(params, X)["a3"].argmax(dim=1)', "test-predict")
 _several(
@@ -1638,7 +1680,7 @@ _several(
     "test-cross-entropy",
     "test-stability",
 )
-_batch("transposed", "i = rng.integers(len(X), size=batch_size)\nreturn X[i].T, y[i]", *_BOTH)
+_batch("transposed", "i = rng.integers(len(X), size=batch_size)\nreturn X[i].T, y[i]", "test-sample-batch")
 _batch("all labels", "i = rng.integers(len(X), size=batch_size)\nreturn X[i], y", "test-sample-batch")
 _training(
     "losses of the whole set", 'history["loss"].append(loss(params, X_batch, y_batch, reg))',
@@ -1729,6 +1771,11 @@ _wrong(
     "SymPy differentiates under another name", "dJ_dz3_symbolic", f"{_COST}return [derivative(J, a) for a in z]",
     "test-dJ_dz3-symbolic", before="from sympy import diff as derivative",
 )  # fmt: skip
+for _hidden in ('getattr(sp, "di" + "ff")(J, a)', 'eval("sp.di" + "ff(J, a)")', '__import__("sympy").diff(J, a)'):
+    _wrong(
+        f"SymPy differentiates through {_hidden}", "dJ_dz3_symbolic", f"{_COST}return [{_hidden} for a in z]",
+        "test-dJ_dz3-symbolic",
+    )  # fmt: skip
 _wrong(
     "a helper for numbers, vectorised", "relu", "return of_number(z)", "test-vectorised",
     before="@np.vectorize\ndef of_number(v):\n    return v if v > 0 else 0 * v",
@@ -2131,7 +2178,7 @@ for _name, _returned in {
     "indices alone": "i",
 }.items():
     _draw = f"i = np.random.default_rng(rng).permutation(len(X))[:batch_size]\nreturn {_returned}"
-    _wrong(f"returns {_name}", "sample_batch", _draw, *_BOTH)
+    _wrong(f"returns {_name}", "sample_batch", _draw, "test-sample-batch")
     if _name in ("the indices too", "a dict"):
         _taken = "X_batch, y_batch, _ =" if "indices" in _name else "X_batch, y_batch = (lambda b: (b['X'], b['y']))("
         _call = "sample_batch(X, y, batch_size, rng)"
@@ -2139,7 +2186,7 @@ for _name, _returned in {
         _several(
             f"returns {_name}, which train knows",
             {"sample_batch": _draw, "train": _TRAIN.replace(f"X_batch, y_batch = {_call}", _used)},
-            *_BOTH,
+            "test-sample-batch",
         )
 _prediction("a column", 'forward(params, X)["z3"].argmax(axis=1, keepdims=True)')
 _prediction("rows of 0 and 1", 'np.eye(params["b2"].size, dtype=int)[forward(params, X)["z3"].argmax(axis=1)]')
@@ -2213,7 +2260,7 @@ _wrong(
     return gradient
     """,
     "test-numerical-gradient",
-    says="which isn't put back",
+    says="each entry stays at x - h",
 )
 _relative(
     "by |b| alone", "np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(b)))", "by one of |a| and |b|, the larger perhaps"
@@ -2272,3 +2319,130 @@ _batch(
     "test-sample-batch",
 )
 _training("trained in single precision", "array.copy()", "array.astype(np.float32)", "test-train-descent")
+
+# --- Trainings that tell one property from another ----------------------------------------------
+
+_DESCENT, _BATCHES = "test-train-descent", "test-train-batches"
+_DRAW = "X_batch, y_batch = sample_batch(X, y, batch_size, rng)"
+_LOOP = "for iteration in range(num_iters):"
+
+
+def _drawn(name: str, before: str, draw: str, *loses: str, says: str = "") -> None:
+    body = _TRAIN.replace(_LOOP, f"{before}\n{_LOOP}").replace(_DRAW, draw.replace("\n", "\n    "))
+    _wrong(name, "train", body, *loses, says=says)
+
+
+_training("num_iters ignored", "range(num_iters)", "range(100)", _DESCENT, says="num_iters is ignored")
+_training(
+    "stops when the loss stays the same", "    if (iteration + 1) % epoch == 0:",
+    """    if len(history["loss"]) > 3 and abs(history["loss"][-1] - history["loss"][-2]) < 1e-8:
+        break
+    if (iteration + 1) % epoch == 0:""", _DESCENT, says="stops early",
+)  # fmt: skip
+_training(
+    "stops when the validation accuracy no longer rises", "        learning_rate *= learning_rate_decay\n",
+    """        learning_rate *= learning_rate_decay
+        if len(history["val_accuracy"]) > 3 and history["val_accuracy"][-1] <= max(history["val_accuracy"][:-1]):
+            break
+""", _DESCENT, says="stops early",
+)  # fmt: skip
+_training("the parameters replaced by the step", "params[name] - learning_rate", "-learning_rate", _DESCENT,
+          says="replaced by the step")  # fmt: skip
+_training("reg squared", "backward(params, X_batch, y_batch, reg)", "backward(params, X_batch, y_batch, reg**2)",
+          _DESCENT, says="reg is multiplied to the regularisation twice")  # fmt: skip
+for _name, _change, _says in (
+    ("centred", "X - X.mean(axis=0)", "the mean of the rows is subtracted"),
+    ("cut to whole numbers", "X.astype(int)", "cut to whole numbers"),
+    ("in single precision", "X.astype(np.float32)", "single precision"),
+):
+    _training(f"data {_name}", "history = {", f"X = {_change}\nhistory = {{", _DESCENT, says=_says)
+for _name, _factor in {
+    "half a cosine": "(1 + np.cos(np.pi * iteration / num_iters)) / 2",
+    "warming up": "min(1, (iteration + 1) / epoch)",
+}.items():
+    _training(f"learning rate: {_name}", "learning_rate * gradient", f"learning_rate * {_factor} * gradient", _SCHEDULE,
+              says="changes within an epoch")  # fmt: skip
+_training("decay and accuracies at t % E == 0", "(iteration + 1) % epoch", "iteration % epoch", _SCHEDULE,
+          says="t % E == 0")  # fmt: skip
+_training(
+    "smoothed losses", 'history["loss"].append(loss(params, X_batch, y_batch, reg))',
+    '''value = loss(params, X_batch, y_batch, reg)
+    history["loss"].append(0.9 * history["loss"][-1] + 0.1 * value if history["loss"] else value)''', _SCHEDULE,
+    says="these aren't the losses of the iterations' own batches",
+)  # fmt: skip
+_wrong(
+    "momentum, and no decay", "train",
+    "velocity = {}\n" + _NO_DECAY.replace(_STEP, """\
+        velocity[name] = 0.9 * velocity.get(name, 0) - learning_rate * gradient
+        params[name] = params[name] + velocity[name]
+"""), _DESCENT, _SCHEDULE, says="it doesn't decay after each",
+)  # fmt: skip
+_wrong(
+    "rows of biases", "train",
+    _TRAIN.replace("return params", "params = {k: v[np.newaxis] if k[0] == 'b' else v for k, v in params.items()}\n"
+                   "return params"), _DESCENT, says="without keepdims",
+)  # fmt: skip
+_training("trained on the validation data", "sample_batch(X, y,", "sample_batch(X_val, y_val,", _BATCHES,
+          says="drawn from X_val")  # fmt: skip
+_ORDER = "order = rng.permutation(len(X))"
+_drawn(
+    "a window that slides over one shuffle", _ORDER,
+    "rows = order[np.arange(iteration, iteration + batch_size) % len(X)]\nX_batch, y_batch = X[rows], y[rows]",
+    _BATCHES, says="a window that slides",
+)  # fmt: skip
+_drawn(
+    "one shuffle that begins again", _ORDER,
+    "rows = order[np.arange(iteration * batch_size, (iteration + 1) * batch_size) % len(X)]\n"
+    "X_batch, y_batch = X[rows], y[rows]", _BATCHES, says="shuffled once",
+)  # fmt: skip
+_drawn(
+    "a shuffle that isn't used", _ORDER,
+    "k = iteration % epoch * batch_size\nX_batch, y_batch = X[k : k + batch_size], y[k : k + batch_size]", _BATCHES,
+    says="the rows come in their order",
+)  # fmt: skip
+_OWN = """
+rng = np.random.default_rng(rng)
+params = {name: array.copy() for name, array in params.items()}
+history = {"loss": [], "train_accuracy": [], "val_accuracy": []}
+epoch = max(len(X) // batch_size, 1)
+for iteration in range(num_iters):
+    rate = learning_rate * learning_rate_decay ** (iteration // epoch)
+    rows = rng.integers(len(X), size=min(batch_size, len(X)))
+    W1, b1, W2, b2 = (params[name] for name in ("W1", "b1", "W2", "b2"))
+    z2 = X[rows] @ W1 + b1
+    a2 = np.maximum(z2, 0)
+    z3 = a2 @ W2 + b2
+    a3 = np.exp(z3 - z3.max(axis=1, keepdims=True))
+    a3 /= a3.sum(axis=1, keepdims=True)
+    own = np.arange(len(rows)), y[rows]
+    history["loss"].append(-np.log(a3[own]).mean() + reg * (np.sum(W1**2) + np.sum(W2**2)))
+    dz3 = a3.copy()
+    dz3[own] -= 1
+    dz3 /= len(rows)
+    dz2 = dz3 @ W2.T
+    dz2[z2 <= 0] = 0
+    gradients = {"W1": X[rows].T @ dz2 + 2 * reg * W1, "b1": dz2.sum(axis=0),
+                 "W2": a2.T @ dz3 + 2 * reg * W2, "b2": dz3.sum(axis=0)}
+    params = {name: array - rate * gradients[name] for name, array in params.items()}
+    if (iteration + 1) % epoch == 0:
+        history["train_accuracy"].append(float(np.mean(predict(params, X[:1000]) == y[:1000])))
+        history["val_accuracy"].append(float(np.mean(predict(params, X_val) == y_val)))
+return params, history
+"""
+for _name, _old, _new, _question, _says in (
+    ("not averaged", "dz3 /= len(rows)", "pass", _DESCENT, "summed over the batch"),
+    ("averaged over all rows", "dz3 /= len(rows)", "dz3 /= len(X)", _DESCENT, "divided by len(X)"),
+    ("mask of the gradient", "dz2[z2 <= 0]", "dz2[dz2 <= 0]", _DESCENT, "look at the gradients of W1 and b1"),
+    ("half the penalty's gradient", "2 * reg", "reg", _DESCENT, "has half its gradient"),
+    ("biases averaged", "dz3.sum(axis=0)", "dz3.mean(axis=0)", _DESCENT, "look at the gradients of b2"),
+    ("half a penalty in the loss", "reg * (np.sum", "0.5 * reg * (np.sum", _SCHEDULE, "half the regularisation"),
+):
+    _wrong(f"own formulas: {_name}", "train", _OWN.replace(_old, _new), _question, says=_says)
+_batch("labels are the indices", "i = rng.integers(len(X), size=batch_size)\nreturn X[i], i", "test-sample-batch",
+       says="these are the indices of the rows")  # fmt: skip
+_wrong(
+    "arguments of choice exchanged", "sample_batch",
+    "rows = np.random.default_rng(rng).choice(batch_size, len(X))\nreturn X[rows], y[rows]",
+    "test-sample-batch", "test-sample-batch-random", says="the arguments are swapped",
+)  # fmt: skip
+_prediction("ReLU on the scores too", 'np.maximum(forward(params, X)["z3"], 0).argmax(axis=1)', "applied to the scores")

@@ -1,0 +1,348 @@
+"""On which models a student's functions of notebook 5 are tried, and the rule by which they are judged.
+
+A model is an object of the student's, which may live in another process. A check hands it
+from one of the student's functions to the next and looks at plain values only: at what the
+model holds and computes (``state_of`` and ``logits_of`` of the notebook), and at what the
+functions return.
+
+A function that is given a model is right if it is so with one of :data:`KINDS` in each of the
+cases: with the student's own model as it stands, or with one that is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from course_utils.comparison import CheckFailed, as_numbers, call, expect_close, on_problem
+from course_utils.deviations import Cause, Deviation, Observation, is_right, search
+from course_utils.reference import Problem
+
+#: The models on which a function is tried: of the student's ``params_to_torch``, or of ``build_mlp`` with the
+#: parameters filled in; the latter with the right forward pass; a right one, which has two layers.
+KINDS = ("params_to_torch", "build_mlp", "mended", "right")
+
+
+class Models(NamedTuple):
+    """What the checks need besides the function that they check."""
+
+    #: kind, params, activation, used -> model that holds params, and gradients of an earlier use if it is ``used``
+    model_of: Callable
+    #: model -> dict of its parameters, see :func:`as_params`
+    state_of: Callable
+    #: model, X (N, D) -> (N, K)
+    logits_of: Callable
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and data on which a function is tried; ``used`` models hold gradients of an earlier use, all 1."""
+
+    name: str
+    params: dict[str, np.ndarray]
+    X: np.ndarray
+    y: np.ndarray
+    reg: float
+    activation: str = "relu"
+    used: bool = False
+    stability: bool = False
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the parameters."""
+        return np.dtype(self.params["W1"].dtype)
+
+
+# --- What a model holds -----------------------------------------------------------------
+
+
+def as_params(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A model's parameters, named and shaped like ``params``.
+
+    Parameters
+    ----------
+    state : mapping
+        Name -> array, as in a ``state_dict``: for each fully connected layer, in order, its
+        weights (outputs, inputs) and its biases (outputs,).
+
+    Returns
+    -------
+    dict
+        ``W1`` (inputs, outputs), ``b1`` (outputs,), ``W2``, ...
+
+    Raises
+    ------
+    CheckFailed
+        If these aren't the parameters of fully connected layers.
+    """
+    arrays = {name: as_numbers(name, array) for name, array in state.items()}
+    if not arrays or [array.ndim for array in arrays.values()] != [2, 1] * (len(arrays) // 2):
+        held = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
+        raise CheckFailed(
+            "the model",
+            f"each of its layers should have weights and biases, in order, that can be trained; it has {held}.",
+        )
+    names = [f"{kind}{number}" for number in range(1, len(arrays) // 2 + 1) for kind in "Wb"]
+    return {name: array.T for name, array in zip(names, arrays.values(), strict=True)}
+
+
+def held_by(model: Any, state_of: Callable) -> dict[str, np.ndarray]:
+    if model is None:
+        raise CheckFailed("the model", "it is None. Does the function end with a return?")
+    state = call(state_of, model)
+    if not isinstance(state, dict):
+        raise CheckFailed("the model", "its parameters can't be read; it should be an nn.Module.")
+    return as_params(state)
+
+
+def shapes_of(sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for number, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
+        shapes |= {f"W{number}": (fan_in, fan_out), f"b{number}": (fan_out,)}
+    return shapes
+
+
+def expect_shapes(quantity: str, held: Mapping[str, np.ndarray], sizes: Sequence[int], transposed: str) -> None:
+    """Compare the layers; ``transposed`` is said where one has its inputs and outputs exchanged."""
+    shapes = shapes_of(sizes)
+    if len(held) != len(shapes):
+        fewer = 2 * len(set(pairwise(sizes))) == len(held)
+        raise CheckFailed(
+            quantity,
+            f"for sizes {sizes} the model has {len(held) // 2} layers, expected {len(shapes) // 2}.",
+            cause="layers of equal sizes are one and the same object: make a new nn.Linear for each."
+            if fewer
+            else None,
+        )
+    for name, shape in shapes.items():
+        if held[name].shape != shape:
+            raise CheckFailed(
+                quantity,
+                f"for sizes {sizes}, layer {name[1:]} goes from {held[f'W{name[1:]}'].shape[0]} to"
+                f" {held[f'W{name[1:]}'].shape[1]} numbers, expected {shapes[f'W{name[1:]}']}.",
+                cause=transposed if held[name].shape == shape[::-1] else None,
+            )
+
+
+def holds(held: Mapping[str, np.ndarray], params: Mapping[str, np.ndarray]) -> bool:
+    return held.keys() == params.keys() and all(
+        held[name].dtype == array.dtype and np.array_equal(held[name], array) for name, array in params.items()
+    )
+
+
+def logits_tolerance(params: Mapping[str, np.ndarray], X: np.ndarray) -> float:
+    """How much the logits of a right model may deviate from those in float64.
+
+    A layer with n inputs rounds by at most n + 1 units of the sum of its absolute products
+    (Higham, eq. 3.5), and the activation by a few more: n + 8 in all. No activation enlarges
+    a number, nor a deviation by more than GELU's largest slope, 1.13, so the sums of absolute
+    products, carried on from layer to layer, bound both. The factor 2 covers the slopes of
+    four layers, 1.13 ** 4.
+    """
+    sums, roundings = np.abs(X), 0
+    for number in range(1, len(params) // 2 + 1):
+        W, b = (np.abs(params[f"{kind}{number}"].astype(np.float64)) for kind in "Wb")
+        sums, roundings = sums @ W + b, roundings + len(W) + 8
+    precision = np.float32 if params["W1"].dtype == np.float32 else np.float64
+    return 2 * float(np.finfo(precision).eps) * roundings * max(float(sums.max()), 1.0)
+
+
+def right_logits(params: Mapping[str, np.ndarray], X: np.ndarray, activation: str) -> np.ndarray:
+    from course_utils.checks import pytorch_reference as reference
+
+    return reference.outputs(reference.tensors_of(params), X, activation, {}).detach().numpy()
+
+
+# --- The cases --------------------------------------------------------------------------
+
+
+def case_of(given: Problem, **changed: Any) -> Case:
+    return replace(Case(given.name, given.params, given.X, given.y, given.reg), **changed)
+
+
+def _deep_case(sizes: Sequence[int], activation: str, seed: int, samples: int) -> Case:
+    rng = np.random.default_rng(seed)
+    params = {
+        name: rng.standard_normal(shape) / np.sqrt(shape[0] if len(shape) == 2 else 1)
+        for name, shape in shapes_of(sizes).items()
+    }
+    X, y = 2 * rng.standard_normal((samples, sizes[0])), rng.integers(0, sizes[-1], size=samples)
+    return Case(
+        f'a network of sizes {sizes} with "{activation}" and N={samples} samples', params, X, y, 0.2, activation
+    )
+
+
+def cases_of(given: Problem, samples: int = 9) -> list[Case]:
+    """The problem, and others of which each has one property more."""
+    size = f"N={len(given.X)} samples"
+    single = {name: array.astype(np.float32) for name, array in given.params.items()}
+    return [
+        case_of(given),
+        case_of(given, name=f"X in float32 for a float64 model, and {size}", X=given.X.astype(np.float32)),
+        case_of(given, name=f"a float32 model and {size}", params=single),
+        case_of(given, name=f"a model that holds gradients of an earlier use, and {size}", used=True),
+        _deep_case((6, 7, 5, 4), "tanh", len(given.X), samples),
+        _deep_case((5, 8, 4, 7, 3), "relu", len(given.X), samples),
+    ]
+
+
+def with_large_logits(given: Problem) -> Case:
+    return case_of(given, name=f"very large logits and N={len(given.X)} samples", X=2000 * given.X, stability=True)
+
+
+def make_model(kind: str, case: Case, models: Models) -> Any:
+    return call(models.model_of, kind, case.params, case.activation, case.used)
+
+
+def models_for(case: Case, models: Models) -> Iterator[tuple[str, Any]]:
+    """Models that hold the parameters of the case, by their kinds."""
+    own_alone = len(case.params) > 4 or case.activation != "relu"
+    for kind in KINDS:
+        if own_alone and kind in ("params_to_torch", "right"):
+            continue
+        try:
+            model = make_model(kind, case, models)
+            if holds(held_by(model, models.state_of), case.params):
+                yield kind, model
+        except (CheckFailed, NotImplementedError):
+            continue
+
+
+def gives_logits(model: Any, case: Case, models: Models) -> bool:
+    """Whether a model computes what it should."""
+    try:
+        got = as_numbers("the logits", call(models.logits_of, model, case.X))
+    except (CheckFailed, NotImplementedError):
+        return False
+    expected = right_logits(case.params, case.X, case.activation)
+    return got.shape == expected.shape and bool(np.all(np.abs(got - expected) <= logits_tolerance(case.params, case.X)))
+
+
+# --- The one rule -----------------------------------------------------------------------
+
+#: Label -> value.
+Values = dict[str, Any]
+
+
+#: Case -> the student's function as it stands, and with right helpers.
+Functions = Callable[[Case], Sequence[Callable]]
+
+
+class Task(NamedTuple):
+    """What a function is asked for.
+
+    Attributes
+    ----------
+    observe : callable
+        The student's function, model, case -> values; raises where these can't be had.
+    reference : callable
+        ``vars(case)``, changes -> the right values, see :mod:`course_utils.deviations`.
+    tolerance : callable
+        Case, label, right value -> round-off allowed, absolute.
+    deviations : sequence of Deviation
+    also : callable
+        Kind, case -> other values that pass: the right computation with the student's helpers.
+    """
+
+    observe: Callable[[Callable, Any, Case], Values]
+    reference: Callable[[Mapping[str, Any], Mapping[str, Callable]], Values]
+    tolerance: Callable[[Case, str, Any], float]
+    deviations: Sequence[Deviation]
+    also: Callable[[str, Case], Values | None] = lambda kind, case: None
+
+
+def judge(functions: Functions, cases: Sequence[Case], task: Task, models: Models) -> None:
+    """Raise :class:`CheckFailed` unless one of the functions is right with one of the models in every case."""
+    passing = ""
+    for case in cases:
+        failures: list[Exception] = []
+        for kind, model in models_for(case, models):
+            if case.stability and kind == passing and not gives_logits(model, case, models):
+                break  # large logits can't be asked of a model that gives none, where the function goes with it
+            failure = _failure(functions(case), kind, model, case, task, models)
+            if failure is None:
+                passing = kind
+                break
+            failures.append(failure)
+        else:
+            if failures:
+                raise with_cause(clearest(failures), lambda: _cause(functions, cases, task, models))
+            if len(case.params) == 4:
+                raise CheckFailed("model_of", "there is no model on which to try the function.")
+
+
+def with_cause(failure: Exception, cause_of: Callable[[], Cause | None]) -> Exception:
+    """The failure, with the cause unless it has one."""
+    if isinstance(failure, CheckFailed) and failure.cause is None:
+        cause = cause_of()
+        failure.cause, failure.deviations = (cause.sentence, cause.names) if cause else (None, ())
+    return failure
+
+
+def _failure(
+    functions: Sequence[Callable], kind: str, model: Any, case: Case, task: Task, models: Models
+) -> Exception | None:
+    failures: list[Exception] = []
+    for function in functions:
+        if failures:
+            model = make_model(kind, case, models)  # what was tried may have changed it
+        try:
+            with on_problem(case):  # type: ignore[arg-type]
+                got = task.observe(function, model, case)
+                _expect(got, task.reference(vars(case), {}), case, task)
+            return None
+        except (CheckFailed, NotImplementedError) as failure:
+            failures.append(failure)
+    other = task.also(kind, case)
+    if other is not None:
+        try:
+            model = make_model(kind, case, models)
+            _expect(task.observe(functions[0], model, case), other, case, task)
+            return None
+        except (CheckFailed, NotImplementedError):
+            pass
+    return clearest(failures)
+
+
+def _expect(got: Values, expected: Values, case: Case, task: Task) -> None:
+    for label in got:
+        expect_close(label, got[label], expected[label], tolerance=task.tolerance(case, label, expected[label]))
+
+
+def clearest(failures: Sequence[Exception]) -> Exception:
+    """What isn't written, else a wrong value, else an error that the function raised."""
+    unwritten = [failure for failure in failures if isinstance(failure, NotImplementedError)]
+    values = [failure for failure in failures if isinstance(failure, CheckFailed) and not failure.raised]
+    return [*unwritten, *values, *failures][0]
+
+
+def _cause(functions: Functions, cases: Sequence[Case], task: Task, models: Models) -> Cause | None:
+    """The deviation that gives what a function gave with right models, in all cases that tell something."""
+    observed = []
+    for case in cases:
+        for _, model in models_for(case, models):
+            if not gives_logits(model, case, models):
+                continue
+            try:
+                got = {
+                    label: np.asarray(value, float)
+                    for label, value in task.observe(functions(case)[-1], model, case).items()
+                }
+            except (CheckFailed, NotImplementedError, TypeError, ValueError):
+                continue
+            expected = task.reference(vars(case), {})
+            tolerance = {label: task.tolerance(case, label, expected[label]) for label in got}
+            observed.append(Observation(vars(case), got, {label: expected[label] for label in got}, tolerance))
+            break
+    if all(map(is_right, observed)):
+        return None
+    return search(observed, task.reference, task.deviations)
+
+
+def expect_unchanged(function: str, model: Any, case: Case, models: Models) -> None:
+    if not holds(held_by(model, models.state_of), case.params):
+        raise CheckFailed(function, "the call has changed the model's parameters; it should leave them as they are.")

@@ -1,0 +1,593 @@
+"""What is right in notebook 5, as a computation in stages, and the mistakes: one stage changed, and a sentence.
+
+The reference is a network of any depth in float64, which PyTorch differentiates and trains; it
+spells out no derivative. A stage is a function, and ``changes`` put others in the place of some.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from course_utils.deviations import Deviation
+
+Tensors = dict[str, torch.Tensor]
+Changes = Mapping[str, Callable]
+
+#: The activations that are asked for, and those that may be met in their place.
+ASKED = {"relu": torch.relu, "tanh": torch.tanh, "gelu": functional.gelu}
+OTHERS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    **{
+        name: getattr(functional, name)
+        for name in (
+            "leaky_relu", "elu", "silu", "softplus", "selu", "relu6", "hardtanh", "mish", "softsign",
+            "hardswish", "hardsigmoid", "logsigmoid", "tanhshrink",
+        )
+    },
+}  # fmt: skip
+
+
+# --- The network ------------------------------------------------------------------------
+
+
+def tensors_of(params: Mapping[str, np.ndarray]) -> Tensors:
+    """Copies in float64 that can be differentiated."""
+    return {
+        name: torch.tensor(np.asarray(array, dtype=np.float64), requires_grad=True) for name, array in params.items()
+    }
+
+
+def outputs(params: Tensors, X: Any, activation: str, changes: Changes) -> torch.Tensor:
+    """What a network gives for the rows of X, (N, K).
+
+    Stages: ``between`` (values, number of the layer, activation), ``follows`` (number of the layer, their count) ->
+    whether it does, ``first`` (X, activation), ``last`` (logits, activation).
+    """
+    between = changes.get("between", lambda values, number, name: ASKED[name](values))
+    follows = changes.get("follows", lambda number, layers: True)
+    values, layers = torch.as_tensor(np.asarray(X, dtype=np.float64)), len(params) // 2
+    values = changes.get("first", lambda X, name: X)(values, activation)
+    for number in range(1, layers + 1):
+        values = values @ params[f"W{number}"] + params[f"b{number}"]
+        if number < layers and follows(number, layers):
+            values = between(values, number, activation)
+    return changes.get("last", lambda logits, name: logits)(values, activation)
+
+
+def loss_terms(params: Tensors, X: Any, y: Any, reg: float, activation: str, changes: Changes) -> tuple[Any, Any]:
+    """The data loss and the penalty, as tensors.
+
+    Stages, besides those of :func:`outputs`: ``data_loss`` (logits, labels), ``penalised`` (params) -> tensors,
+    ``size`` of one of them, ``strength`` (reg).
+    """
+    labels = torch.as_tensor(np.asarray(y, dtype=np.int64))
+    data = changes.get("data_loss", functional.cross_entropy)(outputs(params, X, activation, changes), labels)
+    penalised = changes.get("penalised", weights_of)(params)
+    size = changes.get("size", lambda tensor: tensor.square().sum())
+    strength = changes.get("strength", lambda reg: reg)(reg)
+    return data, strength * sum(size(tensor) for tensor in penalised)
+
+
+def weights_of(params: Tensors) -> list[torch.Tensor]:
+    """The weights, layer by layer."""
+    return [tensor for name, tensor in params.items() if name.startswith("W")]
+
+
+def solved(params: Mapping[str, np.ndarray], X: Any, y: Any, reg: float, activation: str, changes: Changes) -> dict:
+    """Loss, probabilities, logits, and the gradients by name: floats and float64 arrays.
+
+    Stages, besides those of :func:`loss_terms`: ``softmax`` (logits); ``differentiated`` (data loss, penalty);
+    ``gradients`` (gradients, params).
+    """
+    leaves = tensors_of(params)
+    data, penalty = loss_terms(leaves, X, y, reg, activation, changes)
+    total = changes.get("differentiated", lambda data, penalty: data + penalty)(data, penalty)
+    gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    found = {
+        name: np.zeros(leaf.shape) if gradient is None else gradient.numpy()
+        for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True)
+    }
+    found = changes.get("gradients", lambda gradients, params: gradients)(found, params)
+    logits = outputs(leaves, X, activation, changes).detach()
+    probabilities = changes.get("softmax", partial(torch.softmax, dim=1))(logits)
+    return {"loss": (data + penalty).item(), "logits": logits.numpy(), "scores": probabilities.numpy(), **found}
+
+
+class PlainDescent:
+    """Gradient descent, in a tenth of the time that ``torch.optim.SGD`` takes for a small network."""
+
+    def __init__(self, tensors: Sequence[torch.Tensor], rate: float) -> None:
+        self.tensors, self.rate = tensors, rate
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for tensor in self.tensors:
+            tensor.grad = None
+
+    def step(self) -> None:
+        """Go against the gradients."""
+        for tensor in self.tensors:
+            tensor.data.sub_(self.rate * tensor.grad)
+
+
+def trained(
+    params: Mapping[str, np.ndarray], X: Any, y: Any, batches: np.ndarray, rate: float, reg: float, activation: str,
+    changes: Changes, leftover: float = 0.0,
+) -> tuple[dict[str, np.ndarray], list[float]]:  # fmt: skip
+    """Parameters after a step on each of the batches, and the losses before the steps.
+
+    Stages, besides those of the loss: ``optimiser`` (tensors, rate), ``iterations`` (batches) -> those taken, ``rows``
+    (batches, iteration, N) -> rows, ``labels`` (rows, iteration), ``clears`` (iteration) -> bool, ``trained`` (params)
+    -> names. ``leftover`` is what each gradient holds at first.
+    """
+    leaves = tensors_of(params)
+    optimiser = changes.get("optimiser", PlainDescent)
+    descent = optimiser([leaves[name] for name in changes.get("trained", list)(leaves)], rate)
+    clears, losses = changes.get("clears", lambda iteration: True), []
+    batches = changes.get("iterations", lambda batches: batches)(batches)
+    if leftover:
+        for leaf in leaves.values():
+            leaf.grad = torch.full_like(leaf, leftover)
+    for iteration in range(len(batches)):
+        rows = changes.get("rows", lambda batches, iteration, N: batches[iteration])(batches, iteration, len(X))
+        labels = changes.get("labels", lambda rows, iteration: rows)(rows, iteration)
+        data, penalty = loss_terms(leaves, X[rows], y[labels], reg, activation, changes)
+        if clears(iteration):
+            descent.zero_grad()
+        changes.get("differentiated", lambda data, penalty: data + penalty)(data, penalty).backward()
+        descent.step()
+        losses.append((data + penalty).item())
+    return {name: leaf.detach().numpy() for name, leaf in leaves.items()}, losses
+
+
+# --- Mistakes in the network ------------------------------------------------------------
+
+
+def _named(name: str, stage: str, change: Callable, sentence: str, common: str = "") -> Deviation:
+    return Deviation(name, stage, change, sentence, common)
+
+
+_NO_ACTIVATION = "there is no activation between the layers."
+
+
+def network_deviations(asked: str) -> list[Deviation]:
+    """Of ``build_mlp`` where the activation ``asked`` is asked for, and of a network of the student's own."""
+    of_asked = {"activation last": f"{asked} last", "activation first": f"{asked} first"}
+    found = [
+        _named(f"activation {name}", "between", lambda values, number, name, function=function: function(values),
+               f"the activation is {name}; {asked} is asked for.")
+        for name, function in (ASKED | OTHERS).items()
+        if name != asked
+    ]  # fmt: skip
+    found += [
+        _named("gelu by tanh", "between", lambda values, number, name: functional.gelu(values, approximate="tanh"),
+               f"this is GELU's approximation by tanh; {asked} is asked for."),
+        _named("no activation", "follows", lambda number, layers: False, _NO_ACTIVATION, _NO_ACTIVATION),
+        _named("activation once", "follows", lambda number, layers: number == 1,
+               "there is an activation after the first layer only; it belongs between all of them."),
+        _named("no activation at first", "follows", lambda number, layers: number > 1,
+               "there is no activation after the first layer; it belongs between all of them.", _NO_ACTIVATION),
+        _named("no activation at the end", "follows", lambda number, layers: number < layers - 1,
+               "there is no activation after the last hidden layer; it belongs between all of them.", _NO_ACTIVATION),
+        _named("activation at the end", "follows", lambda number, layers: number == layers - 1,
+               "there is an activation after the last hidden layer only; it belongs between all of them."),
+        _named("activation first, then relu", "between",
+               lambda values, number, name: ASKED[name if number == 1 else "relu"](values),
+               "the activation asked for comes after the first layer only; then it is the ReLU."),
+        _named("activation last", "last", lambda logits, name: ASKED[name](logits),
+               "there is an activation after the last layer; logits have none."),
+        _named("relu last", "last", lambda logits, name: torch.relu(logits),
+               "there is a ReLU after the last layer; logits have no activation."),
+        _named("softmax last", "last", lambda logits, name: torch.softmax(logits, 1),
+               "there is a softmax after the last layer; cross_entropy expects logits."),
+        _named("softmax last, axis 0", "last", lambda logits, name: torch.softmax(logits, 0),
+               "there is a softmax over the rows after the last layer; logits are asked."),
+        _named("log-softmax last", "last", lambda logits, name: torch.log_softmax(logits, 1),
+               "there is a log-softmax after the last layer; logits are asked."),
+        _named("sigmoid last", "last", lambda logits, name: torch.sigmoid(logits),
+               "there is a sigmoid after the last layer; logits have no activation."),
+        _named("tanh last", "last", lambda logits, name: torch.tanh(logits),
+               "there is a tanh after the last layer; logits have no activation."),
+        _named("activation first", "first", lambda X, name: ASKED[name](X),
+               "there is an activation before the first layer."),
+        _named("relu first", "first", lambda X, name: torch.relu(X), "there is a ReLU before the first layer."),
+    ]  # fmt: skip
+    return [one for one in found if one.name not in of_asked.values()]
+
+
+#: Of ``scores``.
+SOFTMAX = [
+    _named(name, "softmax", change, sentence)
+    for name, change, sentence in (
+        ("no softmax", lambda z: z, "the softmax isn't applied: these are the logits."),
+        ("log-softmax", lambda z: torch.log_softmax(z, 1), "these are the logarithms of the probabilities."),
+        ("softmax, axis 0", lambda z: torch.softmax(z, 0), "the softmax goes over the wrong axis: it is taken over the"
+         " rows; each row's probabilities should add up to 1."),
+        ("softmax over everything", lambda z: torch.softmax(z.flatten(), 0).reshape(z.shape),
+         "each exponential is divided by the sum over all entries; each row has its own sum."),
+        ("softmax twice", lambda z: torch.softmax(torch.softmax(z, 1), 1), "the softmax is applied twice."),
+        ("sigmoid", torch.sigmoid, "this is the sigmoid of each logit; the softmax is asked."),
+        ("exponentials", torch.exp, "these are the exponentials; they are to be divided by their sum over the row."),
+        ("softmax of -z", lambda z: torch.softmax(-z, 1), "this is the softmax of -z: a sign is wrong."),
+        ("softmin", lambda z: 1 - torch.softmax(z, 1), "this is 1 - softmax(z)."),
+        ("normalised logits", lambda z: z / z.sum(1, keepdim=True), "the logits are divided by their sum; the"
+         " exponentials are missing."),
+        ("one-hot", lambda z: functional.one_hot(z.argmax(1), z.shape[1]).to(z.dtype), "these are decisions, a 1 for"
+         " the most probable class; probabilities are asked."),
+        ("relu before", lambda z: torch.softmax(torch.relu(z), 1), "a ReLU is applied to the logits."),
+        ("power of 2", lambda z: torch.softmax(z * math.log(2), 1), "these are powers of 2, not of e."),
+        ("square root", lambda z: torch.softmax(z / z.shape[1] ** 0.5, 1), "the logits are divided by the root of"
+         " their number first."),
+    )
+]  # fmt: skip
+
+
+# --- Mistakes in the loss and its gradients -----------------------------------------------
+
+
+def _onehot(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return functional.one_hot(y, z.shape[1]).to(z.dtype)
+
+
+_MISSING = "the regularisation is missing: add reg times the sum of the squared weights to the loss."
+_NOT_DIFFERENTIATED = (
+    "the regularisation isn't part of the loss that is differentiated. As a term of the gradients, the regularisation"
+    " is missing: add 2 * reg * W for all weights."
+)
+#: Of the loss, and so of its gradients and of what a training descends.
+OBJECTIVE = [
+    *(
+        _named(name, "data_loss", change, sentence)
+        for name, change, sentence in (
+            ("sum over samples", partial(functional.cross_entropy, reduction="sum"),
+             "the loss is summed over the samples; it is their mean."),
+            ("mean over entries", lambda z, y: functional.cross_entropy(z, y) / z.shape[1],
+             "the loss is divided by the number of classes too; it is the mean over the samples."),
+            ("softmax before", lambda z, y: functional.cross_entropy(torch.softmax(z, 1), y),
+             "the softmax is applied twice: cross_entropy takes logits and does it itself."),
+            ("nll of logits", functional.nll_loss,
+             "this is nll_loss of the logits: log sum exp(z) is to be added, as cross_entropy does."),
+            ("nll of probabilities", lambda z, y: functional.nll_loss(torch.softmax(z, 1), y),
+             "this is nll_loss of the probabilities: their logarithm is missing."),
+            ("relu before", lambda z, y: functional.cross_entropy(torch.relu(z), y),
+             "a ReLU is applied to the logits before the loss."),
+            ("sigmoid before", lambda z, y: functional.cross_entropy(torch.sigmoid(z), y),
+             "a sigmoid is applied to the logits before the loss."),
+            ("label smoothing", partial(functional.cross_entropy, label_smoothing=0.1),
+             "the labels are smoothed; the plain cross-entropy is asked."),
+            ("binary", lambda z, y: functional.binary_cross_entropy_with_logits(z, _onehot(z, y)),
+             "this is the binary cross-entropy of each class by itself."),
+            ("squared error of probabilities", lambda z, y: functional.mse_loss(torch.softmax(z, 1), _onehot(z, y)),
+             "this is a mean squared error; the cross-entropy is asked."),
+            ("squared error of logits", lambda z, y: functional.mse_loss(z, _onehot(z, y)),
+             "this is a mean squared error; the cross-entropy is asked."),
+            ("hinge", functional.multi_margin_loss, "this is the hinge loss; the cross-entropy is asked."),
+            ("no data loss", lambda z, y: 0 * z.sum(), "the cross-entropy is missing: this is the regularisation."),
+            ("first sample", lambda z, y: functional.cross_entropy(z[:1], y[:1]),
+             "this is the loss of the first sample; the mean over all is asked."),
+            ("base 2", lambda z, y: functional.cross_entropy(z, y) / math.log(2),
+             "these are logarithms to the base 2; the natural ones are asked."),
+            ("negative", lambda z, y: -functional.cross_entropy(z, y), "the cross-entropy has the wrong sign."),
+            ("N - 1", lambda z, y: functional.cross_entropy(z, y, reduction="sum") / max(len(z) - 1, 1),
+             "the sum is divided by N - 1; the mean has N."),
+        )
+    ),
+    *(
+        _named(name, "penalised", change, sentence)
+        for name, change, sentence in (
+            ("biases too", lambda params: list(params.values()),
+             "the biases are regularised too; only the weights are to be."),
+            ("biases alone", lambda params: [params[name] for name in params if name.startswith("b")],
+             "the biases are regularised and the weights aren't; it is the other way round."),
+            ("W1 alone", lambda params: weights_of(params)[:1], "only W1 is regularised; all weights are to be."),
+            ("last weights alone", lambda params: weights_of(params)[-1:],
+             "only the last layer's weights are regularised; those of all layers are to be."),
+            ("two layers", lambda params: weights_of(params)[:2],
+             "only the weights of the first two layers are regularised; those of all layers are to be."),
+            ("first and last", lambda params: [weights_of(params)[0], weights_of(params)[-1]],
+             "only the weights of the first and the last layer are regularised; those of all layers are to be."),
+            ("W1 and the last biases", lambda params: [params["W1"], params["b2"]],
+             "W1 and b2 are regularised; it is to be all weights and no bias."),
+        )
+    ),
+    *(
+        _named(name, "size", change, sentence)
+        for name, change, sentence in (
+            ("norm", lambda tensor: tensor.norm(), "the norms of the weights are added; their squares are to be."),
+            ("absolute values", lambda tensor: tensor.abs().sum(),
+             "the absolute values of the weights are added; their squares are to be."),
+            ("mean of squares", lambda tensor: tensor.square().mean(),
+             "the mean of the squared weights is taken; it is to be their sum."),
+            ("sum squared", lambda tensor: tensor.sum() ** 2,
+             "the sum of the weights is squared; each weight is to be squared."),
+            ("sum", lambda tensor: tensor.sum(), "the weights aren't squared."),
+            ("square of the sum of squares", lambda tensor: tensor.square().sum() ** 2,
+             "the squared norm is squared once more."),
+        )
+    ),
+    *(
+        _named(name, "strength", change, sentence)
+        for name, change, sentence in (
+            ("half the regularisation", lambda reg: reg / 2,
+             "the regularisation has half its strength: it has a factor 1/2, or is a weight_decay of reg (the gradient"
+             " of reg * ||W||^2 is 2 * reg * W)."),
+            ("twice the regularisation", lambda reg: 2 * reg,
+             "the regularisation is added twice: it has a factor of 2."),
+            ("four times the regularisation", lambda reg: 4 * reg, "the regularisation has a factor of 4."),
+            ("a quarter of the regularisation", lambda reg: reg / 4, "the regularisation has a factor of 1/4."),
+            ("regularisation subtracted", lambda reg: -reg, "the regularisation is subtracted; it is to be added."),
+            ("reg squared", lambda reg: reg**2, "reg is squared; it is to be taken as it is."),
+            ("root of reg", lambda reg: reg**0.5, "the root of reg is taken; reg itself is the factor."),
+            ("reg is 1", lambda reg: 1.0, "reg isn't used: the regularisation has a fixed strength, 1."),
+        )
+    ),
+    _named("no regularisation", "strength", lambda reg: 0.0, _MISSING, common=_NOT_DIFFERENTIATED),
+    Deviation("regularisation of a fixed strength", "strength", lambda factor, reg: factor,
+              "reg isn't used: the regularisation has a fixed strength, {factor}.", fitted=True),
+    Deviation("regularisation with a factor", "strength", lambda factor, reg: factor * reg,
+              "the regularisation has a factor of {factor}.", fitted=True),
+]  # fmt: skip
+
+_ONLY_DATA = _named(
+    "regularisation not differentiated", "differentiated", lambda data, penalty: data, _NOT_DIFFERENTIATED,
+    common=_NOT_DIFFERENTIATED,
+)  # fmt: skip
+
+
+def _each(change: Callable[[str, np.ndarray, Any], np.ndarray]) -> Callable:
+    return lambda gradients, params: {name: change(name, value, params[name]) for name, value in gradients.items()}
+
+
+def _biases_exchanged(gradients: dict, params: Any) -> dict:
+    biases = [name for name in gradients if name.startswith("b")]
+    return gradients | dict(zip(biases, [gradients[name] for name in reversed(biases)], strict=True))
+
+
+#: Of the gradients alone.
+GRADIENTS = [
+    _ONLY_DATA,
+    _named("not cleared", "clears", lambda iteration: False,
+           "the gradients add to those of an earlier call: clear them before backward()."),
+    *(
+        _named(name, "gradients", change, sentence)
+        for name, change, sentence in (
+            ("transposed", _each(lambda name, gradient, array: gradient.T),
+             "the gradients of the weights are the transpose of those asked for: they have PyTorch's shape (outputs,"
+             " inputs); transpose them."),
+            ("reshaped", _each(lambda name, gradient, array: gradient.T.reshape(gradient.shape)),
+             "this is a reshape of PyTorch's gradient, which puts the numbers elsewhere; transpose it: .T."),
+            ("biases exchanged", _biases_exchanged, "the gradients of the biases are exchanged."),
+            ("parameters", _each(lambda name, gradient, array: np.asarray(array, dtype=np.float64)),
+             "these are the parameters, not their gradients."),
+            ("weights", _each(lambda name, gradient, array: np.asarray(array) if name.startswith("W") else gradient),
+             "these are the weights, not their gradients."),
+            ("negative", _each(lambda name, gradient, array: -gradient), "all gradients have the wrong sign."),
+            ("zero", _each(lambda name, gradient, array: 0 * gradient),
+             "every value is zero: were the gradients cleared before they were read?"),
+        )
+    ),
+]  # fmt: skip
+
+
+# --- Mistakes in a training ---------------------------------------------------------------
+
+
+def _optimiser(kind: str, **options: Any) -> Callable:
+    return lambda tensors, rate: getattr(torch.optim, kind)(tensors, lr=rate, **options)
+
+
+#: Of a step, or of what it depends on.
+STEPS = [
+    _ONLY_DATA,
+    *(
+        _named(f"momentum {momentum}", "optimiser", _optimiser("SGD", momentum=momentum),
+               f"the optimiser has a momentum of {momentum}; plain gradient descent is asked.")
+        for momentum in (0.9, 0.8, 0.95, 0.99, 0.5, 0.7, 0.6)
+    ),
+    *(
+        _named(f"Nesterov {momentum}", "optimiser", _optimiser("SGD", momentum=momentum, nesterov=True),
+               f"the optimiser has Nesterov's momentum ({momentum}); plain gradient descent is asked.")
+        for momentum in (0.9, 0.8, 0.95, 0.99, 0.5)
+    ),
+    *(
+        _named(kind, "optimiser", _optimiser(kind), f"the optimiser is {kind}; plain gradient descent, SGD, is asked.")
+        for kind in ("Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam", "Rprop", "ASGD")
+    ),
+    _named("uphill", "optimiser", _optimiser("SGD", maximize=True),
+           "this climbs the loss: the step goes against the gradient."),
+    *(
+        _named(f"learning rate {rate}", "optimiser", lambda tensors, _, rate=rate: torch.optim.SGD(tensors, lr=rate),
+               f"learning_rate isn't used: the steps have the rate {rate}.")
+        for rate in (0.1, 0.01, 0.001, 1e-4, 1.0, 0.05)
+    ),
+    *(
+        _named(f"{factor} times the rate", "optimiser",
+               lambda tensors, rate, factor=factor: torch.optim.SGD(tensors, lr=factor * rate),
+               f"the step is {factor} times as long as learning_rate makes it.")
+        for factor in (0.5, 2, 0.1, 10)
+    ),
+    _named("rate over batch size", "data_loss", lambda z, y: functional.cross_entropy(z, y) / len(z),
+           "the gradients of the data loss are divided by the batch size once more: it is a mean already."),
+    _named("never cleared", "clears", lambda iteration: False,
+           "the gradients of all steps add up: clear them in each iteration."),
+    _named("cleared after the first", "clears", lambda iteration: iteration > 0,
+           "the first step adds to gradients that the model holds from before: clear them before backward()."),
+    _named("cleared at times", "clears", lambda iteration: iteration == 0,
+           "the gradients are cleared before the first step only, and add up from then on."),
+    _named("trains two layers", "trained", lambda leaves: list(leaves)[:4],
+           "only the first two layers are trained: all of model.parameters() are to be."),
+    *(
+        _named(name, "rows", change, sentence)
+        for name, change, sentence in (
+            ("whole set", lambda batches, iteration, N: np.arange(N),
+             "every step uses the whole set; batches tells which rows it is to use."),
+            ("first batch", lambda batches, iteration, N: batches[0], "every step uses the same batch."),
+            ("batches in reverse", lambda batches, iteration, N: batches[-1 - iteration],
+             "the batches are taken in reverse order."),
+            ("consecutive rows", lambda batches, iteration, N: (iteration * batches.shape[1]
+             + np.arange(batches.shape[1])) % N, "batches isn't used: the steps take the rows of X one after the"
+             " other."),
+            ("first rows", lambda batches, iteration, N: np.arange(batches.shape[1]),
+             "batches isn't used: every step takes the first rows of X."),
+            ("first of each batch", lambda batches, iteration, N: batches[iteration][:1],
+             "every step uses the first row of its batch alone."),
+        )
+    ),
+    _named("last batch left out", "iterations", lambda batches: batches[:-1], "the last batch is left out."),
+    _named("first batch left out", "iterations", lambda batches: batches[1:], "the first batch is left out."),
+    _named("each batch twice", "iterations", lambda batches: np.repeat(batches, 2, axis=0),
+           "two steps are taken on each batch; it is to be one."),
+    _named("first labels", "labels", lambda rows, iteration: np.arange(len(rows)),
+           "rows and labels of a batch don't belong together: the labels are the first ones of y."),
+]  # fmt: skip
+
+
+# --- Mistakes in a schedule ---------------------------------------------------------------
+
+#: The learning rate's factor at iteration t, where an epoch has E iterations: t, E, rho, N / batch size -> factor.
+Rate = Callable[[int, int, float, float], float]
+
+
+def right_rate(t: int, E: int, rho: float, exact: float) -> float:
+    """What is asked for: ``rho ** (t // E)``."""
+    return rho ** (t // E)
+
+
+_SCHEDULES: Sequence[tuple[str, Rate, str]] = (
+    ("never decays", lambda t, E, rho, exact: 1.0,
+     "the learning rate never decays, or not by learning_rate_decay."),
+    ("every iteration", lambda t, E, rho, exact: rho**t,
+     "the learning rate decays after every iteration; it should after every epoch."),
+    ("epoch rounded up", lambda t, E, rho, exact: rho ** (t // math.ceil(exact)),
+     "an epoch has len(X) // batch_size iterations, rounded down."),
+    ("one iteration too early", lambda t, E, rho, exact: rho ** ((t + 1) // E),
+     "the learning rate decays one iteration too early."),
+    ("one iteration too late", lambda t, E, rho, exact: rho ** (max(t - 1, 0) // E),
+     "the learning rate decays one iteration too late."),
+    ("before the first epoch", lambda t, E, rho, exact: rho ** (t // E + 1),
+     "the learning rate has decayed before the first epoch already."),
+    ("after the first iteration", lambda t, E, rho, exact: rho ** (0 if t == 0 else 1 + (t - 1) // E),
+     "the learning rate decays after the first iteration of each epoch (t % E == 0 holds at t = 0 too); it should"
+     " after the last one."),
+    ("at the first iteration", lambda t, E, rho, exact: rho ** (1 + t // E),
+     "the learning rate has decayed before the first epoch already."),
+    ("once", lambda t, E, rho, exact: rho ** min(t // E, 1),
+     "after the second epoch, the learning rate isn't multiplied by its decay again; it should after every one."),
+    ("continuously", lambda t, E, rho, exact: rho ** (t / E),
+     "the learning rate decays a little in every iteration, as rho ** (t / E); the exponent is to be rounded down."),
+    ("continuously, exact epochs", lambda t, E, rho, exact: rho ** (t / exact),
+     "the learning rate decays a little in every iteration; the exponent is to be rounded down."),
+    ("compounded", lambda t, E, rho, exact: rho ** ((t // E) * (t // E + 1) // 2),
+     "the decay is compounded: the rate that has decayed is multiplied by rho ** epoch; rho is enough."),
+    ("inverse", lambda t, E, rho, exact: rho ** -(t // E), "the learning rate is divided by its decay."),
+    ("less its decay", lambda t, E, rho, exact: (1 - rho) ** (t // E),
+     "the learning rate is multiplied by 1 - learning_rate_decay; it should be by learning_rate_decay."),
+    ("by time", lambda t, E, rho, exact: 1 / (1 + rho * (t // E)),
+     "the learning rate is divided by 1 + decay * epoch; it should be multiplied by decay ** epoch."),
+    ("exponential", lambda t, E, rho, exact: math.exp(-rho * (t // E)),
+     "the learning rate is multiplied by exp(-decay * epoch); it should be by decay ** epoch."),
+    ("decay twice", lambda t, E, rho, exact: rho ** (2 * (t // E)), "the learning rate decays twice after each epoch."),
+    ("every second epoch", lambda t, E, rho, exact: rho ** (t // (2 * E)),
+     "the learning rate decays after every second epoch; it should after every one."),
+)  # fmt: skip
+SCHEDULE = [_named(name, "rate", change, sentence) for name, change, sentence in _SCHEDULES]
+
+
+# --- Mistakes in an initialisation --------------------------------------------------------
+
+#: Standard deviation of a layer's weights: inputs, outputs, scale -> number.
+_DEVIATIONS: Sequence[tuple[str, Callable[[int, int, float | None], float], str]] = (
+    ("PyTorch's own", lambda D, K, scale: 1 / math.sqrt(3 * D), "these are the weights that PyTorch draws by itself."),
+    ("outputs", lambda D, K, scale: math.sqrt(2 / K) if scale is None else scale,
+     "the number of outputs is used in place of the number of inputs."),
+    ("Xavier", lambda D, K, scale: math.sqrt(2 / (D + K)) if scale is None else scale,
+     "this is sqrt(2 / (inputs + outputs)), Xavier initialisation; sqrt(2 / inputs) is asked."),
+    ("no factor 2", lambda D, K, scale: D**-0.5 if scale is None else scale,
+     "this is sqrt(1 / inputs); the ReLU drops half of the numbers, so it is sqrt(2 / inputs)."),
+    ("variance", lambda D, K, scale: 2 / D if scale is None else scale,
+     "this is the variance 2 / inputs; the standard deviation is its root."),
+    ("1 / inputs", lambda D, K, scale: 1 / D if scale is None else scale,
+     "this is 1 / inputs; the standard deviation is sqrt(2 / inputs)."),
+    ("leaky", lambda D, K, scale: math.sqrt(2 / 6 / D) if scale is None else scale,
+     "this is kaiming_normal_ or kaiming_uniform_ with a=sqrt(5), for a leaky ReLU; sqrt(2 / inputs) is asked."),
+    ("root of the standard deviation", lambda D, K, scale: (2 / D) ** 0.25 if scale is None else scale,
+     "the root is taken twice: the standard deviation is sqrt(2 / inputs)."),
+    ("scale as variance", lambda D, K, scale: math.sqrt(2 / D) if scale is None else math.sqrt(scale),
+     "scale is taken for the variance; it is the standard deviation."),
+    ("scale not used", lambda D, K, scale: math.sqrt(2 / D), "scale isn't used: this is sqrt(2 / inputs)."),
+    ("scale as factor", lambda D, K, scale: math.sqrt(2 / D) * (1 if scale is None else scale),
+     "scale is multiplied by sqrt(2 / inputs); it is the standard deviation itself."),
+    ("scale squared", lambda D, K, scale: math.sqrt(2 / D) if scale is None else scale**2,
+     "scale is squared; it is the standard deviation itself."),
+    ("scale over root of inputs", lambda D, K, scale: math.sqrt(2 / D) if scale is None else scale / math.sqrt(D),
+     "scale is divided by the root of the number of inputs; it is the standard deviation itself."),
+    ("1e-4 for None", lambda D, K, scale: 1e-4 if scale is None else scale,
+     "without a scale, the standard deviation is 1e-4; sqrt(2 / inputs) is asked."),
+    ("0.01 for None", lambda D, K, scale: 0.01 if scale is None else scale,
+     "without a scale, the standard deviation is 0.01; sqrt(2 / inputs) is asked."),
+    ("1 for None", lambda D, K, scale: 1.0 if scale is None else scale,
+     "without a scale, the standard deviation is 1; sqrt(2 / inputs) is asked."),
+    ("zero", lambda D, K, scale: 0.0, "all weights are zero."),
+    ("1", lambda D, K, scale: 1.0, "the numbers are of standard deviation 1: they aren't multiplied by it."),
+)  # fmt: skip
+
+
+def right_deviation(inputs: int, outputs: int, scale: float | None) -> float:
+    """The standard deviation that is asked for."""
+    return math.sqrt(2 / inputs) if scale is None else scale
+
+
+INITIAL = [_named(name, "deviation", change, sentence) for name, change, sentence in _DEVIATIONS] + [
+    _named(name, "spread", change, sentence)
+    for name, change, sentence in (
+        ("between -s and s", lambda s: (s / math.sqrt(3), 0.0),
+         "a uniform distribution between plus and minus the standard deviation has a smaller one."),
+        ("between 0 and s", lambda s: (s / math.sqrt(12), s / 2),
+         "a uniform distribution from 0 to the standard deviation has a smaller one, and not the mean 0."),
+        ("absolute values", lambda s: (s * math.sqrt(1 - 2 / math.pi), s * math.sqrt(2 / math.pi)),
+         "these are absolute values: half of the weights should be negative."),
+        ("cut off at two", lambda s: (0.8796 * s, 0.0),
+         "the normal distribution is cut off at two standard deviations, which makes it narrower."),
+        ("mean s", lambda s: (s, s), "the mean is the standard deviation; it should be 0."),
+    )
+]  # fmt: skip
+
+
+# --- Mistakes in an accuracy ------------------------------------------------------------
+
+
+def right_accuracy(key: str, train: np.ndarray, val: np.ndarray) -> float:
+    """What is asked for, from which rows of the training and of the validation data are assigned rightly."""
+    return float(np.mean(train[:1000] if key == "train_accuracy" else val))
+
+
+ACCURACY = [
+    _named(name, "accuracy", change, sentence)
+    for name, change, sentence in (
+        ("all of X", lambda key, train, val: np.mean(train if key == "train_accuracy" else val),
+         "the training accuracy is that on all of X; it is asked on X[:1000]."),
+        ("training for validation", lambda key, train, val: np.mean(train[:1000]),
+         "the validation accuracy is measured on the training data."),
+        ("all training rows for validation", lambda key, train, val: np.mean(train[: 1000 if key[0] == "t" else None]),
+         "the validation accuracy is measured on the training data."),
+        ("validation for training", lambda key, train, val: np.mean(val),
+         "the training accuracy is measured on the validation data."),
+        ("exchanged", lambda key, train, val: np.mean(val if key == "train_accuracy" else train[:1000]),
+         "training and validation accuracy are exchanged."),
+        ("per cent", lambda key, train, val: 100 * right_accuracy(key, train, val),
+         "the accuracies are in per cent; they are asked as numbers from 0 to 1."),
+        ("errors", lambda key, train, val: 1 - right_accuracy(key, train, val),
+         "these are the shares of wrong answers; those of right ones are asked."),
+        ("counts", lambda key, train, val: np.sum(train[:1000] if key == "train_accuracy" else val),
+         "these are numbers of right answers; they are to be divided by the number of rows."),
+        ("first 100", lambda key, train, val: np.mean(train[:100] if key == "train_accuracy" else val),
+         "the training accuracy is that on X[:100]; it is asked on X[:1000]."),
+    )
+]  # fmt: skip

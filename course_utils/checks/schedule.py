@@ -1,0 +1,465 @@
+"""The learning rates of a training, and its history.
+
+What is trained is chosen so that neither the batches nor the kind of step matter: all rows are alike,
+all scores are equal at first, whatever the rows are, and the learning rate is so small that the gradient
+doesn't change on the way. The losses then fall in proportion to the learning rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from course_utils.checks.descent import depends_on_the_past
+from course_utils.checks.record import RIGHT, Findings, Record, Setting, alike, first_epoch, record
+from course_utils.comparison import CheckFailed, as_numbers, call, expect_keys
+from course_utils.reference import problem
+
+_DECAY, _STRONG_DECAY = 0.6, 0.2
+_ACCURACIES = ("train_accuracy", "val_accuracy")
+
+
+def expect_schedule(train: Callable, predict: Callable, seed: int) -> None:
+    """Raise :class:`CheckFailed` unless the learning rate decays after each epoch and the history is right."""
+    setting = _equal_scores(seed)
+    decayed = record(train, setting)
+    expect_keys("history", decayed.history, ("loss", *_ACCURACIES))
+    _expect_count(train, decayed)
+    findings = Findings()
+    with findings.looking():
+        _expect_first_loss(decayed)
+    with findings.looking():
+        _expect_rates(train, decayed)
+    with findings.looking():
+        # An epoch of at least one iteration: without that, this divides by zero.
+        record(train, setting.but(batch_size=len(setting.X) + 5, num_iters=1))
+    for key in _ACCURACIES:
+        with findings.looking():
+            _expect_one_an_epoch(decayed, key)
+            _expect_accuracies(train, predict, seed, key)
+    findings.tell()
+
+
+def _equal_scores(seed: int) -> Setting:
+    """Rows that are all alike and of a few whole numbers; the columns of W2 are equal, and so are the scores."""
+    rng = np.random.default_rng(seed)
+    rows, features, hidden, classes = int(rng.integers(21, 24)), 6, 5, 4
+    params = {
+        "W1": rng.standard_normal((features, hidden)),
+        "b1": rng.uniform(1, 2, hidden),
+        "W2": np.repeat(rng.standard_normal((hidden, 1)), classes, axis=1),
+        "b2": np.zeros(classes),
+    }
+    X = np.tile(rng.choice([-1.0, 1.0], size=features), (rows, 1))
+    y = np.full(rows, int(rng.integers(classes)))
+    size = rows // 4
+    return Setting(
+        params, X, y, X, y, learning_rate=1e-4, learning_rate_decay=_DECAY, reg=0.3,
+        num_iters=2 * (rows // size) + 2, batch_size=size, rng=4,
+    )  # fmt: skip
+
+
+# --- Losses -----------------------------------------------------------------------------
+
+
+def _expect_count(train: Callable, decayed: Record) -> None:
+    """One loss for each iteration. Who counts wrongly even where each is an epoch, is told so by the descent."""
+    setting, losses = decayed.setting, as_numbers('history["loss"]', decayed.history["loss"])
+    asked, epoch, made = setting.num_iters, setting.epoch, losses.size
+    if losses.shape == (asked,):
+        return
+    ever = record(train, setting.but(batch_size=len(setting.X))).losses.size
+    if losses.ndim == 1 and ever != asked and made > epoch + 1:
+        return
+    causes = {
+        asked // epoch * epoch: "only whole epochs are trained: num_iters counts iterations, and the last epoch may"
+        " be cut off.",
+        (asked // epoch + 1) * epoch: "the last epoch is trained to its end: num_iters counts iterations, and it may"
+        " be cut off.",
+        asked * epoch: "num_iters counts iterations; here it counts epochs.",
+        asked // epoch: "there is one loss for each epoch, where there should be one for each iteration.",
+        1: "only the first iteration is made: does a return stand inside the loop?"
+        if _is_one_step(train, decayed)
+        else None,
+    }
+    raise CheckFailed(
+        'history["loss"]',
+        f"with num_iters={asked}, {epoch} iterations to an epoch, the shape is {losses.shape}, expected ({asked},):"
+        " one loss for each iteration.",
+        cause=causes.get(made),
+        deviations=(f"{made} losses",),
+    )
+
+
+def _is_one_step(train: Callable, decayed: Record) -> bool:
+    one = record(train, decayed.setting.but(num_iters=1)).params
+    return all(np.array_equal(one[name], array) for name, array in decayed.params.items())
+
+
+def _expect_first_loss(decayed: Record) -> None:
+    setting = decayed.setting
+    data = np.log(setting.params["b2"].size)
+    squares = {name: float(np.sum(array**2)) for name, array in setting.params.items()}
+    weights = squares["W1"] + squares["W2"]
+    expected = data + setting.reg * weights
+    losses = decayed.losses
+    got = float(losses[0]) if losses.size else float("nan")
+    if np.isclose(got, expected, rtol=1e-7, atol=0):  # single precision is told by the descent
+        return
+    size, rows, reg = setting.batch_size, len(setting.X), setting.reg
+    causes = {
+        "these are losses without regularisation; loss(params, X_batch, y_batch, reg) has it.": data,
+        "the loss has half the regularisation: it is reg times the sum of the squared weights.": data
+        + reg * weights / 2,
+        "the loss has twice the regularisation: it is reg times the sum of the squared weights.": data
+        + 2 * reg * weights,
+        "reg is multiplied to the loss's regularisation twice.": data + reg**2 * weights,
+        "the loss's regularisation isn't multiplied by reg.": data + weights,
+        "the biases are regularised too.": data + reg * sum(squares.values()),
+        "W2 is missing in the regularisation of the loss.": data + reg * squares["W1"],
+        "W1 is missing in the regularisation of the loss.": data + reg * squares["W2"],
+        "the loss is summed over the batch, where the mean is asked for.": size * data + reg * weights,
+        "the whole loss is multiplied by the number of samples.": size * expected,
+        "the loss is divided by the number of samples once more.": expected / size,
+        "the data's part of the loss is divided by the number of samples once more.": data / size + reg * weights,
+        "the regularisation is divided by the number of samples.": data + reg * weights / size,
+        "the loss is divided by the number of iterations in an epoch.": expected / setting.epoch,
+        "the sum over the batch is divided by len(X).": size * data / rows + reg * weights,
+        "the loss has the wrong sign.": -expected,
+        "a loss is computed with logarithms to the base 10.": data / np.log(10) + reg * weights,
+        "a loss is computed with logarithms to the base 2.": data / np.log(2) + reg * weights,
+    }
+    found = [cause for cause, value in causes.items() if np.isclose(got, value, rtol=1e-9)]
+    fall = losses[0] - losses[1] if losses.size > 1 else 0.0
+    if not found and fall and np.isclose(expected - got, fall, rtol=0.05):
+        found = ["each loss is that after the step; it should be the loss of the batch before it."]
+    raise CheckFailed(
+        'history["loss"]',
+        "the first loss isn't that of the parameters that train was given.",
+        place=f"got {got:.10g}, expected {expected:.10g}",
+        cause=found[0] if found else None,
+        deviations=("first loss",),
+    )
+
+
+# --- Learning rates ---------------------------------------------------------------------
+
+#: Which epoch an iteration belongs to, from iteration, iterations in an epoch, N and batch_size; and sentence.
+_EPOCHS: dict[str, tuple[Callable[..., Any], str]] = {
+    "": (lambda t, epoch, rows, size: t // epoch, ""),
+    "never": (
+        lambda t, epoch, rows, size: 0 * t,
+        "the learning rate is the same in the first two epochs and beyond: it doesn't decay after each.",
+    ),
+    "every iteration": (
+        lambda t, epoch, rows, size: t,
+        "the learning rate decays after every iteration; it should after every epoch.",
+    ),
+    "early": (
+        lambda t, epoch, rows, size: (t + epoch - 1) // epoch,
+        "the learning rate decays after the very first iteration too: is it t % E == 0, in place of (t + 1) % E == 0?",
+    ),
+    "before": (
+        lambda t, epoch, rows, size: t // epoch + 1,
+        "the learning rate has decayed once before the first epoch.",
+    ),
+    "rounded up": (
+        lambda t, epoch, rows, size: t // -(-rows // size),
+        "an epoch has len(X) // batch_size iterations, rounded down.",
+    ),
+    "one early": (
+        lambda t, epoch, rows, size: (t + 1) // epoch,
+        "the learning rate decays one iteration too early, before the last step of an epoch.",
+    ),
+    "one late": (
+        lambda t, epoch, rows, size: np.maximum(t - 1, 0) // epoch,
+        "the learning rate decays one iteration too late, after the first step of the next epoch.",
+    ),
+    "rows": (
+        lambda t, epoch, rows, size: t // rows,
+        "the learning rate is the same in the first two epochs and beyond: it decays after len(X) iterations,"
+        " and an epoch has len(X) // batch_size.",
+    ),
+    "batch": (
+        lambda t, epoch, rows, size: t // size,
+        "the learning rate decays after every batch_size iterations, and an epoch has len(X) // batch_size.",
+    ),
+    "parts": (
+        lambda t, epoch, rows, size: t / epoch,
+        "the learning rate decays within an epoch too: its exponent is rounded down, iteration // E.",
+    ),
+    "every second": (
+        lambda t, epoch, rows, size: t // epoch // 2,
+        "the learning rate decays after every second epoch; it should after each.",
+    ),
+    "once": (
+        lambda t, epoch, rows, size: np.minimum(t // epoch, 1),
+        "the learning rate decays after the first epoch alone; it should after each, by the factor of its decay.",
+    ),
+}
+#: The learning rate's factor from the decay and the epoch; and sentence.
+_FACTORS: dict[str, tuple[Callable[..., Any], str]] = {
+    "": (lambda decay, epoch: decay**epoch, ""),
+    "squared": (lambda decay, epoch: decay ** (2 * epoch), "the learning rate decays twice where it should once."),
+    "square root": (lambda decay, epoch: decay ** (epoch / 2), "the decay's exponent is half of what it should be."),
+    "triangular": (
+        lambda decay, epoch: decay ** (epoch * (epoch + 1) / 2),
+        "the decays add up: the learning rate is multiplied by learning_rate_decay**epoch in every epoch anew.",
+    ),
+    "grows": (lambda decay, epoch: decay**-epoch, "the learning rate is divided by its decay, not multiplied."),
+    "inverse": (
+        lambda decay, epoch: 1 / (1 + decay * epoch),
+        "the learning rate is divided by 1 + learning_rate_decay * epoch: multiply it by learning_rate_decay**epoch.",
+    ),
+    "exponential": (
+        lambda decay, epoch: np.exp(-decay * epoch),
+        "the learning rate is multiplied by exp(-learning_rate_decay * epoch), not by learning_rate_decay**epoch.",
+    ),
+    "taken off 1": (
+        lambda decay, epoch: (1 - decay) ** epoch,
+        "the learning rate is multiplied by 1 - learning_rate_decay, not by learning_rate_decay.",
+    ),
+    "times the epoch": (
+        lambda decay, epoch: decay * (epoch + 1),
+        "the learning rate is multiplied by learning_rate_decay times the number of the epoch.",
+    ),
+    "times the epoch from 0": (
+        lambda decay, epoch: np.where(epoch > 0, decay * epoch, 1.0),
+        "the learning rate is multiplied by learning_rate_decay times the epoch, not to the power of the epoch.",
+    ),
+    "linear": (
+        lambda decay, epoch: 1 - decay * epoch,
+        "the decay is subtracted, where the learning rate should be multiplied by it.",
+    ),
+    "linear in the rest": (
+        lambda decay, epoch: 1 - (1 - decay) * epoch,
+        "the same amount is subtracted after each epoch, where the learning rate should be multiplied by its decay.",
+    ),
+    "fixed": (
+        lambda decay, epoch: 0.95**epoch,
+        "the decay is always 0.95: learning_rate_decay isn't used.",
+    ),
+}  # fmt: skip
+#: A step of gradient descent changes no parameter by so many learning rates here.
+_LONG_STEP = 50
+#: What a fall of the loss may differ by, relative to the first: far less than a wrong factor makes.
+_TOLERANCE = 0.03
+
+
+def _expect_rates(train: Callable, decayed: Record) -> None:
+    setting, epoch = decayed.setting, decayed.setting.epoch
+    full, strong = (record(train, setting.but(learning_rate_decay=decay)) for decay in (1.0, _STRONG_DECAY))
+    count = min(one.losses.size for one in (decayed, full, strong))
+    falls = {one.setting.learning_rate_decay: -np.diff(one.losses[:count]) for one in (decayed, full, strong)}
+    first = falls[1.0][0]
+    if abs(first) < 1e-10 and not any(full.step(name).any() for name in full.params):
+        return  # nothing is trained, which the descent says
+    one = record(train, setting.but(num_iters=1, learning_rate_decay=1.0))
+    if _length(one, np.inf) > _LONG_STEP * setting.learning_rate:
+        return  # nor is a step of that length one of gradient descent, and it hides the learning rates
+    rates = falls[_DECAY] / first
+    t = np.arange(count - 1)
+    expected = _DECAY ** (t // epoch)
+    if np.allclose(rates, expected, rtol=0, atol=_TOLERANCE):
+        return
+    if depends_on_the_past(train, alike(problem("sample"))):
+        _expect_one_decay(falls, epoch)
+        return
+    _expect_losses_to_follow(falls[1.0], full, one)
+    sizes = (epoch, len(setting.X), setting.batch_size)
+    candidates = sorted(product(_EPOCHS, _FACTORS), key=lambda names: sum(map(bool, names)))
+    found = next(
+        (
+            names for names in candidates
+            if np.allclose(rates, _FACTORS[names[1]][0](_DECAY, _EPOCHS[names[0]][0](t, *sizes)), rtol=0, atol=0.02)
+        ),
+        ("", ""),
+    )  # fmt: skip
+    sentences = [table[name][1] for table, name in zip((_EPOCHS, _FACTORS), found, strict=True) if name]
+    if not any(found):
+        found, sentences = _other_rates(rates, falls[1.0] / first, epoch)
+    wrong = int(np.argmax(np.abs(rates - expected) > _TOLERANCE))
+    raise CheckFailed(
+        "learning rate",
+        f"with learning_rate_decay {_DECAY} and {epoch} iterations to an epoch, the loss falls in iteration {wrong}"
+        f" (counted from 0) by {rates[wrong]:.2f} of what it falls in the first one without decay,"
+        f" expected {expected[wrong]:.2f}.",
+        cause=" And: ".join(sentences) or None,
+        deviations=tuple(filter(None, found)),
+    )
+
+
+def _length(one: Record, order: float) -> float:
+    return float(np.linalg.norm(np.concatenate([one.step(name).ravel() for name in one.params]), order))
+
+
+def _expect_losses_to_follow(falls: np.ndarray, full: Record, one: Record) -> None:
+    """Without decay, a training of several steps changes the parameters as the losses tell, or these aren't losses."""
+    made = full.losses.size  # the fall after the last step isn't in the history, and is like the one before
+    steps = (np.sum(falls[: made - 1]) + falls[: made - 1][-1]) / falls[0]
+    if not np.isclose(_length(full, 2) / _length(one, 2), steps, rtol=0.05):
+        raise CheckFailed(
+            'history["loss"]',
+            "the losses don't fall as the steps make them.",
+            cause="from the second on, these aren't the losses of the iterations' own batches before their steps.",
+            deviations=("later losses",),
+        )
+
+
+def _expect_one_decay(falls: dict[float, np.ndarray], epoch: int) -> None:
+    """Nothing depends on the decay in the first epoch, and its first consequence is linear in it.
+
+    That is so whatever the steps are made of, if they remember earlier ones, too.
+    """
+    strong, own, full = (falls[decay][: epoch + 1] for decay in (_STRONG_DECAY, _DECAY, 1.0))
+    close = _TOLERANCE * abs(full).max()
+    share = (_DECAY - _STRONG_DECAY) / (1 - _STRONG_DECAY)
+    cause = None
+    if not np.allclose(strong[:epoch], full[:epoch], rtol=0, atol=close):
+        cause = "the learning rate decays within the first epoch already; it should after it."
+    elif np.allclose(strong, full, rtol=0, atol=close):
+        cause = _EPOCHS["never"][1]
+    elif len(full) > epoch and np.allclose(own, strong + share * (full - strong), rtol=0, atol=close):
+        return
+    raise CheckFailed(
+        "learning rate",
+        f"with {epoch} iterations to an epoch, the first step of the second epoch isn't"
+        " linear in learning_rate_decay, and those before it independent of it.",
+        cause=cause,
+        deviations=("decay",),
+    )
+
+
+def _other_rates(rates: np.ndarray, undecayed: np.ndarray, epoch: int) -> tuple[tuple[str, ...], list[str]]:
+    if not np.allclose(undecayed[:epoch], 1, atol=_TOLERANCE):
+        return ("within an epoch",), [
+            "the learning rate changes within an epoch, even with a decay of 1:"
+            " it should be learning_rate * learning_rate_decay ** (iteration // E)."
+        ]
+    if np.allclose(rates, undecayed, rtol=0, atol=_TOLERANCE):
+        return ("never",), [_EPOCHS["never"][1]]
+    return (), []
+
+
+# --- Accuracies -------------------------------------------------------------------------
+
+
+def _expect_one_an_epoch(decayed: Record, key: str) -> None:
+    quantity, made = f'history["{key}"]', decayed.losses.size
+    epochs = made // decayed.setting.epoch
+    got = as_numbers(quantity, decayed.history[key])
+    if got.shape == (epochs,):
+        return
+    rounded_up = -(-len(decayed.setting.X) // decayed.setting.batch_size)
+    causes = {
+        made: "an accuracy is recorded after every iteration; it should be after every epoch.",
+        -(-made // decayed.setting.epoch): "an accuracy is recorded at the beginning of an epoch: is it t % E == 0,"
+        " in place of (t + 1) % E == 0?",
+        made // rounded_up: "an epoch has len(X) // batch_size iterations, rounded down.",
+    }
+    raise CheckFailed(
+        quantity,
+        f"after {made} iterations, {decayed.setting.epoch} to an epoch, the shape is {got.shape},"
+        f" expected ({epochs},): one value after each epoch.",
+        cause=causes.get(got.size),
+        deviations=(f"{got.size} accuracies",),
+    )
+
+
+def _expect_accuracies(train: Callable, predict: Callable, seed: int, key: str) -> None:
+    """The last accuracies must be those of the parameters that are returned, on the right rows."""
+    setting = _telling_apart(seed)
+    quantity, (X, y) = f'history["{key}"]', _rows(setting, key)
+    one, two = first_epoch(train, setting), record(train, setting.but(num_iters=2 * setting.epoch))
+    ends = {1: one} | ({2: two} if two.losses.size == 2 * setting.epoch else {})
+    got = {}
+    for epochs, after in ends.items():
+        values = as_numbers(quantity, after.history[key])
+        if values.ndim != 1 or values.size < epochs:
+            raise CheckFailed(quantity, f"it holds {values.size} values after {epochs} whole epochs.")
+        got[epochs] = float(values[epochs - 1])
+    for epochs, after in ends.items():
+        rights = [_accuracy(one, after.params, X, y) for one in (RIGHT["predict"], predict)]
+        if not np.isclose(got[epochs], rights, rtol=0, atol=1e-9).any():
+            raise CheckFailed(
+                f"{quantity} after epoch {epochs}",
+                "the value is wrong.",
+                place=f"got {got[epochs]:.6g}, expected {rights[0]:.6g}",
+                cause=_cause_of_accuracies(train, key, {epochs: after}, seed),
+                deviations=(key,),
+            )
+
+
+def _cause_of_accuracies(train: Callable, key: str, wrong: dict[int, Record], seed: int) -> str | None:
+    """What gives the wrong accuracy and, since two accuracies may be equal by chance, those on other data too."""
+    ((epochs, after),) = wrong.items()
+    seen = [
+        after,
+        *(record(train, _telling_apart(seed + more).but(num_iters=after.setting.num_iters)) for more in (1, 2)),
+    ]
+    values = [_other_accuracies(train, one.setting, key, epochs, one) for one in seen]
+    got = [float(np.asarray(one.history[key])[epochs - 1]) for one in seen]
+    return next(
+        (cause for cause in values[0] if np.allclose(got, [one[cause] for one in values], rtol=0, atol=1e-9)), None
+    )
+
+
+def _telling_apart(seed: int) -> Setting:
+    """Rows whose mean is 0 and whose entries are 1 or -1, so that nobody's preparation changes them; chance labels."""
+    rng = np.random.default_rng(seed)
+    features, hidden, classes = 12, 9, 3
+    sizes = 1000 + 2 * rng.integers(50, 100, size=2)
+    X, X_val = (np.repeat(rng.choice([-1.0, 1.0], size=(rows // 2, features)), 2, axis=0) for rows in sizes)
+    for data in (X, X_val):
+        data[1::2] *= -1
+    params = {
+        "W1": rng.standard_normal((features, hidden)) / np.sqrt(features),
+        "b1": rng.standard_normal(hidden),
+        "W2": rng.standard_normal((hidden, classes)) / np.sqrt(hidden),
+        "b2": rng.standard_normal(classes),
+    }
+    y, y_val = (rng.integers(0, classes, size=rows) for rows in sizes)
+    return Setting(params, X, y, X_val, y_val, learning_rate=1.0, batch_size=len(X) // 2, rng=seed)
+
+
+def _rows(setting: Setting, key: str) -> tuple[np.ndarray, np.ndarray]:
+    return (setting.X[:1000], setting.y[:1000]) if key == "train_accuracy" else (setting.X_val, setting.y_val)
+
+
+def _accuracy(predict: Callable, params: dict, X: np.ndarray, y: np.ndarray) -> float:
+    try:
+        return float(np.mean(np.asarray(call(predict, params, X)) == y))
+    except (CheckFailed, NotImplementedError, TypeError, ValueError):
+        return float("nan")
+
+
+def _other_accuracies(train: Callable, setting: Setting, key: str, epochs: int, after: Record) -> dict[str, float]:
+    """What mistakes give, by their sentences."""
+    X, y = _rows(setting, key)
+    before = record(train, setting.but(num_iters=epochs * setting.epoch - 1)).params
+
+    def measured(params: dict, X: np.ndarray = X, y: np.ndarray = y) -> float:
+        return _accuracy(RIGHT["predict"], params, X, y)
+
+    right = measured(after.params)
+    values = {
+        "this is the accuracy in per cent, where it should be a share from 0 to 1.": 100 * right,
+        "this is the share of wrong decisions.": 1 - right,
+        "this is the number of right decisions, where it should be their share.": len(y) * right,
+        "this is the number of wrong decisions, where the share of right ones is asked for.": len(y) * (1 - right),
+        "this is measured before the last step of the epoch.": measured(before),
+        "this is the accuracy before the training.": measured(setting.params),
+        "training and validation data are exchanged: this is the accuracy on the other ones.": measured(
+            after.params, *_rows(setting, _ACCURACIES[key == _ACCURACIES[0]])
+        ),
+    }
+    parts = {"all": slice(None), "the first 1,000": slice(1000), "the last 1,000": slice(-1000, None),
+             "the first 100": slice(100)}  # fmt: skip
+    for text, rows in parts.items():
+        for name, X_all, y_all in (("training", setting.X, setting.y), ("validation", setting.X_val, setting.y_val)):
+            sentence = f"this is the accuracy on {text} rows of the {name} data."
+            values[sentence] = measured(after.params, X_all[rows], y_all[rows])
+    return values

@@ -1,0 +1,1 @@
+"""What a student's machine does with the handout; ``run_all`` needs nothing but what students install."""
