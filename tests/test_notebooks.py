@@ -126,6 +126,21 @@ def test_release_begins_by_saying_what_is_missing(name, release, tmp_path):
     assert "course_utils_that_is_not_there" in sentence and "numpy" not in sentence
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_stored_figure_has_an_alternative_text(name, sources):
+    shown = [
+        output.data
+        for cell in sources[name].cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "data" in output
+    ]
+    assert not any(kind.startswith("image/") for data in shown for kind in data), "a picture without a description"
+    pictures = [tag for data in shown for tag in re.findall(r"<img [^>]*>", data.get("text/html", ""))]
+    assert pictures
+    assert all(len(re.search(r'alt="([^"]*)"', tag)[1]) > 40 for tag in pictures)
+
+
 def test_release_shows_expected_figures_with_descriptions(release, sources):
     shown = 0
     for name in NAMES:
