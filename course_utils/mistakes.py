@@ -1,18 +1,19 @@
 """What is often done wrong: the deviations from which checks recognise a mistake.
 
 To add one, add an entry to the list of its computation, and an answer that makes the mistake to
-the bank in ``tests/fairness``. The models are computed with NumPy's and SciPy's own functions.
+the bank in ``tests/fairness``. Of the gradients nothing is spelt here but
+what is wrong: the right ones come as functions (:mod:`course_utils.steps`).
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from course_utils.deviations import Deviation, Values
 from course_utils.steps import STEPS
@@ -153,15 +154,29 @@ def _relu(z: np.ndarray) -> np.ndarray:
 
 
 def _softmax(z: np.ndarray, axis: int | None = 1) -> np.ndarray:
-    return special.softmax(np.asarray(z, dtype=np.float64), axis=axis)
+    return np.exp(_log_softmax(z, axis))
 
 
 def _cross_entropy(z3: np.ndarray, y: np.ndarray) -> float:
     return -np.mean(_true(_log_softmax(z3), y))
 
 
-def _log_softmax(z: np.ndarray, axis: int = 1) -> np.ndarray:
-    return special.log_softmax(np.asarray(z, dtype=np.float64), axis=axis)
+def _log_softmax(z: np.ndarray, axis: int | None = 1) -> np.ndarray:
+    return z - _log_sum(z, axis)
+
+
+def _log_sum(z: np.ndarray, axis: int | None = 1) -> np.ndarray:
+    """The logarithm of the sum of exponentials; the axis stays."""
+    return np.logaddexp.reduce(np.asarray(z, dtype=np.float64), axis=axis, keepdims=True)
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0.0, -np.asarray(z, dtype=np.float64)))
+
+
+def _normal(z: np.ndarray) -> np.ndarray:
+    """The normal distribution's share below z."""
+    return np.vectorize(lambda x: math.erfc(-x / math.sqrt(2)) / 2, otypes=[float])(z)
 
 
 def _true(values: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -225,7 +240,7 @@ RELU = (
         "values between 0 and 1 are lost; the ReLU keeps what is above 0.",
     ),
     _of_relu("relu_at_least_1", lambda z: np.maximum(z, 1), "the maximum is taken with 1; with 0 it is the ReLU."),
-    _of_relu("sigmoid_for_relu", special.expit, "this is the sigmoid function; the ReLU is asked."),
+    _of_relu("sigmoid_for_relu", _sigmoid, "this is the sigmoid function; the ReLU is asked."),
     _of_relu("tanh_for_relu", np.tanh, "this is the hyperbolic tangent; the ReLU is asked."),
     _of_relu(
         "relu_of_tanh", lambda z: np.maximum(np.tanh(z), 0),
@@ -239,8 +254,8 @@ RELU = (
         "elu_for_relu", lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
         "negative values become exp(z) - 1: this is the ELU; the ReLU sets them to zero.",
     ),
-    _of_relu("silu_for_relu", lambda z: z * special.expit(z), "this is z times its sigmoid (SiLU); the ReLU is asked."),
-    _of_relu("gelu_for_relu", lambda z: z * special.ndtr(z), "this is the GELU; the ReLU is asked."),
+    _of_relu("silu_for_relu", lambda z: z * _sigmoid(z), "this is z times its sigmoid (SiLU); the ReLU is asked."),
+    _of_relu("gelu_for_relu", lambda z: z * _normal(z), "this is the GELU; the ReLU is asked."),
     _of_relu("relu_squared", lambda z: np.maximum(z, 0) ** 2, "the positive values are squared; the ReLU keeps them."),
     _of_relu(
         "largest_of_all", lambda z: np.maximum(z, z.max()),
@@ -333,7 +348,7 @@ SOFTMAX = (
         "the exponentials are divided by the mean of their row; divide by the sum.",
     ),
     _of_softmax(
-        "sigmoid_for_softmax", special.expit,
+        "sigmoid_for_softmax", _sigmoid,
         "this is the sigmoid of each logit; in a softmax every row sums to 1.",
     ),
     _of_softmax("log_probabilities", _log_softmax, "these are the logarithms of the probabilities."),
@@ -534,15 +549,15 @@ DATA = (
         "the softmax inside the loss is taken over the wrong axis: each row of probabilities should sum to 1.",
     ),
     _of_data(
-        "loss_over_everything", lambda z, y: np.mean(special.logsumexp(z) - _true(z, y)),
+        "loss_over_everything", lambda z, y: np.mean(_log_sum(z, None) - _true(z, y)),
         "the sum of exponentials is taken over all entries; each row has a sum of its own.",
     ),
     _of_data(
-        "true_logit_missing", lambda z, y: np.mean(special.logsumexp(z, axis=1)),
+        "true_logit_missing", lambda z, y: np.mean(_log_sum(z)),
         "the logits' own values are missing: log sum exp(z) alone isn't the cross-entropy, z_y is to be subtracted.",
     ),
     _of_data(
-        "true_logit_added", lambda z, y: np.mean(special.logsumexp(z, axis=1) + _true(z, y)),
+        "true_logit_added", lambda z, y: np.mean(_log_sum(z)[:, 0] + _true(z, y)),
         "the logit of the true class is added to log sum exp(z); it is to be subtracted.",
     ),
     _of_data(
@@ -555,13 +570,13 @@ DATA = (
     ),
     _of_data(
         "largest_logit_not_added",
-        lambda z, y: np.mean(special.logsumexp(z - z.max(1, keepdims=True), axis=1) - _true(z, y)),
+        lambda z, y: np.mean(_log_sum(z - z.max(1, keepdims=True))[:, 0] - _true(z, y)),
         "the largest logit is subtracted before the exponentials are taken, but not from z_y: subtract it there"
         " too, or add it to the logarithm.",
     ),
     _of_data(
         "shifted_true_logit_alone",
-        lambda z, y: np.mean(special.logsumexp(z, axis=1) - _true(z - z.max(1, keepdims=True), y)),
+        lambda z, y: np.mean(_log_sum(z)[:, 0] - _true(z - z.max(1, keepdims=True), y)),
         "the largest logit is subtracted from z_y, but not inside the logarithm: subtract it in both.",
     ),
     _of_data(
@@ -586,7 +601,7 @@ DATA = (
     ),
     _of_data(
         "classes_guessed_from_the_labels",
-        lambda z, y: np.mean(special.logsumexp(z, axis=1) - (z * np.eye(np.max(y) + 1)[y]).sum(axis=1)),
+        lambda z, y: np.mean(_log_sum(z)[:, 0] - (z * np.eye(np.max(y) + 1)[y]).sum(axis=1)),
         "the number of classes is guessed from the labels (y.max() + 1); it is that of the columns of z3.",
     ),
     *(
@@ -1188,7 +1203,7 @@ GRAD_A2 = (
 
 
 def _sigmoid_slope(z: np.ndarray) -> np.ndarray:
-    return special.expit(z) * special.expit(-z)
+    return _sigmoid(z) * _sigmoid(-z)
 
 
 _of_z2 = _stage("after grad_z2")
@@ -1235,7 +1250,7 @@ GRAD_Z2 = (
         "the mask is one for each row; it is one for each entry.",
     ),
     _of_z2(
-        "sigmoid_for_the_mask", lambda g, right, d, z: d * special.expit(z),
+        "sigmoid_for_the_mask", lambda g, right, d, z: d * _sigmoid(z),
         "the upstream gradient is multiplied by the sigmoid of z2; the ReLU's derivative is 0 or 1.",
     ),
     _of_z2(
@@ -1696,11 +1711,10 @@ def checked_gradients(arguments: Values, changes: Mapping[str, Callable]) -> dic
 
 
 def _numerical_gradient(f: Callable, x: np.ndarray, h: float = 1e-5) -> np.ndarray:
-    from scipy.optimize import approx_fprime
-
-    # Two one-sided differences, whose errors cancel.
-    flat, shaped = np.ravel(x).copy(), lambda point: f(point.reshape(np.shape(x)))
-    return ((approx_fprime(flat, shaped, h) + approx_fprime(flat, shaped, -h)) / 2).reshape(np.shape(x))
+    shape, size = np.shape(x), np.size(x)
+    rows = [np.ravel(x) + side * np.eye(size) for side in (-h, 0.0, h)]
+    values = [[f(row.reshape(shape)) for row in side] for side in rows]
+    return np.gradient(np.array(values, dtype=np.float64), h, axis=0)[1].reshape(shape)
 
 
 def right_of_checking(one: Any, own: Any) -> dict[str, Callable]:
