@@ -54,6 +54,24 @@ def _in_another_order(value: np.ndarray, got: Any, N: int) -> np.ndarray:
     return value[order]
 
 
+def _with_dropout(value: np.ndarray, got: Any, N: int) -> Any:
+    """What was got, if it is 0 in some places and the same multiple of the value in the others."""
+    if np.shape(got) != value.shape:
+        return value
+    dropped, kept = (got == 0) & (value != 0), (got != 0) & (value != 0)
+    if min(dropped.sum(), kept.sum()) < 4 or not np.array_equal(got != 0, kept):
+        return value
+    factor = got[kept] @ value[kept] / (value[kept] @ value[kept])
+    return got if np.allclose(got[kept], factor * value[kept], rtol=1e-9, atol=0.0) else value
+
+
+def _limited(value: np.ndarray, got: Any, N: int) -> np.ndarray:
+    """The value between the least and the largest of what was got."""
+    if np.shape(got) != value.shape or value.size < 3 or not np.isfinite(got).all() or np.min(got) == np.max(got):
+        return value
+    return np.clip(value, np.min(got), np.max(got))
+
+
 def _general(name: str, change: Callable, sentence: str) -> Deviation:
     return Deviation(name, "returned", change, sentence, general=True)
 
@@ -93,6 +111,11 @@ PRECISION = (
     _general("rounded", _to_decimals, "the values are rounded to a few decimals; return them as they are."),
     _general("rows_in_another_order", _in_another_order, "the rows are right but in another order."),
     _general("zero", lambda v, got, N: 0 * v, "every value is zero."),
+    _general("limited", _limited, "what lies beyond some limit is cut off; return the values as they come out."),
+    _general(
+        "dropped", _with_dropout,
+        "some values are set to zero, and all others have the same factor, as dropout does.",
+    ),
 )  # fmt: skip
 #: Recognised in whatever a function returns.
 GENERAL = (*_FACTORS, SCALED, *PRECISION)
@@ -103,7 +126,8 @@ GENERAL = (*_FACTORS, SCALED, *PRECISION)
 def network(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any]:
     """Every value of the network, with the stages ``first``, ``relu``, ``second``, ``softmax`` or ``forward``.
 
-    With the arguments of ``loss``, the stages ``softmax_cross_entropy`` and ``penalty`` follow.
+    ``keys`` says under which name a value is returned. With the arguments of ``loss``, the stages
+    ``softmax_cross_entropy`` and ``penalty`` follow.
     """
     params, X = arguments["params"], np.asarray(arguments["X"])
     if "forward" in changes:
@@ -118,7 +142,7 @@ def network(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any
         weights, biases = ([params[kind + layer] for layer in "12"] for kind in "Wb")
         price = changes.get("penalty", lambda reg, weights, biases, N: reg * _squares(weights))
         values["loss"] = data + price(arguments["reg"], weights, biases, len(X))
-    return values
+    return values | {name: values[other] for name, other in changes.get("keys", dict)().items()}
 
 
 def of_relu(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any]:
@@ -308,6 +332,14 @@ SOFTMAX = (
         _over(lambda z: np.exp(z - z.max(1, keepdims=True)), lambda z: np.exp(z[0] - z[0].max()).sum()),
         "every row is divided by the sum of the first row; each has a sum of its own.",
     ),
+    _of_softmax(
+        "softmax_of_columns_shifted", lambda z: _softmax(z - z.max(axis=0)),
+        "the largest logit of each column is subtracted, another number for each class; take that of each row.",
+    ),
+    _of_softmax(
+        "softmax_of_shares", lambda z: _softmax(z / z.max(axis=1, keepdims=True)),
+        "the logits are divided by the largest of their row; subtract it.",
+    ),
     _of_softmax("softmax_twice", lambda z: _softmax(_softmax(z)), "the softmax is applied twice."),
     *(
         _of_softmax("softmax_not_normalised", lambda z, shift=shift: np.exp(z - shift(z)), _NOT_NORMALISED)
@@ -363,14 +395,6 @@ SOFTMAX = (
     ),
     *(
         _of_softmax(
-            f"softmax_limited_at_{limit:g}", lambda z, low=limit, high=high: np.clip(_softmax(z), low, high),
-            "the probabilities are limited; they may be as small as they come out.",
-        )
-        for limit in _SMALL
-        for high in (1.0, 1.0 - limit)
-    ),
-    *(
-        _of_softmax(
             f"softmax_with_{small:g}", _over(
                 lambda z, s=shift: np.exp(z - s(z)),
                 lambda z, s=shift, c=small: np.exp(z - s(z)).sum(axis=1, keepdims=True) + c,
@@ -384,14 +408,17 @@ SOFTMAX = (
 )  # fmt: skip
 
 _BIASES = {
-    "missing": (0, "the bias is missing: add it to every row of the product."),
-    "added_twice": (2, "the bias is added twice."),
-    "subtracted": (-1, "the bias is subtracted where it should be added."),
+    "missing": (lambda b: 0 * b, "the bias is missing: add it to every row of the product."),
+    "added_twice": (lambda b: 2 * b, "the bias is added twice."),
+    "subtracted": (lambda b: -b, "the bias is subtracted where it should be added."),
+    "as_ones": (np.ones_like, "1 is added in place of the bias."),
+    "reversed": (lambda b: b[::-1], "the bias is added in reversed order."),
+    "as_its_mean": (np.mean, "the mean of the bias is added to every entry; each unit has a bias of its own."),
 }
 _of_first, _of_second = _stage("first"), _stage("second")
 LAYERS = (
-    *(_of_first(f"b1_{name}", lambda X, W, b, c=c: X @ W + c * b, text) for name, (c, text) in _BIASES.items()),
-    *(_of_second(f"b2_{name}", lambda a, W, b, z, c=c: a @ W + c * b, text) for name, (c, text) in _BIASES.items()),
+    *(_of_first(f"b1_{name}", lambda X, W, b, of=of: X @ W + of(b), text) for name, (of, text) in _BIASES.items()),
+    *(_of_second(f"b2_{name}", lambda a, W, b, z, of=of: a @ W + of(b), text) for name, (of, text) in _BIASES.items()),
     _of_first(
         "relu_in_first", lambda X, W, b: _relu(X) @ W + b,
         "the ReLU is applied to X as well, before the first product.",
@@ -413,8 +440,7 @@ LAYERS = (
         "X has lost its decimals: it is cast to integers first.",
     ),
     _of_first(
-        "mean_bias", lambda X, W, b: X @ W + b.mean(),
-        "the mean of the bias is added to every entry; each hidden unit has a bias of its own.",
+        "data_limited", lambda X, W, b: np.clip(X, -1, 1) @ W + b, "X is limited to 1; it is to be taken as it is.",
     ),
     _of_first("z2_cast", lambda X, W, b: np.trunc(X @ W + b), "z2 has lost its decimals: it is stored as integers."),
     _of_second(
@@ -436,6 +462,13 @@ LAYERS = (
     Deviation(
         "softmax_of_hidden", "relu", _softmax,
         "the softmax is applied to z2; between the layers it is the ReLU.",
+    ),
+    *(
+        Deviation(
+            f"{one}_and_{other}_exchanged", "keys", lambda one=one, other=other: {one: other, other: one},
+            f"{one} and {other} are exchanged in the dict that is returned.",
+        )
+        for one, other in (("z2", "a2"), ("z3", "a3"))
     ),
     Deviation(
         "z2_overwritten", "returned z2", lambda v, got, N: _relu(v),
@@ -1065,6 +1098,11 @@ def _of_weights(variable: str, activations: str, upstream: str) -> tuple[Deviati
             f"the rows of {activations} and of {upstream} don't belong together: one is reversed.",
         ),
         of(
+            f"{name}_reshaped",
+            lambda g, right, a, d: right(a.reshape(a.shape[::-1]).T, d),
+            f"reshape doesn't transpose {activations}: it keeps the numbers in their order.",
+        ),
+        of(
             f"{name}_cast",
             lambda g, right, a, d: right(np.trunc(a), d),
             f"{activations} has lost its decimals: it is cast to integers.",
@@ -1243,6 +1281,10 @@ GRAD_Z2 = (
     _of_z2(
         "mask_added", lambda g, right, d, z: d + (z > 0),
         "the mask is added to the upstream gradient; multiply by it.",
+    ),
+    _of_z2(
+        "mask_in_a_matrix_product", lambda g, right, d, z: d.T @ (z > 0),
+        "this is a matrix product with the mask; multiply entry by entry.",
     ),
     _of_z2("mask_above_1", lambda g, right, d, z: d * (z > 1), "the mask begins at z2 = 1; it begins at 0."),
     _of_z2(
