@@ -116,8 +116,21 @@ def search(observed: Sequence[Observation], model: Model, deviations: Iterable[D
             if factor is not None:
                 found.append((candidate, factor))
         if found:
-            return _told(found, next((seen for seen in observed if _is_apart(seen)), observed[0]).arguments)
+            told = _told(found, next((seen for seen in observed if _is_apart(seen)), observed[0]).arguments)
+            return _with_precision(told, observed) if told else None
     return None
+
+
+def _with_precision(told: Cause, observed: Sequence[Observation]) -> Cause:
+    """Besides, that digits were lost: what is compared with values in single precision is compared loosely."""
+    for seen in observed:
+        for part, got in seen.got.items():
+            size = np.max(np.abs(seen.expected[part]), initial=0.0)
+            if np.asarray(got).dtype != np.float32 or seen.tolerance[part] >= 1e-7 * size:
+                return told
+    if "float32" in told.names:
+        return told
+    return Cause((*told.names, "float32"), f"{told.sentence} And: the values are in single precision; keep float64.")
 
 
 def _in_order(deviations: list[Deviation]) -> Iterator[list[tuple[Deviation, ...]]]:

@@ -1497,6 +1497,15 @@ def _without_reset(sign: float) -> Callable:
     return quotient
 
 
+def _of_two_copies(toy: Any, x: np.ndarray, h: float) -> np.ndarray:
+    """Central differences of one copy for each side, in which every entry stays where it was moved."""
+    above, below, found = x.copy(), x.copy(), np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        above[index], below[index] = x[index] + h, x[index] - h
+        found[index] = (toy.value(above) - toy.value(below)) / (2 * h)
+    return found
+
+
 def _only(chosen: Callable[[np.ndarray], np.ndarray]) -> Callable:
     """Central differences at some entries, and zeros elsewhere."""
     return lambda toy, x, h: np.where(chosen(np.arange(x.size).reshape(x.shape)), toy.central(x, h), 0.0)
@@ -1568,6 +1577,10 @@ QUOTIENTS = (
     _of_quotient(
         "not_reset_above", _without_reset(1.0),
         "each entry stays at x + h when the next one is moved: put it back first, or take a new copy.",
+    ),
+    _of_quotient(
+        "copies_not_reset", _of_two_copies,
+        "in the copies, each entry stays moved when the next one is: put it back first, or take new copies.",
     ),
     _of_quotient(
         "last_left_out", _only(lambda place: place < place.size - 1),
@@ -1806,6 +1819,13 @@ CHECKING = (
     _of_errors(
         "averaged", _each(lambda n, g: np.mean(np.abs(n - g) / _total(n, g))),
         "these are the means of the relative errors; use relative_error.",
+    ),
+    *(
+        Deviation(
+            f"step_of_{step:g}", "numerical_gradient", lambda f, x, step=step: _numerical_gradient(f, x, step),
+            f"numerical_gradient is called with the step {step:g}; leave it at its default, 1e-5.",
+        )
+        for step in (1.0, 0.5, 1e-1, 1e-2, 1e-3, 1e-4)
     ),
     _of_errors("largest_for_all", _for_all(max), "all have the same error, the largest: each array has its own."),
     _of_errors(

@@ -19,9 +19,7 @@ from tests.conftest import SOURCE
 
 NAMES = sorted(path.name for path in SOURCE.glob("*.ipynb"))
 #: Autograded and manually graded points together.
-POINTS = {
-    name: sum(one.points for one in QUESTIONS if f"{one.notebook}.ipynb" == name) for name in ASKED
-}
+POINTS = {name: sum(one.points for one in QUESTIONS if f"{one.notebook}.ipynb" == name) for name in ASKED}
 
 
 def test_every_notebook_is_there():

@@ -254,7 +254,9 @@ _forward("bias subtracted", z3='a2 @ params["W2"] - params["b2"]', says="the bia
 _forward("1 in place of the bias", z2='X @ params["W1"] + 1', says="1 is added in place of the bias")
 _forward("bias reversed", z3='a2 @ params["W2"] + params["b2"][::-1]', says="the bias is added in reversed order")
 _forward(
-    "dropout", a2="relu(z2) * (np.random.default_rng(0).random(z2.shape) > 0.5) * 2", says="as dropout does"
+    "dropout with a factor",
+    a2="relu(z2) * (np.random.default_rng(0).random(z2.shape) > 0.5) * 2",
+    says="as dropout does",
 )
 _forward("ReLU left out", a2="z2", says="the ReLU isn't applied")
 _forward(
@@ -1113,7 +1115,11 @@ _wrong(
     says="the largest logit of each column is subtracted",
 )
 _wrong(
-    "softplus that overflows", "relu", "return np.log1p(np.exp(np.float64(z)))", "test-relu", says="the softplus function"
+    "softplus that overflows",
+    "relu",
+    "return np.log1p(np.exp(np.float64(z)))",
+    "test-relu",
+    says="the softplus function",
 )
 _wrong(
     "reshaped, not transposed",
@@ -1121,6 +1127,49 @@ _wrong(
     "return a2.reshape(a2.shape[::-1]) @ dz3",
     "test-grad-W2",
     says="reshape doesn't transpose a2",
+)
+
+_wrong(
+    "two copies, not put back",
+    "numerical_gradient",
+    """
+    above, below, gradient = x.copy(), x.copy(), np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        above[index] += h
+        below[index] -= h
+        gradient[index] = (f(above) - f(below)) / (2 * h)
+    return gradient
+    """,
+    "test-numerical-gradient",
+    says="in the copies, each entry stays moved",
+)
+_wrong(
+    "one copy, not put back, in single precision",
+    "numerical_gradient",
+    """
+    copy, gradient = x.copy(), np.zeros(x.shape, dtype=np.float32)
+    for index in np.ndindex(x.shape):
+        copy[index] = x[index] + h
+        above = f(copy)
+        copy[index] = x[index] - h
+        gradient[index] = (above - f(copy)) / (2 * h)
+    return gradient
+    """,
+    "test-numerical-gradient",
+    says="And: the values are in single precision",
+)
+_wrong(
+    "a large step",
+    "check_gradients",
+    """
+    errors = {}
+    for name, array in params.items():
+        numerical = numerical_gradient(lambda v, name=name: loss_fn({**params, name: v}), array, 0.1)
+        errors[name] = relative_error(numerical, grads[name])
+    return errors
+    """,
+    "test-check-gradients",
+    says="numerical_gradient is called with the step 0.1",
 )
 
 _EXPONENTIALS = "exponentials = np.exp({shifted})\nreturn exponentials / exponentials.sum(axis=1, keepdims=True)"
