@@ -1566,9 +1566,13 @@ QUOTIENTS = (
         "double_step", lambda toy, x, h: toy.central(x, 2 * h),
         "the points are x + 2h and x - 2h; they are x + h and x - h.",
     ),
-    _of_quotient(
-        "step_ignored", lambda toy, x, h: toy.central(x, 1e-5),
-        "h isn't used: the values are those of a fixed small step.",
+    *(
+        _of_quotient(
+            f"step_always_{step:g}", lambda toy, x, h, step=step: toy.central(x, step),
+            f"h isn't used: the values are those of a fixed small step, {step:g}.",
+            common="h isn't used: the values are those of a fixed small step.",
+        )
+        for step in (0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
     ),
     _of_quotient(
         "not_reset", _without_reset(-1.0),
@@ -1790,6 +1794,10 @@ def _for_all(of: Callable[[list], Any]) -> Callable:
     return errors
 
 
+_ALL_ONE = (
+    "the errors are all 1: the numerical gradient is zero, or has the opposite sign. Does loss_fn get the array that is"
+    " moved, under its name?"
+)
 _of_errors = _stage("errors")
 CHECKING = (
     _of_errors(
@@ -1814,8 +1822,9 @@ CHECKING = (
     ),
     _of_errors(
         "given_sign", _each(lambda n, g: _relative_error(n, -g)),
-        "the given gradients are compared with the wrong sign.",
+        "the given gradients are compared with the wrong sign.", common=_ALL_ONE,
     ),
+    _of_errors("numerical_zero", _each(lambda n, g: _relative_error(0 * n, g)), _ALL_ONE, common=_ALL_ONE),
     _of_errors(
         "averaged", _each(lambda n, g: np.mean(np.abs(n - g) / _total(n, g))),
         "these are the means of the relative errors; use relative_error.",

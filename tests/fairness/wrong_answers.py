@@ -1172,6 +1172,34 @@ _wrong(
     says="numerical_gradient is called with the step 0.1",
 )
 
+_wrong(
+    "a fixed step of 1e-3",
+    "numerical_gradient",
+    """
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        above, below = x.copy(), x.copy()
+        above[index] += 1e-3
+        below[index] -= 1e-3
+        gradient[index] = (f(above) - f(below)) / 2e-3
+    return gradient
+    """,
+    "test-numerical-gradient",
+    says="those of a fixed small step, 0.001",
+)
+_wrong(
+    "the array that is moved isn't used",
+    "check_gradients",
+    """
+    return {
+        name: relative_error(numerical_gradient(lambda moved: loss_fn(params), array), grads[name])
+        for name, array in params.items()
+    }
+    """,
+    "test-check-gradients",
+    says="the errors are all 1",
+)
+
 _EXPONENTIALS = "exponentials = np.exp({shifted})\nreturn exponentials / exponentials.sum(axis=1, keepdims=True)"
 _UNSTABLE = {
     "smallest logit of each row subtracted": "z - z.min(axis=1, keepdims=True)",
