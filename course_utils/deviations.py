@@ -45,6 +45,8 @@ class Deviation:
     fitted : bool
     general : bool
         Whether it could be found in any value (a sign, a factor): tried after all others.
+    alone : bool
+        Whether it adapts to what was got so much that beside another one it would explain anything.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Deviation:
     common: str = ""
     fitted: bool = False
     general: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def _in_order(deviations: list[Deviation]) -> Iterator[list[tuple[Deviation, ...
     # A fitted number beside something general would explain too much.
     for one, other in ((0, 0), (0, 2), (0, 1), (0, 3)):
         pairs = itertools.combinations(ranks[0], 2) if one == other else itertools.product(ranks[one], ranks[other])
-        yield [pair for pair in pairs if pair[0].stage != pair[1].stage]
+        yield [pair for pair in pairs if pair[0].stage != pair[1].stage and not pair[1].alone]
 
 
 def _reproduces(candidate: tuple[Deviation, ...], observed: Sequence[Observation], model: Model) -> float | str | None:

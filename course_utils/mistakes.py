@@ -72,8 +72,8 @@ def _limited(value: np.ndarray, got: Any, N: int) -> np.ndarray:
     return np.clip(value, np.min(got), np.max(got))
 
 
-def _general(name: str, change: Callable, sentence: str) -> Deviation:
-    return Deviation(name, "returned", change, sentence, general=True)
+def _general(name: str, change: Callable, sentence: str, **more: Any) -> Deviation:
+    return Deviation(name, "returned", change, sentence, general=True, **more)
 
 
 _FACTORS = (
@@ -111,10 +111,12 @@ PRECISION = (
     _general("rounded", _to_decimals, "the values are rounded to a few decimals; return them as they are."),
     _general("rows_in_another_order", _in_another_order, "the rows are right but in another order."),
     _general("zero", lambda v, got, N: 0 * v, "every value is zero."),
-    _general("limited", _limited, "what lies beyond some limit is cut off; return the values as they come out."),
+    _general(
+        "limited", _limited, "what lies beyond some limit is cut off; return the values as they come out.", alone=True,
+    ),
     _general(
         "dropped", _with_dropout,
-        "some values are set to zero, and all others have the same factor, as dropout does.",
+        "some values are set to zero, and all others have the same factor, as dropout does.", alone=True,
     ),
 )  # fmt: skip
 #: Recognised in whatever a function returns.
