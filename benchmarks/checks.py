@@ -56,7 +56,7 @@ class _Stopwatch:
 def _callers() -> list[ModuleType]:
     """The modules that call a student's functions."""
     names = [found.name for found in pkgutil.iter_modules(checks.__path__, f"{checks.__name__}.")]
-    modules = [judge, *map(importlib.import_module, names)]
+    modules = [comparison, judge, *map(importlib.import_module, names)]
     return [module for module in modules if getattr(module, "call", None) is comparison.call]
 
 

@@ -166,7 +166,7 @@ def _clearer(as_it_stands: Exception, isolated: Exception | None) -> Exception:
     if isolated.raised and isinstance(as_it_stands, CheckFailed) and not as_it_stands.raised:
         return as_it_stands
     if str(isolated) != str(as_it_stands) and isolated.data:
-        isolated.data += ", with right functions in the place of those that it calls"
+        isolated.data = f"right functions in the place of those that it calls, and {isolated.data}"
     return isolated
 
 
