@@ -13,17 +13,13 @@ from PIL import Image
 
 from autograder.notebooks import without_noise
 from autograder.release import EXPECTED, FIRST_CELL, TRAINED
+from course_utils.notebooks import ASKED
+from course_utils.questions import QUESTIONS
 from tests.conftest import SOURCE
 
 NAMES = sorted(path.name for path in SOURCE.glob("*.ipynb"))
-#: Autograded and manually graded points together, from the assignment's design.
-POINTS = {
-    "1_forward_check.ipynb": 10,
-    "2_backprop_derivation.ipynb": 20,
-    "3_gradient_check.ipynb": 10,
-    "4_cifar10_tuning.ipynb": 20,
-    "5_pytorch_comparison.ipynb": 15,
-}
+#: Autograded and manually graded points together.
+POINTS = {name: sum(one.points for one in QUESTIONS if f"{one.notebook}.ipynb" == name) for name in ASKED}
 
 
 def test_every_notebook_is_there():
