@@ -270,7 +270,7 @@ def judge(functions: Functions, cases: Sequence[Case], task: Task, models: Model
             failures.append(failure)
         else:
             if failures:
-                raise with_cause(clearest(failures), lambda: _cause(functions, cases, task, models))
+                raise with_cause(clearest(failures), lambda: cause_of(functions, cases, task, models))
             if len(case.params) == 4:
                 raise CheckFailed("model_of", "there is no model on which to try the function.")
 
@@ -316,7 +316,7 @@ def clearest(failures: Sequence[Exception]) -> Exception:
     return [*unwritten, *values, *failures][0]
 
 
-def _cause(functions: Functions, cases: Sequence[Case], task: Task, models: Models) -> Cause | None:
+def cause_of(functions: Functions, cases: Sequence[Case], task: Task, models: Models) -> Cause | None:
     """The deviation that gives what a function gave with right models, in all cases that tell something."""
     observed = []
     for case in cases:

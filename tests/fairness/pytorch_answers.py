@@ -475,7 +475,8 @@ _training("weight_decay=reg besides the regularised loss", _SGD, f"{_SGD[:-1]}, 
           says="weight_decay=reg is set although")  # fmt: skip
 _training(
     "gradients clipped", "    optimizer.step()",
-    "    nn.utils.clip_grad_norm_(model.parameters(), 0.1)\n    optimizer.step()", _STEPS, says="clipped to the norm 0.1",
+    "    nn.utils.clip_grad_norm_(model.parameters(), 0.1)\n    optimizer.step()", _STEPS,
+    says="clipped to the norm 0.1",
 )  # fmt: skip
 _training(
     "only the last layer is trained", "SGD(model.parameters()", "SGD(list(model.parameters())[2:]",
