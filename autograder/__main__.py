@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import warnings
 from dataclasses import replace
@@ -101,4 +102,7 @@ def _grade(given: argparse.Namespace, console: Console, warmed: Zygote | None) -
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # all that was started has ended; Python would take its time to take itself apart

@@ -121,7 +121,7 @@ def content_of(archive: zipfile.ZipFile, entry: Entry, budget: Budget) -> bytes 
                 kept += chunk
                 if len(kept) > budget.size:
                     return f"{shown(entry.path)} was left out: the files have more than {MAX_BYTES:,} bytes together"
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError, struct.error):
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError, struct.error):
         return f"{shown(entry.path)} is damaged and was left out"
     budget.files -= 1
     budget.size -= len(kept)

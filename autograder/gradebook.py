@@ -20,6 +20,7 @@ from autograder.assignment import Assignment
 from autograder.grading import Graded, remove
 
 _HEADING = "While grading: "
+_FINGERPRINT = "Fingerprint of what was packed: "
 
 
 class Writer:
@@ -112,7 +113,7 @@ class Writer:
                 for comment in notebook.comments:
                     unanswered = comment.name in graded.unanswered[notebook.name]
                     comment.auto_comment = "No response." if unanswered else None
-                self._name_trouble(notebook, graded)
+                self._comment(notebook, graded)
         gradebook.db.flush()
         self._penalise(found)
         gradebook.db.flush()
@@ -120,22 +121,21 @@ class Writer:
         by_hand = sum(grade.max_score or 0.0 for grade in grades if grade.needs_manual_grade)
         return sum(map(_score, grades)), sum(grade.max_score or 0.0 for grade in grades), by_hand
 
-    def _name_trouble(self, notebook: SubmittedNotebook, graded: Graded) -> None:
-        """Write what went wrong into the automatic comment of a notebook's first cell that has one.
+    def _comment(self, notebook: SubmittedNotebook, graded: Graded) -> None:
+        """Write the fingerprint and what went wrong into the automatic comment of a notebook's first cell that has one.
 
         Formgrader and feedback show it under that cell; a grader's own comment is left alone.
         """
-        sentences = list(graded.trouble.get(notebook.name, []))
+        sentences, texts = list(graded.trouble.get(notebook.name, [])), []
         if notebook.name == min(self.assignment.notebooks):
             sentences += graded.trouble.get("", [])
-        if not sentences:
-            return
+            texts += [f"{_FINGERPRINT}{graded.fingerprint}."] if graded.fingerprint else []
+        texts += [f"{_HEADING}{'; '.join(sentences)}."] if sentences else []
         order = [cell.grade_id for cell in self.assignment.notebooks[notebook.name].cells]
         comments = sorted(notebook.comments, key=lambda comment: order.index(comment.name))
-        if comments:
+        if comments and texts:
             first = comments[0]
-            text = _HEADING + "; ".join(sentences) + "."
-            first.auto_comment = f"{first.auto_comment}\n\n{text}" if first.auto_comment else text
+            first.auto_comment = "\n\n".join([*([first.auto_comment] if first.auto_comment else []), *texts])
 
     def _penalise(self, found: SubmittedAssignment) -> None:
         seconds = found.total_seconds_late

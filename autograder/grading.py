@@ -15,7 +15,7 @@ from nbformat.notebooknode import NotebookNode
 from nbgrader.preprocessors import LimitOutput
 from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution, is_task, parse_utc
 
-from autograder import submission
+from autograder import packed, submission
 from autograder.assignment import Assignment, SourceNotebook
 from autograder.cage import CageUnavailable
 from autograder.codec import CodecError, PeerGone
@@ -46,6 +46,8 @@ class Graded:
         Notebook name -> ``grade_id`` of each solution cell that is as it was released.
     trouble : dict
         Notebook name -> list of sentences; under ``""`` those that concern the whole submission.
+    fingerprint : str
+        Of the packed files, see :func:`autograder.packed.compare`; empty if they weren't packed.
     timestamp : str
         When it was handed in, UTC in ISO format, if the files say so.
     seconds : float
@@ -59,6 +61,7 @@ class Graded:
     scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
     unanswered: dict[str, list[str]] = field(default_factory=dict)
     trouble: dict[str, list[str]] = field(default_factory=dict)
+    fingerprint: str = ""
     timestamp: str = ""
     seconds: float = 0.0
     notebooks: dict[str, bytes] = field(default_factory=dict)
@@ -98,7 +101,7 @@ class Graded:
             }
             graded = cls(
                 str(message["digest"]), message["skipped"] is True, scores, dict(message["unanswered"]), {},
-                str(message["timestamp"]), float(message["seconds"]),
+                str(message["fingerprint"]), str(message["timestamp"]), float(message["seconds"]),
                 dict(zip(message["notebooks"], map(bytes, buffers), strict=True)),
             )  # fmt: skip
             for place, sentences in message["trouble"].items():
@@ -111,7 +114,7 @@ class Graded:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CodecError("a result is malformed") from error
-        if not known or len(graded.digest) > 64 or len(graded.timestamp) > 64:
+        if not known or max(map(len, (graded.digest, graded.fingerprint, graded.timestamp))) > 64:
             raise CodecError("a result is not one of this assignment")
         return graded
 
@@ -157,6 +160,8 @@ def grade(
     paths, trouble = submission.assign_notebooks(files, assignment)
     graded.name("", *trouble)
     graded.timestamp = _timestamp(files, graded)
+    graded.fingerprint, trouble = packed.compare(files)
+    graded.name("", *trouble)
     everything = {**files, **assignment.files}
     for name, source in assignment.notebooks.items():
         one = _OneNotebook(name, source, graded)
@@ -178,12 +183,12 @@ def grade(
 
 
 def _timestamp(files: Mapping[str, bytes], graded: Graded) -> str:
-    if "timestamp.txt" not in files:
+    if submission.TIMESTAMP not in files:
         return ""
     try:
-        return parse_utc(files["timestamp.txt"][:100].decode().strip()).isoformat()
+        return parse_utc(files[submission.TIMESTAMP][:100].decode().strip()).isoformat()
     except Exception:  # whatever a text does to the parser
-        graded.name("", "timestamp.txt does not hold a time")
+        graded.name("", f"{submission.TIMESTAMP} does not hold a time")
         return ""
 
 

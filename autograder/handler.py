@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from autograder import grading, submission
+from autograder import grading, packed, submission
 from autograder.assignment import Assignment
 from autograder.cage import CageUnavailable
 from autograder.codec import Channel, CodecError, PeerGone
@@ -111,8 +111,8 @@ def main(connection: socket.socket) -> None:
         os._exit(1)
 
     signal.signal(signal.SIGXCPU, too_long)
-    _, (packed,) = channel.receive()
-    job: Job = pickle.loads(packed)  # from the process that grades the class; nothing comes back in this way
+    _, (pickled,) = channel.receive()
+    job: Job = pickle.loads(pickled)  # from the process that grades the class; nothing comes back in this way
     lent = socket.socket(fileno=channel.receive_descriptor())
     tempfile.tempdir = job.temporary
     try:
@@ -132,6 +132,8 @@ def _do(job: Job, channel: Channel, lent: socket.socket) -> tuple[dict, list[mem
     if files is None:
         own = [f"{name}.ipynb" for name in job.assignment.notebooks]
         files, trouble = submission.collect(job.folder, job.ignore, own)
+        files, unpacking = packed.open_zips(files)
+        trouble += unpacking
     digest = submission.digest(files)
     if job.graded and digest == _graded_digest(job):
         return Graded(digest, skipped=True).as_message()
@@ -281,7 +283,7 @@ class Handlers:
 
     def _start(self, job: Job) -> tuple[Channel, int]:
         """A handler that has its job: the channel to it, and a descriptor of the process."""
-        packed = memoryview(pickle.dumps(job))
+        pickled = memoryview(pickle.dumps(job))
         for _ in range(_STARTS):
             with self._starting, contextlib.suppress(PeerGone, TimeoutError, ProcessLookupError):
                 if self._stopped:
@@ -292,7 +294,7 @@ class Handlers:
                 channel, pid = self._warmed.fork(role="handler", memory=MEMORY, seconds=PROCESSOR_SECONDS)
                 handle = os.pidfd_open(pid)
                 with self._warmed.lend() as lent:
-                    channel.send({}, [packed])
+                    channel.send({}, [pickled])
                     socket.send_fds(channel.connection, [b"d"], [lent.fileno()])
                 return channel, handle
         raise HandlerLost(f"no process for a submission could be started: each of {_STARTS} was killed")

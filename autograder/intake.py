@@ -35,10 +35,8 @@ from nbgrader.coursedir import CourseDirectory
 
 from autograder.archives import Budget, Entry, add, content_of, entries, open_archive
 from autograder.platforms import WORKSHEET, People, Person, Register, name_key, platform_of, student_rows
+from autograder.submission import TIMESTAMP
 from autograder.tables import Table, UnusableFile, shown
-
-#: The file in which nbgrader keeps when a submission was handed in.
-TIMESTAMP = "timestamp.txt"
 
 # A student chooses what the file is called, which stands last. So of what could name a person the first does.
 _CANVAS = re.compile(

@@ -238,7 +238,8 @@ def _take_in(
     summary.graded[student] = (points, most, graded.seconds, sentences)
     trouble = f"  {'; '.join(sentences)}" if sentences else ""
     rest = f", {by_hand:g} of them to be graded by hand" if by_hand else ""
-    console.print(Text(f"{student}: {points:g} of {most:g} points{rest}, {graded.seconds:.1f} s{trouble}"))
+    packed = f", fingerprint {graded.fingerprint}" if graded.fingerprint else ""
+    console.print(Text(f"{student}: {points:g} of {most:g} points{rest}, {graded.seconds:.1f} s{packed}{trouble}"))
 
 
 def _why_not(error: Exception) -> str:

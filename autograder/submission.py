@@ -33,6 +33,8 @@ MAX_FILES = 2000
 MAX_ENTRIES = 10_000
 MAX_DEPTH = 20
 _MAX_PATH_BYTES = 1000
+#: The file in which nbgrader's collect writes when a submission came.
+TIMESTAMP = "timestamp.txt"
 _MAX_CELLS = 2000
 #: Bytes of the cells that are kept of one notebook, as written.
 _MAX_CELLS_BYTES = 8 * 2**20
@@ -124,7 +126,7 @@ def _list(top: int, ignore: Sequence[str]) -> tuple[list[str], list[str]]:
             path, kind = os.path.join(folder, name), kinds[name]
             if stat.S_ISLNK(kind):
                 trouble.append(f"{shown(name)} is a link and was left out")
-            elif not _can_be_kept(path):
+            elif not can_be_kept(path):
                 trouble.append(f"{shown(name)} was left out: its name can't be written, or it lies too deep")
             elif stat.S_ISREG(kind):
                 files.append(path)
@@ -135,7 +137,8 @@ def _list(top: int, ignore: Sequence[str]) -> tuple[list[str], list[str]]:
     return files, trouble
 
 
-def _can_be_kept(path: str) -> bool:
+def can_be_kept(path: str) -> bool:
+    """Whether a relative path is short and shallow enough, and can be written."""
     try:
         return len(path.encode()) <= _MAX_PATH_BYTES and path.count("/") < MAX_DEPTH
     except UnicodeEncodeError:
