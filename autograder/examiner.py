@@ -3,9 +3,9 @@
 One examiner is forked for each notebook, so that nothing of one submission reaches the
 next. The cells tagged ``setup`` and the autograder tests run here, with their source from
 the instructor's notebook; setup cells, and every other cell, run in the cage. Of a setup cell that
-is tagged ``lent`` too, the names that it binds stand in the cage, for functions that run here. A name that a test uses and
-no grader's cell has bound is looked up in the cage: a plain value crosses, and a function
-is represented by a :class:`StudentFunction`.
+is tagged ``lent`` too, only the names that it binds stand in the cage, for functions that run here.
+A name that a test uses and no grader's cell has bound is looked up in the cage: a plain value
+crosses, and a function is represented by a :class:`StudentFunction`.
 """
 
 from __future__ import annotations

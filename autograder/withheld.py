@@ -31,7 +31,7 @@ def is_needed(withheld: Iterable[str], imported: Iterable[str]) -> bool:
 
 
 def files_of(modules: Iterable[str]) -> list[str]:
-    """The folders and files from which ``modules`` could be imported, compiled ones too, wherever they are installed."""
+    """The folders and files from which ``modules`` could be imported, wherever they are; compiled ones too."""
     found = set()
     for module in modules:
         *packages, last = module.split(".")
