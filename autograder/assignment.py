@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 SETUP_TAG = "setup"
+#: On a setup cell: it runs in the grader's process alone, which lends what it binds to the student's.
+LENT_TAG = "lent"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class SourceCell:
     grade, solution, locked, task, setup : bool
     points : float, optional
     checksum : str, optional
+    lent : bool
+        Of a setup cell: see :data:`LENT_TAG`.
     """
 
     cell_id: str
@@ -42,6 +46,7 @@ class SourceCell:
     setup: bool
     points: float | None
     checksum: str | None
+    lent: bool = False
 
     @property
     def is_test(self) -> bool:
@@ -53,7 +58,9 @@ class SourceCell:
         """In which process: see :class:`autograder.session.Cell`."""
         if self.is_test:
             return "grader"
-        return "both" if self.setup and self.cell_type == "code" else "cage"
+        if self.setup and self.cell_type == "code":
+            return "lent" if self.lent else "both"
+        return "cage"
 
     def nbgrader_metadata(self) -> dict:
         """The metadata of nbgrader's schema 3."""

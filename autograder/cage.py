@@ -115,10 +115,13 @@ class Walls:
         submission's), ``root`` and ``scratch`` (empty).
     readable : list of str
         Files and folders of the installation.
+    hidden : list of str
+        Files and folders within those that may not be read.
     """
 
     folder: str
     readable: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
 
 
 def installation() -> list[str]:
@@ -146,14 +149,39 @@ def installation() -> list[str]:
     return found
 
 
-def _landlock(readable: list[str], writable: list[str]) -> None:
+def _around(readable: list[str], hidden: list[str]) -> tuple[list[str], list[str]]:
+    """What may be read so that nothing of ``hidden`` may: (files and folders with all in them, folders to list)."""
+    kept_out = {os.path.realpath(path) for path in hidden}
+    whole: list[str] = []
+    listed: dict[str, None] = {}
+
+    def add(path: str) -> None:
+        real = os.path.realpath(path)
+        if any(real == out or real.startswith(f"{out}/") for out in kept_out):
+            return
+        if not any(out.startswith(f"{real}/") for out in kept_out):
+            whole.append(path)
+        elif real not in listed:  # else a link leads back to it
+            listed[real] = None
+            for name in os.listdir(real):
+                add(os.path.join(real, name))
+
+    for path in readable:
+        add(path)
+    return whole, list(listed)
+
+
+def _landlock(readable: list[str], listed: list[str], writable: list[str]) -> None:
     read = landlockpy.AccessFS.READ_FILE | landlockpy.AccessFS.READ_DIR | landlockpy.AccessFS.EXECUTE
     file_only = landlockpy.AccessFS.READ_FILE | landlockpy.AccessFS.EXECUTE
     write = read | landlockpy.fs_for_abi(5) & ~(landlockpy.AccessFS.MAKE_CHAR | landlockpy.AccessFS.MAKE_BLOCK)
     scope = landlockpy.Scope.ABSTRACT_UNIX_SOCKET | landlockpy.Scope.SIGNAL
     with landlockpy.Ruleset(scoped=scope) as ruleset:
         for path in readable:
-            ruleset.allow_path(path, read if os.path.isdir(path) else file_only)
+            with contextlib.suppress(FileNotFoundError):  # a link that leads nowhere
+                ruleset.allow_path(path, read if os.path.isdir(path) else file_only)
+        for path in listed:
+            ruleset.allow_path(path, landlockpy.AccessFS.READ_DIR)
         for path in writable:
             ruleset.allow_path(path, write)
         for name in _DEVICES:
@@ -250,6 +278,13 @@ def _build_root(walls: Walls, limits: Limits) -> None:
             os.symlink(os.readlink(path), root + path)
         else:
             bind(path, path)
+    nothing = {kind: f"{root}/scratch/.{kind}" for kind in ("folder", "file")}
+    os.mkdir(nothing["folder"], 0)
+    os.close(os.open(nothing["file"], os.O_CREAT, 0))
+    for path in {*walls.hidden, *map(os.path.realpath, walls.hidden)}:
+        if os.path.exists(root + path):
+            linux.mount(nothing["folder" if os.path.isdir(root + path) else "file"], root + path, None, linux.MS_BIND)
+            linux.make_read_only(root + path)
     bind(os.path.join(walls.folder, "files"), SUBMISSION)
     for name in _DEVICES:
         bind(f"/dev/{name}", f"/dev/{name}", read_only=False)
@@ -293,11 +328,12 @@ def _close_walls(mode: str, walls: Walls, limits: Limits, *, was_root: bool) -> 
             with contextlib.suppress(OSError):  # a namespace of users to count this cage's processes alone
                 linux.unshare(linux.CLONE_NEWUSER)
                 _map_to_student(_NOBODY, _NOBODY)
-        submission, home, writable, readable = SUBMISSION, HOME, [HOME, "/tmp"], ["/"]
+        submission, home, writable, readable, listed = SUBMISSION, HOME, [HOME, "/tmp"], ["/"], []
         other_tasks = 0
     else:
         submission, home = os.path.join(walls.folder, "files"), os.path.join(walls.folder, "scratch")
-        writable, readable = [home], [*walls.readable, submission]
+        writable = [home]
+        readable, listed = _around([*walls.readable, submission], walls.hidden)
         other_tasks = _tasks_of(_NOBODY if was_root else os.getuid())
         if was_root:
             os.chown(home, _NOBODY, _NOBODY)
@@ -311,7 +347,7 @@ def _close_walls(mode: str, walls: Walls, limits: Limits, *, was_root: bool) -> 
     linux.drop_capabilities()
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     if landlockpy.abi_version():
-        _landlock(readable, writable)
+        _landlock(readable, listed, writable)
     linux.filter_system_calls(metadata=mode == "namespaces")
 
 

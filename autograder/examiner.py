@@ -2,9 +2,10 @@
 
 One examiner is forked for each notebook, so that nothing of one submission reaches the
 next. The cells tagged ``setup`` and the autograder tests run here, with their source from
-the instructor's notebook; every other cell runs in the cage. A name that a test uses and
-no grader's cell has bound is looked up in the cage: a plain value crosses, and a function
-is represented by a :class:`StudentFunction`.
+the instructor's notebook; setup cells, and every other cell, run in the cage. Of a setup cell that
+is tagged ``lent`` too, only the names that it binds stand in the cage, for functions that run here.
+A name that a test uses and no grader's cell has bound is looked up in the cage: a plain value
+crosses, and a function is represented by a :class:`StudentFunction`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,7 @@ class Examiner:
         To the watching worker: receives what begins and ends, and gives student processes.
     shell : NotebookShell
     job : dict
-        ``cells`` (each with ``source``, ``runs`` in ``"cage"``, ``"grader"`` or ``"both"``,
+        ``cells`` (each with ``source``, ``runs`` in ``"cage"``, ``"grader"``, ``"both"`` or ``"lent"``,
         ``points``, ``order`` (of setup cells), ``done`` if an earlier examiner got that far and
         ``deadly`` if it ended the student's process), ``output`` (bytes of text).
     """
@@ -151,6 +152,8 @@ class Examiner:
         self.borrowed: dict[str, Any] = {}
         self.reserved: set[str] = set()
         self.callbacks: list[Any] = []
+        self.bound: dict[int, dict[str, Any]] = {}  # by lent cells
+        self.lent: set[int] = set()  # the callbacks that the student's own cells may call
         self.source_of: dict[str, str] = {}
         self.total = 0
         self.generation = 0
@@ -247,13 +250,18 @@ class Examiner:
         them among the student's.
         """
         outputs = {}
-        setup = [(cell["order"], index) for index, cell in enumerate(self.cells) if cell["runs"] == "both"]
+        setup = [(cell["order"], index) for index, cell in enumerate(self.cells)
+                 if cell["runs"] in ("both", "lent")]  # fmt: skip
         for _, index in sorted(setup):
             self._begin_outputs([])
             source = self.cells[index]["source"]
-            self.reserved |= _names_bound_by(ast.parse(self.shell.transform_cell(source)))
+            bound = _names_bound_by(ast.parse(self.shell.transform_cell(source)))
+            self.reserved |= bound
             if not self.shell.run(source, index + 1):
                 self._tell(setup_failed=index)
+            if self.cells[index]["runs"] == "lent":
+                names = self.shell.user_ns
+                self.bound[index] = {name: names[name] for name in sorted(bound) if name in names}
             outputs[index] = self.outputs
         return outputs
 
@@ -374,11 +382,14 @@ class Examiner:
             return StudentFunction(self, reference.number, type_name, "function", {})
         return Opaque(self.generation, reference.number, type_name)
 
-    def _answer_callback(self, channel: Channel, request: dict, decoder: Decoder) -> None:
+    def _answer_callback(
+        self, channel: Channel, request: dict, decoder: Decoder, *, known: Container[int] | None = None
+    ) -> None:
+        """Call a function that the student's process was given; ``known`` are those that it may call now, or all."""
         encoder = Encoder(self._refer)
         try:
             number = request["callback"]
-            if type(number) is not int or not 0 <= number < len(self.callbacks):
+            if type(number) is not int or number not in (range(len(self.callbacks)) if known is None else known):
                 raise CodecError("a callback that was never given")
             args, kwargs = decoder.decode(request["args"]), decoder.decode(request["kwargs"])
             result = self.callbacks[number](*args, **kwargs)
@@ -434,20 +445,33 @@ class Examiner:
         self.ran.append(index)
         setup = cell["runs"] == "both"
         try:
-            asked = self._ask(channel, {"run": cell["source"], "count": index + 1})
-            while True:
-                reply, _ = channel.receive()
-                if "output" not in reply:
-                    _check_answer(reply, asked, "did")
-                    return
-                if not setup or _is_error(reply["output"]):
-                    self._keep_students(reply["output"], in_test=False)
+            for output in self._run_there(channel, index):
+                if not setup or _is_error(output):
+                    self._keep_students(output, in_test=False)
         except PeerGone:
             self.deadly.add(index)
             self._gone()
         except CodecError as error:
             self.deadly.add(index)
             self._violated(error)
+
+    def _run_there(self, channel: Channel, index: int) -> Iterator[Any]:
+        """Have a cell run in the student's process, which may call what was lent to it; yields what it puts out."""
+        if index in self.bound:
+            encoder, first = Encoder(self._refer), len(self.callbacks)
+            asked = self._ask(channel, {"bind": encoder.encode(self.bound[index])}, encoder.buffers)
+            self.lent |= set(range(first, len(self.callbacks)))
+        else:
+            asked = self._ask(channel, {"run": self.cells[index]["source"], "count": index + 1})
+        while True:
+            reply, buffers = channel.receive()
+            if "output" in reply:
+                yield reply["output"]
+                continue
+            _check_answer(reply, asked, "did", "callback")
+            if "did" in reply:
+                return
+            self._answer_callback(channel, reply, Decoder(self._resolve, buffers), known=self.lent)
 
     def _remember_sources(self, source: str) -> None:
         """Note the text of what a cell defines and imports: from the notebook, which can't be forged later."""
@@ -503,10 +527,8 @@ class Examiner:
                 continue
             self._tell(replay=index)
             try:
-                asked = self._ask(self.student, {"run": self.cells[index]["source"], "count": index + 1})
-                while "output" in (reply := self.student.receive()[0]):
+                for _ in self._run_there(self.student, index):
                     pass
-                _check_answer(reply, asked, "did")
             except (PeerGone, CodecError):
                 self.deadly.add(index)
                 self._tell(gone=True)

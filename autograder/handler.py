@@ -290,7 +290,7 @@ class Handlers:
                     raise Stopped
                 if not self._warmed.alive():
                     self._warmed.close()
-                    self._warmed = Zygote(self._warmed.warm)
+                    self._warmed = Zygote(self._warmed.warm, withheld=self._warmed.withheld)
                 channel, pid = self._warmed.fork(role="handler", memory=MEMORY, seconds=PROCESSOR_SECONDS)
                 handle = os.pidfd_open(pid)
                 with self._warmed.lend() as lent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -109,7 +110,8 @@ class ShowExpectedFigures(NbGraderPreprocessor):
 
 
 def _expected(cell: NotebookNode, descriptions: tuple[str, ...]) -> NotebookNode:
-    figures = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
+    pages = [output.data["text/html"] for output in cell.outputs if "text/html" in output.get("data", {})]
+    figures = re.findall(r'src="data:image/png;base64,([^"]+)"', "\n".join(pages))
     lines, addresses = ["With a right solution:"], []
     for number, (figure, description) in enumerate(zip(figures, descriptions, strict=True), start=1):
         lines.append(f"![{description}][expected-{number}]")

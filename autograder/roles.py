@@ -1,7 +1,9 @@
 """What runs in the warmed process, and in each process that is forked from it.
 
 The warmed process imports what notebooks import, once, and then only forks. It never sees a
-submission, a test or a gradebook, so a process forked from it holds none of them either.
+submission, a test or a gradebook, so a process forked from it holds none of them either. Before it
+imports what is withheld from students (:mod:`autograder.withheld`) it forks a *lean* copy of itself,
+from which students' processes are forked. The two end together.
 """
 
 from __future__ import annotations
@@ -12,15 +14,44 @@ import importlib
 import os
 import pkgutil
 import resource
+import select
 import signal
 import socket
 import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from autograder import cage, linux
 from autograder.codec import Channel, PeerGone
+from autograder.withheld import Withholder, files_of, is_needed
+from autograder.zygote import Zygote
+
+
+@dataclass
+class _Warm:
+    """What a warmed process has for those that are forked from it.
+
+    Attributes
+    ----------
+    shell : NotebookShell
+    readable : list of str
+        The installation.
+    withheld : tuple of str
+        Modules.
+    lean : Zygote, optional
+        The lean copy, if this process isn't one itself.
+    withholder, hidden : Withholder, list of str
+        In the lean copy: what keeps the modules out, and their files.
+    """
+
+    shell: object
+    readable: list[str]
+    withheld: tuple[str, ...] = ()
+    lean: Zygote | None = None
+    withholder: Withholder | None = None
+    hidden: list[str] = field(default_factory=list)
 
 
 def _warm_up(names: list[str]) -> None:
@@ -48,7 +79,7 @@ def _limit(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
 
 
-def _handler(connection: socket.socket, request: dict, shell: object) -> None:
+def _handler(connection: socket.socket, request: dict, warm: _Warm) -> None:
     from autograder import handler
 
     cage.close_descriptors({connection.fileno()})
@@ -57,20 +88,22 @@ def _handler(connection: socket.socket, request: dict, shell: object) -> None:
     handler.main(connection)
 
 
-def _examiner(connection: socket.socket, request: dict, shell: object) -> None:
+def _examiner(connection: socket.socket, request: dict, warm: _Warm) -> None:
     from autograder import examiner
 
     cage.close_descriptors({connection.fileno()})
     _limit(request["memory"])
-    examiner.main(connection, shell)
+    examiner.main(connection, warm.shell)
 
 
-def _student(connection: socket.socket, request: dict, shell: object) -> None:
+def _student(connection: socket.socket, request: dict, warm: _Warm) -> None:
     from autograder import student
 
     channel = Channel(connection)
     limits = cage.Limits(**request["limits"])
-    walls = cage.Walls(request["folder"], request["readable"])
+    walls = cage.Walls(request["folder"], request["readable"], warm.hidden)
+    if warm.withholder is not None:
+        warm.withholder.shells = tuple(request["imports"])
     inner = connection.dup()
 
     def run() -> None:
@@ -79,7 +112,7 @@ def _student(connection: socket.socket, request: dict, shell: object) -> None:
         connection.close()
         # As in a kernel, a module in the submission's folder can be imported.
         sys.path[:] = ["", *[entry for entry in sys.path if entry]]
-        student.main(inner, shell, limits.output)
+        student.main(inner, warm.shell, limits.output)
 
     cage.lock_up(
         request["mode"], walls, limits, run=run, failed=lambda reason: channel.send({"failed": reason}),
@@ -116,15 +149,31 @@ def main(descriptor: int) -> None:
         # Not among the environment and the arguments of the program, which /proc shows to whatever is forked from it.
         os.environ["HOME"] = start["home"]
         with _ending_with(connection):
-            request, shell = _prepare(start["warm"])
-        _serve(connection, request, shell)
+            warm = _prepare(start["warm"], tuple(start["withheld"]))
+        ours, theirs = socket.socketpair()
+        if os.fork() == 0:
+            ours.close()
+            connection.close()
+            _serve(theirs, {}, warm)
+            os._exit(0)
+        theirs.close()
+        sys.meta_path.remove(warm.withholder)
+        warm = _Warm(warm.shell, warm.readable, warm.withheld, lean=Zygote(lent=ours))
+        with _ending_with(connection):
+            _warm_up(start["warm"])
+            from autograder import examiner, handler  # noqa: F401 - so that the forked processes have them
+
+            _settle()
+        _serve(connection, {}, warm)
 
 
-def _prepare(warm: list[str]) -> tuple[dict, object]:
-    """Import, and do once what each forked process would do again."""
-    _warm_up(warm)
+def _prepare(names: list[str], withheld: tuple[str, ...]) -> _Warm:
+    """Import what isn't withheld, and do once what each forked process would do again."""
+    withholder = Withholder(withheld)
+    sys.meta_path.insert(0, withholder)
+    _warm_up(names)
     # So that the forked processes have them.
-    from autograder import codec, examiner, handler, outputs, student  # noqa: F401
+    from autograder import codec, outputs, student  # noqa: F401
     from autograder.shell import new_shell, warm_up
 
     shell = new_shell()
@@ -135,29 +184,58 @@ def _prepare(warm: list[str]) -> tuple[dict, object]:
     with contextlib.suppress(linux.FilterUnavailable):
         for metadata in (True, False):
             linux.system_call_filter(metadata=metadata)
-    readable = cage.installation()
+    _settle()
+    return _Warm(shell, cage.installation(), withheld, withholder=withholder, hidden=files_of(withheld))
+
+
+def _settle() -> None:
     gc.collect()
     gc.freeze()  # a collection in a forked process would copy every page
-    return {"readable": readable}, shell
 
 
-def _serve(connection: socket.socket, request: dict, shell: object) -> None:
+def _serve(connection: socket.socket, request: dict, warm: _Warm) -> None:
     """Say that the process is warm, then fork until the connection is closed."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started the grading
     channel = Channel(connection)
-    readable, parent = request["readable"], os.getpid()
     with contextlib.suppress(PeerGone):
-        channel.send({"readable": readable})
-        while True:
+        if warm.lean is not None:
+            _ = warm.lean.readable  # it is warm
+        channel.send({"readable": warm.readable})
+        while _is_asked(connection, warm.lean):
             request, _ = channel.receive()
             given = channel.receive_descriptor()
-            pid = os.fork()
-            if pid == 0:
-                _become({"readable": readable, "parent": parent, **request}, given, connection, shell)
+            if request["role"] == "student" and warm.lean and not is_needed(warm.withheld, request["imports"]):
+                warm.lean.channel.send_with_descriptor(request, given)
+                answer, _ = warm.lean.channel.receive(timeout=60)
+            else:
+                answer = {"pid": _fork(request, given, connection, warm)}
             os.close(given)
             if request["role"] != "zygote":
-                channel.send({"pid": pid})
+                channel.send(answer)
+
+
+def _is_asked(connection: socket.socket, lean: Zygote | None) -> bool:
+    """Wait for a request; False if the lean copy ends meanwhile, which says nothing of itself."""
+    if lean is None:
+        return True
+    ready, _, _ = select.select([connection, lean.channel.connection], [], [])
+    return lean.channel.connection not in ready
+
+
+def _fork(request: dict, given: int, connection: socket.socket, warm: _Warm) -> int:
+    """Fork a process for a request; a copy of this one is lent a copy of the lean one."""
+    lent = warm.lean.lend() if warm.lean and request["role"] == "zygote" else None
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        if warm.lean is not None:
+            warm.lean.channel.close()
+            warm.lean = Zygote(lent=lent) if lent else None
+        _become({"parent": parent, **request}, given, connection, warm)
+    if lent is not None:
+        lent.close()
+    return pid
 
 
 def _be_called(name: str) -> None:
@@ -166,7 +244,7 @@ def _be_called(name: str) -> None:
         file.write(name)
 
 
-def _become(request: dict, given: int, connection: socket.socket, shell: object) -> None:
+def _become(request: dict, given: int, connection: socket.socket, warm: _Warm) -> None:
     """In the forked process: play the role that is asked for. Doesn't return."""
     try:
         _be_called(request["role"])
@@ -181,7 +259,7 @@ def _become(request: dict, given: int, connection: socket.socket, shell: object)
             os.sched_setaffinity(0, request["processors"])
         roles = {"handler": _handler, "examiner": _examiner, "student": _student, "zygote": _serve}
         role = roles[request["role"]]
-        role(socket.socket(fileno=given), request, shell)
+        role(socket.socket(fileno=given), request, warm)
     except BaseException:
         with contextlib.suppress(BaseException):
             traceback.print_exc(file=sys.__stderr__)

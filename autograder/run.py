@@ -186,8 +186,8 @@ def grade_class(
         if scheduler:
             workers = dask_workers(scheduler, settings)
         else:
-            if warmed is None or warmed.warm != settings.warm:
-                warmed = stack.enter_context(contextlib.closing(Zygote(settings.warm)))
+            if warmed is None or (warmed.warm, warmed.withheld) != (settings.warm, settings.withheld):
+                warmed = stack.enter_context(contextlib.closing(Zygote(settings.warm, withheld=settings.withheld)))
             workers = local_workers(min(jobs or len(os.sched_getaffinity(0)), len(waiting)), warmed)
         _grade_all(stack.enter_context(workers), jobs_of, writer, summary, console)
     summary.skipped.sort()

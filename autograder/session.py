@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import math
@@ -11,6 +12,8 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from IPython.core.inputtransformer2 import TransformerManager
 
 from autograder import cage
 from autograder.accounting import Tree
@@ -36,7 +39,7 @@ class Cell:
         For messages: the grade_id, or the number of the cell.
     source : str
     runs : str
-        ``"cage"``, ``"grader"`` (a test) or ``"both"`` (setup).
+        ``"cage"``, ``"grader"`` (a test), ``"both"`` (setup) or ``"lent"`` (setup whose names are lent to the cage).
     points : float, optional
         Of a test.
     order : int
@@ -172,6 +175,20 @@ class Grader:
             return _Run(self, cells, walls, dict(environment or {})).run()
         finally:
             cage.remove_folder(folder)
+
+
+def _imported(cells: list[Cell]) -> list[str]:
+    """The modules that the setup cells name in imports, and what they import from those, which may be modules too."""
+    names: set[str] = set()
+    for cell in cells:
+        if cell.runs == "both":
+            with contextlib.suppress(SyntaxError):
+                for node in ast.walk(ast.parse(TransformerManager().transform_cell(cell.source))):
+                    if isinstance(node, ast.Import):
+                        names.update(alias.name for alias in node.names)
+                    elif isinstance(node, ast.ImportFrom) and node.module:
+                        names.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+    return sorted(names)
 
 
 def _named_by_tests(cells: list[Cell], outputs: list[list[dict]]) -> list[str]:
@@ -350,7 +367,7 @@ class _Run:
             os.mkdir(scratch, 0o755)
         channel, keeper = self.grader.zygote.fork(
             role="student", mode=self.grader.mode, limits=self.limits.as_json(),
-            folder=self.walls.folder, readable=self.walls.readable,
+            folder=self.walls.folder, readable=self.walls.readable, imports=_imported(self.cells),
         )  # fmt: skip
         try:
             announced, _ = channel.receive(timeout=30)

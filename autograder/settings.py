@@ -10,7 +10,7 @@ from traitlets import Dict, Enum, Float, Integer, List, Unicode
 from traitlets.config import Configurable
 
 from autograder.cage import Limits
-from autograder.zygote import WARM
+from autograder.zygote import WARM, WITHHELD
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Settings:
         Environment variables of the tests' process.
     warm : tuple of str
         Modules that are imported once for all submissions, as :data:`autograder.zygote.WARM`.
+    withheld : tuple of str
+        Modules that students' processes don't have, as :data:`autograder.zygote.WITHHELD`.
     max_lines, max_traceback : int
         As nbgrader's ``LimitOutput``.
     """
@@ -37,6 +39,7 @@ class Settings:
     readable: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     warm: tuple[str, ...] = WARM
+    withheld: tuple[str, ...] = WITHHELD
     max_lines: int = LimitOutput.max_lines.default_value
     max_traceback: int = LimitOutput.max_traceback.default_value
 
@@ -59,6 +62,11 @@ class CagedExecute(Configurable):
     warm = List(
         Unicode(), list(WARM), help="Modules that are imported once for all submissions; 'package.*' with all in it."
     ).tag(config=True)  # fmt: skip
+    withheld = List(
+        Unicode(), list(WITHHELD),
+        help="Modules, with all in them, that students' code has neither in memory nor on disk; a library that a"
+        " notebook's setup cells import is given to that notebook.",
+    ).tag(config=True)  # fmt: skip
     readable = List(
         Unicode(), help="Files and folders that students' code may read besides Python's own: data."
     ).tag(config=True)  # fmt: skip
@@ -75,5 +83,6 @@ class CagedExecute(Configurable):
         limiter = LimitOutput(parent=self.parent)
         return Settings(
             self.isolation, limits, tuple(map(os.path.abspath, self.readable)),
-            tuple(sorted(self.environment.items())), tuple(self.warm), limiter.max_lines, limiter.max_traceback,
+            tuple(sorted(self.environment.items())), tuple(self.warm), tuple(self.withheld),
+            limiter.max_lines, limiter.max_traceback,
         )  # fmt: skip

@@ -13,7 +13,7 @@ from nbgrader.preprocessors import ClearHiddenTests
 from nbgrader.utils import find_all_files
 from sqlalchemy.engine import make_url
 
-from autograder.assignment import SETUP_TAG, Assignment, SourceCell, SourceNotebook
+from autograder.assignment import LENT_TAG, SETUP_TAG, Assignment, SourceCell, SourceNotebook
 
 
 class UnknownAssignment(Exception):
@@ -72,7 +72,8 @@ def _notebook(row: object, folder: Path) -> SourceNotebook:
     released = ClearHiddenTests()
     cells = []
     for cell in written.cells:
-        setup = SETUP_TAG in cell.metadata.get("tags", [])
+        tags = cell.metadata.get("tags", [])
+        setup, lent = SETUP_TAG in tags, LENT_TAG in tags
         grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
         if grade_id in sources:
             source = sources.pop(grade_id)
@@ -82,12 +83,12 @@ def _notebook(row: object, folder: Path) -> SourceNotebook:
                 SourceCell(
                     cell.get("id", ""), grade_id, source.cell_type, source.source, copy.source,
                     grade_id in graded, grade_id in solutions, bool(source.locked), grade_id in tasks, setup,
-                    points.get(grade_id), source.checksum,
+                    points.get(grade_id), source.checksum, lent,
                 )
             )  # fmt: skip
         elif setup:
             text = (cell.cell_type, cell.source, cell.source)
-            cells.append(SourceCell(cell.get("id", ""), "", *text, False, False, True, False, True, None, None))
+            cells.append(SourceCell(cell.get("id", ""), "", *text, False, False, True, False, True, None, None, lent))
     if sources:
         raise UnknownAssignment(
             f"{path.name} has changed since the assignment was made: {', '.join(sorted(sources))} can't be found in it."

@@ -26,7 +26,7 @@ _MAX_NESTED_CALLS = 20
 
 
 class GraderCallback:
-    """A function of the grader's, given to a student's function as an argument."""
+    """A function of the grader's, given to a student's function as an argument or lent to the notebook."""
 
     def __init__(self, server: Server, number: int) -> None:
         self._server = server
@@ -54,6 +54,8 @@ class Server:
         self.objects: list[Any] = []
         self.depth = 0
         self.busy = False
+        self.waiting = False  # for what a function of the grader's returns
+        self.interrupted = False  # meanwhile
         shell.record(self._pass_on, text_bytes)
         signal.signal(signal.SIGINT, self._interrupted)
         # Two processes on one wire would garble it.
@@ -71,7 +73,9 @@ class Server:
         self.shell.recorder.emit = lambda output: None
 
     def _interrupted(self, *_: Any) -> None:
-        if self.busy:
+        if self.waiting:  # half an answer, left on the wire, would be taken for a question
+            self.interrupted = True
+        elif self.busy:
             raise KeyboardInterrupt
 
     def serve(self) -> None:
@@ -94,6 +98,9 @@ class Server:
                 self.shell.showtraceback()
             finally:
                 self.busy = False
+            self.channel.send({"did": True, **asked})
+        elif "bind" in request:
+            self.shell.user_ns.update(Decoder(self._resolve, buffers).decode(request["bind"]))
             self.channel.send({"did": True, **asked})
         elif "describe" in request:
             names, described = self._describe(request["describe"])
@@ -166,18 +173,26 @@ class Server:
         encoder = Encoder(self._refer)
         tree_args, tree_kwargs = encoder.encode(args), encoder.encode(kwargs)
         self.shell.recorder.flush()
-        self.channel.send({"callback": number, "args": tree_args, "kwargs": tree_kwargs}, encoder.buffers)
         self.depth += 1
+        self.waiting = True
         try:
+            self.channel.send({"callback": number, "args": tree_args, "kwargs": tree_kwargs}, encoder.buffers)
             while True:
                 reply, buffers = self.channel.receive()
-                if "result" in reply:
-                    return Decoder(self._resolve, buffers).decode(reply["result"])
-                if "error" in reply:
-                    raise RuntimeError(f"the function that was passed in raised {reply['error']}")
+                if "number" not in reply:
+                    break
+                self.waiting = False
                 self.answer(reply, buffers)
+                self.waiting = True
         finally:
             self.depth -= 1
+            self.waiting = False
+        if self.interrupted:
+            self.interrupted = False
+            raise KeyboardInterrupt
+        if "error" in reply:
+            raise RuntimeError(f"the course's function raised {reply['error']}")
+        return Decoder(self._resolve, buffers).decode(reply["result"])
 
 
 def _prints(value: Any) -> Any:

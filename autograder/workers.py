@@ -144,4 +144,5 @@ def _grade_here(job: Job) -> Graded:
 @functools.cache
 def _prepared(settings: Settings) -> tuple[Handlers, str, dict]:
     """This process's handlers, their temporary folder, and the cage that this machine allows."""
-    return Handlers(Zygote(settings.warm)), _kept.enter_context(_temporary_folder()), find_cage(settings)
+    warmed = Zygote(settings.warm, withheld=settings.withheld)
+    return Handlers(warmed), _kept.enter_context(_temporary_folder()), find_cage(settings)

@@ -30,6 +30,14 @@ WARM = (
     "torch._dynamo", "torch.utils.serialization", "joblib", "sympy.tensor.tensor", "sympy.sets.setexpr",
     "sympy.assumptions.wrapper", "multiprocessing.synchronize", "encodings.cp437",
 )  # fmt: skip
+#: Modules, with all that is in them, of which a student's process has nothing, neither in memory nor on disk: what
+#: holds right values, and the library that would compute them. A notebook whose setup cells import one of an
+#: installed library is about that library, and its student's process has all.
+WITHHELD = (
+    "torch", "torchgen", "functorch",
+    "course_utils.checks", "course_utils.mistakes", "course_utils.models", "course_utils.oracle",
+    "course_utils.stand_ins", "course_utils.steps",
+)  # fmt: skip
 #: The whole environment of the zygote and of every process forked from it.
 ENVIRONMENT = {
     "LANG": "C.UTF-8",
@@ -56,17 +64,21 @@ class Zygote:
         Modules to import, as :data:`WARM`.
     lent : socket, optional
         What another's :meth:`lend` gave: the process is a copy of that one, and starts at once.
+    withheld : sequence of str
+        Modules that students' processes don't have, as :data:`WITHHELD`.
     """
 
-    def __init__(self, warm: Sequence[str] = WARM, lent: socket.socket | None = None) -> None:
-        self.warm = tuple(warm)
+    def __init__(
+        self, warm: Sequence[str] = WARM, lent: socket.socket | None = None, withheld: Sequence[str] = WITHHELD
+    ) -> None:
+        self.warm, self.withheld = tuple(warm), tuple(withheld)
         self._process: subprocess.Popen | None = None
         self._readable: list[str] | None = None
         self.channel = Channel(lent or self._start())
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
-        Channel(ours).send({"warm": self.warm, "home": os.path.expanduser("~")})
+        Channel(ours).send({"warm": self.warm, "withheld": self.withheld, "home": os.path.expanduser("~")})
         root = str(Path(__file__).resolve().parent.parent)
         # The packages, and not whatever else this process imports from: the student sees these folders.
         packages = [*site.getsitepackages(), site.getusersitepackages(), sys.prefix, sys.base_prefix, sys.exec_prefix]

@@ -23,11 +23,10 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from course_utils import checks, comparison, evaluation, judge
+from course_utils.questions import QUESTIONS
 from tests.fairness.runner import SOURCE, as_in_grading, defines_only, execute, without_hidden_tests
 
-NOTEBOOKS = (
-    "1_forward_check", "2_backprop_derivation", "3_gradient_check", "4_cifar10_tuning", "5_pytorch_comparison",
-)  # fmt: skip
+NOTEBOOKS = tuple(dict.fromkeys(one.notebook for one in QUESTIONS))
 #: Parts of the names of tests that read a handed-in network and ask no function.
 _OF_FILES = ("best-net", "best-mlp")
 
@@ -57,7 +56,7 @@ class _Stopwatch:
 def _callers() -> list[ModuleType]:
     """The modules that call a student's functions."""
     names = [found.name for found in pkgutil.iter_modules(checks.__path__, f"{checks.__name__}.")]
-    modules = [judge, *map(importlib.import_module, names)]
+    modules = [comparison, judge, *map(importlib.import_module, names)]
     return [module for module in modules if getattr(module, "call", None) is comparison.call]
 
 

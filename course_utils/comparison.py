@@ -94,7 +94,7 @@ class CheckFailed(AssertionError):
         return (
             '<div style="border:1px solid #c62828;border-left-width:6px;border-radius:4px;padding:8px 14px;'
             'margin:4px 0;max-width:56em;line-height:1.45">'
-            f'<div><b style="color:#c62828">{html.escape(self.quantity)}</b>: {html.escape(self.problem)}</div>'
+            f"<div><b>{html.escape(self.quantity)}</b>: {html.escape(self.problem)}</div>"
             '<div style="display:grid;grid-template-columns:max-content 1fr;column-gap:14px;margin-top:2px">'
             f"{rows}</div></div>"
         )

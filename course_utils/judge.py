@@ -166,7 +166,7 @@ def _clearer(as_it_stands: Exception, isolated: Exception | None) -> Exception:
     if isolated.raised and isinstance(as_it_stands, CheckFailed) and not as_it_stands.raised:
         return as_it_stands
     if str(isolated) != str(as_it_stands) and isolated.data:
-        isolated.data += ", with right functions in the place of those that it calls"
+        isolated.data = f"right functions in the place of those that it calls, and {isolated.data}"
     return isolated
 
 
@@ -183,8 +183,18 @@ def _try(function: Callable, one: Asked) -> tuple[Exception | None, dict[str, An
                     expect_close(part.label, got[name], part.expected, tolerance=part.tolerance)
     except (CheckFailed, NotImplementedError) as failure:
         failure.part = wrong
+        if getattr(failure, "raised", False):
+            failure.problem += _with_shapes(one)
         return failure, got
     return None, got
+
+
+def _with_shapes(one: Asked) -> str:
+    """The shapes that an error may be about, as the end of a sentence."""
+    shapes = [f"{name} {value.shape}" for name, value in one.arguments.items() if isinstance(value, np.ndarray)]
+    expected = np.shape(next(iter(one.parts.values())).expected)
+    result = f"; the result is to have the shape {expected}" if expected and not one.keys else ""
+    return f", called with {' and '.join(shapes)}{result}." if shapes else ""
 
 
 def _agrees(got: Any, value: Any, tolerance: float) -> bool:

@@ -1,18 +1,19 @@
 """What is often done wrong: the deviations from which checks recognise a mistake.
 
 To add one, add an entry to the list of its computation, and an answer that makes the mistake to
-the bank in ``tests/fairness``. The models are computed with NumPy's and SciPy's own functions.
+the bank in ``tests/fairness``. Of the gradients nothing is spelt here but
+what is wrong: the right ones come as functions (:mod:`course_utils.steps`).
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from course_utils.deviations import Deviation, Values
 from course_utils.steps import STEPS
@@ -53,8 +54,26 @@ def _in_another_order(value: np.ndarray, got: Any, N: int) -> np.ndarray:
     return value[order]
 
 
-def _general(name: str, change: Callable, sentence: str) -> Deviation:
-    return Deviation(name, "returned", change, sentence, general=True)
+def _with_dropout(value: np.ndarray, got: Any, N: int) -> Any:
+    """What was got, if it is 0 in some places and the same multiple of the value in the others."""
+    if np.shape(got) != value.shape:
+        return value
+    dropped, kept = (got == 0) & (value != 0), (got != 0) & (value != 0)
+    if min(dropped.sum(), kept.sum()) < 4 or not np.array_equal(got != 0, kept):
+        return value
+    factor = got[kept] @ value[kept] / (value[kept] @ value[kept])
+    return got if np.allclose(got[kept], factor * value[kept], rtol=1e-9, atol=0.0) else value
+
+
+def _limited(value: np.ndarray, got: Any, N: int) -> np.ndarray:
+    """The value between the least and the largest of what was got."""
+    if np.shape(got) != value.shape or value.size < 3 or not np.isfinite(got).all() or np.min(got) == np.max(got):
+        return value
+    return np.clip(value, np.min(got), np.max(got))
+
+
+def _general(name: str, change: Callable, sentence: str, **more: Any) -> Deviation:
+    return Deviation(name, "returned", change, sentence, general=True, **more)
 
 
 _FACTORS = (
@@ -92,6 +111,13 @@ PRECISION = (
     _general("rounded", _to_decimals, "the values are rounded to a few decimals; return them as they are."),
     _general("rows_in_another_order", _in_another_order, "the rows are right but in another order."),
     _general("zero", lambda v, got, N: 0 * v, "every value is zero."),
+    _general(
+        "limited", _limited, "what lies beyond some limit is cut off; return the values as they come out.", alone=True,
+    ),
+    _general(
+        "dropped", _with_dropout,
+        "some values are set to zero, and all others have the same factor, as dropout does.", alone=True,
+    ),
 )  # fmt: skip
 #: Recognised in whatever a function returns.
 GENERAL = (*_FACTORS, SCALED, *PRECISION)
@@ -102,7 +128,8 @@ GENERAL = (*_FACTORS, SCALED, *PRECISION)
 def network(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any]:
     """Every value of the network, with the stages ``first``, ``relu``, ``second``, ``softmax`` or ``forward``.
 
-    With the arguments of ``loss``, the stages ``softmax_cross_entropy`` and ``penalty`` follow.
+    ``keys`` says under which name a value is returned. With the arguments of ``loss``, the stages
+    ``softmax_cross_entropy`` and ``penalty`` follow.
     """
     params, X = arguments["params"], np.asarray(arguments["X"])
     if "forward" in changes:
@@ -117,7 +144,7 @@ def network(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any
         weights, biases = ([params[kind + layer] for layer in "12"] for kind in "Wb")
         price = changes.get("penalty", lambda reg, weights, biases, N: reg * _squares(weights))
         values["loss"] = data + price(arguments["reg"], weights, biases, len(X))
-    return values
+    return values | {name: values[other] for name, other in changes.get("keys", dict)().items()}
 
 
 def of_relu(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any]:
@@ -153,15 +180,29 @@ def _relu(z: np.ndarray) -> np.ndarray:
 
 
 def _softmax(z: np.ndarray, axis: int | None = 1) -> np.ndarray:
-    return special.softmax(np.asarray(z, dtype=np.float64), axis=axis)
+    return np.exp(_log_softmax(z, axis))
 
 
 def _cross_entropy(z3: np.ndarray, y: np.ndarray) -> float:
     return -np.mean(_true(_log_softmax(z3), y))
 
 
-def _log_softmax(z: np.ndarray, axis: int = 1) -> np.ndarray:
-    return special.log_softmax(np.asarray(z, dtype=np.float64), axis=axis)
+def _log_softmax(z: np.ndarray, axis: int | None = 1) -> np.ndarray:
+    return z - _log_sum(z, axis)
+
+
+def _log_sum(z: np.ndarray, axis: int | None = 1) -> np.ndarray:
+    """The logarithm of the sum of exponentials; the axis stays."""
+    return np.logaddexp.reduce(np.asarray(z, dtype=np.float64), axis=axis, keepdims=True)
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0.0, -np.asarray(z, dtype=np.float64)))
+
+
+def _normal(z: np.ndarray) -> np.ndarray:
+    """The normal distribution's share below z."""
+    return np.vectorize(lambda x: math.erfc(-x / math.sqrt(2)) / 2, otypes=[float])(z)
 
 
 def _true(values: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -225,7 +266,7 @@ RELU = (
         "values between 0 and 1 are lost; the ReLU keeps what is above 0.",
     ),
     _of_relu("relu_at_least_1", lambda z: np.maximum(z, 1), "the maximum is taken with 1; with 0 it is the ReLU."),
-    _of_relu("sigmoid_for_relu", special.expit, "this is the sigmoid function; the ReLU is asked."),
+    _of_relu("sigmoid_for_relu", _sigmoid, "this is the sigmoid function; the ReLU is asked."),
     _of_relu("tanh_for_relu", np.tanh, "this is the hyperbolic tangent; the ReLU is asked."),
     _of_relu(
         "relu_of_tanh", lambda z: np.maximum(np.tanh(z), 0),
@@ -239,8 +280,8 @@ RELU = (
         "elu_for_relu", lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
         "negative values become exp(z) - 1: this is the ELU; the ReLU sets them to zero.",
     ),
-    _of_relu("silu_for_relu", lambda z: z * special.expit(z), "this is z times its sigmoid (SiLU); the ReLU is asked."),
-    _of_relu("gelu_for_relu", lambda z: z * special.ndtr(z), "this is the GELU; the ReLU is asked."),
+    _of_relu("silu_for_relu", lambda z: z * _sigmoid(z), "this is z times its sigmoid (SiLU); the ReLU is asked."),
+    _of_relu("gelu_for_relu", lambda z: z * _normal(z), "this is the GELU; the ReLU is asked."),
     _of_relu("relu_squared", lambda z: np.maximum(z, 0) ** 2, "the positive values are squared; the ReLU keeps them."),
     _of_relu(
         "largest_of_all", lambda z: np.maximum(z, z.max()),
@@ -293,6 +334,14 @@ SOFTMAX = (
         _over(lambda z: np.exp(z - z.max(1, keepdims=True)), lambda z: np.exp(z[0] - z[0].max()).sum()),
         "every row is divided by the sum of the first row; each has a sum of its own.",
     ),
+    _of_softmax(
+        "softmax_of_columns_shifted", lambda z: _softmax(z - z.max(axis=0)),
+        "the largest logit of each column is subtracted, another number for each class; take that of each row.",
+    ),
+    _of_softmax(
+        "softmax_of_shares", lambda z: _softmax(z / z.max(axis=1, keepdims=True)),
+        "the logits are divided by the largest of their row; subtract it.",
+    ),
     _of_softmax("softmax_twice", lambda z: _softmax(_softmax(z)), "the softmax is applied twice."),
     *(
         _of_softmax("softmax_not_normalised", lambda z, shift=shift: np.exp(z - shift(z)), _NOT_NORMALISED)
@@ -333,7 +382,7 @@ SOFTMAX = (
         "the exponentials are divided by the mean of their row; divide by the sum.",
     ),
     _of_softmax(
-        "sigmoid_for_softmax", special.expit,
+        "sigmoid_for_softmax", _sigmoid,
         "this is the sigmoid of each logit; in a softmax every row sums to 1.",
     ),
     _of_softmax("log_probabilities", _log_softmax, "these are the logarithms of the probabilities."),
@@ -345,14 +394,6 @@ SOFTMAX = (
     _of_softmax(
         "class_for_softmax", lambda z: z.argmax(axis=1),
         "this is the class with the largest logit; the softmax gives probabilities.",
-    ),
-    *(
-        _of_softmax(
-            f"softmax_limited_at_{limit:g}", lambda z, low=limit, high=high: np.clip(_softmax(z), low, high),
-            "the probabilities are limited; they may be as small as they come out.",
-        )
-        for limit in _SMALL
-        for high in (1.0, 1.0 - limit)
     ),
     *(
         _of_softmax(
@@ -369,14 +410,17 @@ SOFTMAX = (
 )  # fmt: skip
 
 _BIASES = {
-    "missing": (0, "the bias is missing: add it to every row of the product."),
-    "added_twice": (2, "the bias is added twice."),
-    "subtracted": (-1, "the bias is subtracted where it should be added."),
+    "missing": (lambda b: 0 * b, "the bias is missing: add it to every row of the product."),
+    "added_twice": (lambda b: 2 * b, "the bias is added twice."),
+    "subtracted": (lambda b: -b, "the bias is subtracted where it should be added."),
+    "as_ones": (np.ones_like, "1 is added in place of the bias."),
+    "reversed": (lambda b: b[::-1], "the bias is added in reversed order."),
+    "as_its_mean": (np.mean, "the mean of the bias is added to every entry; each unit has a bias of its own."),
 }
 _of_first, _of_second = _stage("first"), _stage("second")
 LAYERS = (
-    *(_of_first(f"b1_{name}", lambda X, W, b, c=c: X @ W + c * b, text) for name, (c, text) in _BIASES.items()),
-    *(_of_second(f"b2_{name}", lambda a, W, b, z, c=c: a @ W + c * b, text) for name, (c, text) in _BIASES.items()),
+    *(_of_first(f"b1_{name}", lambda X, W, b, of=of: X @ W + of(b), text) for name, (of, text) in _BIASES.items()),
+    *(_of_second(f"b2_{name}", lambda a, W, b, z, of=of: a @ W + of(b), text) for name, (of, text) in _BIASES.items()),
     _of_first(
         "relu_in_first", lambda X, W, b: _relu(X) @ W + b,
         "the ReLU is applied to X as well, before the first product.",
@@ -398,8 +442,7 @@ LAYERS = (
         "X has lost its decimals: it is cast to integers first.",
     ),
     _of_first(
-        "mean_bias", lambda X, W, b: X @ W + b.mean(),
-        "the mean of the bias is added to every entry; each hidden unit has a bias of its own.",
+        "data_limited", lambda X, W, b: np.clip(X, -1, 1) @ W + b, "X is limited to 1; it is to be taken as it is.",
     ),
     _of_first("z2_cast", lambda X, W, b: np.trunc(X @ W + b), "z2 has lost its decimals: it is stored as integers."),
     _of_second(
@@ -421,6 +464,13 @@ LAYERS = (
     Deviation(
         "softmax_of_hidden", "relu", _softmax,
         "the softmax is applied to z2; between the layers it is the ReLU.",
+    ),
+    *(
+        Deviation(
+            f"{one}_and_{other}_exchanged", "keys", lambda one=one, other=other: {one: other, other: one},
+            f"{one} and {other} are exchanged in the dict that is returned.",
+        )
+        for one, other in (("z2", "a2"), ("z3", "a3"))
     ),
     Deviation(
         "z2_overwritten", "returned z2", lambda v, got, N: _relu(v),
@@ -534,15 +584,15 @@ DATA = (
         "the softmax inside the loss is taken over the wrong axis: each row of probabilities should sum to 1.",
     ),
     _of_data(
-        "loss_over_everything", lambda z, y: np.mean(special.logsumexp(z) - _true(z, y)),
+        "loss_over_everything", lambda z, y: np.mean(_log_sum(z, None) - _true(z, y)),
         "the sum of exponentials is taken over all entries; each row has a sum of its own.",
     ),
     _of_data(
-        "true_logit_missing", lambda z, y: np.mean(special.logsumexp(z, axis=1)),
+        "true_logit_missing", lambda z, y: np.mean(_log_sum(z)),
         "the logits' own values are missing: log sum exp(z) alone isn't the cross-entropy, z_y is to be subtracted.",
     ),
     _of_data(
-        "true_logit_added", lambda z, y: np.mean(special.logsumexp(z, axis=1) + _true(z, y)),
+        "true_logit_added", lambda z, y: np.mean(_log_sum(z)[:, 0] + _true(z, y)),
         "the logit of the true class is added to log sum exp(z); it is to be subtracted.",
     ),
     _of_data(
@@ -555,13 +605,13 @@ DATA = (
     ),
     _of_data(
         "largest_logit_not_added",
-        lambda z, y: np.mean(special.logsumexp(z - z.max(1, keepdims=True), axis=1) - _true(z, y)),
+        lambda z, y: np.mean(_log_sum(z - z.max(1, keepdims=True))[:, 0] - _true(z, y)),
         "the largest logit is subtracted before the exponentials are taken, but not from z_y: subtract it there"
         " too, or add it to the logarithm.",
     ),
     _of_data(
         "shifted_true_logit_alone",
-        lambda z, y: np.mean(special.logsumexp(z, axis=1) - _true(z - z.max(1, keepdims=True), y)),
+        lambda z, y: np.mean(_log_sum(z)[:, 0] - _true(z - z.max(1, keepdims=True), y)),
         "the largest logit is subtracted from z_y, but not inside the logarithm: subtract it in both.",
     ),
     _of_data(
@@ -586,7 +636,7 @@ DATA = (
     ),
     _of_data(
         "classes_guessed_from_the_labels",
-        lambda z, y: np.mean(special.logsumexp(z, axis=1) - (z * np.eye(np.max(y) + 1)[y]).sum(axis=1)),
+        lambda z, y: np.mean(_log_sum(z)[:, 0] - (z * np.eye(np.max(y) + 1)[y]).sum(axis=1)),
         "the number of classes is guessed from the labels (y.max() + 1); it is that of the columns of z3.",
     ),
     *(
@@ -1050,6 +1100,11 @@ def _of_weights(variable: str, activations: str, upstream: str) -> tuple[Deviati
             f"the rows of {activations} and of {upstream} don't belong together: one is reversed.",
         ),
         of(
+            f"{name}_reshaped",
+            lambda g, right, a, d: right(a.reshape(a.shape[::-1]).T, d),
+            f"reshape doesn't transpose {activations}: it keeps the numbers in their order.",
+        ),
+        of(
             f"{name}_cast",
             lambda g, right, a, d: right(np.trunc(a), d),
             f"{activations} has lost its decimals: it is cast to integers.",
@@ -1188,7 +1243,7 @@ GRAD_A2 = (
 
 
 def _sigmoid_slope(z: np.ndarray) -> np.ndarray:
-    return special.expit(z) * special.expit(-z)
+    return _sigmoid(z) * _sigmoid(-z)
 
 
 _of_z2 = _stage("after grad_z2")
@@ -1229,13 +1284,17 @@ GRAD_Z2 = (
         "mask_added", lambda g, right, d, z: d + (z > 0),
         "the mask is added to the upstream gradient; multiply by it.",
     ),
+    _of_z2(
+        "mask_in_a_matrix_product", lambda g, right, d, z: d.T @ (z > 0),
+        "this is a matrix product with the mask; multiply entry by entry.",
+    ),
     _of_z2("mask_above_1", lambda g, right, d, z: d * (z > 1), "the mask begins at z2 = 1; it begins at 0."),
     _of_z2(
         "mask_of_a_row", lambda g, right, d, z: d * (z > 0).all(axis=1, keepdims=True),
         "the mask is one for each row; it is one for each entry.",
     ),
     _of_z2(
-        "sigmoid_for_the_mask", lambda g, right, d, z: d * special.expit(z),
+        "sigmoid_for_the_mask", lambda g, right, d, z: d * _sigmoid(z),
         "the upstream gradient is multiplied by the sigmoid of z2; the ReLU's derivative is 0 or 1.",
     ),
     _of_z2(
@@ -1440,6 +1499,15 @@ def _without_reset(sign: float) -> Callable:
     return quotient
 
 
+def _of_two_copies(toy: Any, x: np.ndarray, h: float) -> np.ndarray:
+    """Central differences of one copy for each side, in which every entry stays where it was moved."""
+    above, below, found = x.copy(), x.copy(), np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        above[index], below[index] = x[index] + h, x[index] - h
+        found[index] = (toy.value(above) - toy.value(below)) / (2 * h)
+    return found
+
+
 def _only(chosen: Callable[[np.ndarray], np.ndarray]) -> Callable:
     """Central differences at some entries, and zeros elsewhere."""
     return lambda toy, x, h: np.where(chosen(np.arange(x.size).reshape(x.shape)), toy.central(x, h), 0.0)
@@ -1500,9 +1568,13 @@ QUOTIENTS = (
         "double_step", lambda toy, x, h: toy.central(x, 2 * h),
         "the points are x + 2h and x - 2h; they are x + h and x - h.",
     ),
-    _of_quotient(
-        "step_ignored", lambda toy, x, h: toy.central(x, 1e-5),
-        "h isn't used: the values are those of a fixed small step.",
+    *(
+        _of_quotient(
+            f"step_always_{step:g}", lambda toy, x, h, step=step: toy.central(x, step),
+            f"h isn't used: the values are those of a fixed small step, {step:g}.",
+            common="h isn't used: the values are those of a fixed small step.",
+        )
+        for step in (0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
     ),
     _of_quotient(
         "not_reset", _without_reset(-1.0),
@@ -1511,6 +1583,10 @@ QUOTIENTS = (
     _of_quotient(
         "not_reset_above", _without_reset(1.0),
         "each entry stays at x + h when the next one is moved: put it back first, or take a new copy.",
+    ),
+    _of_quotient(
+        "copies_not_reset", _of_two_copies,
+        "in the copies, each entry stays moved when the next one is: put it back first, or take new copies.",
     ),
     _of_quotient(
         "last_left_out", _only(lambda place: place < place.size - 1),
@@ -1696,11 +1772,10 @@ def checked_gradients(arguments: Values, changes: Mapping[str, Callable]) -> dic
 
 
 def _numerical_gradient(f: Callable, x: np.ndarray, h: float = 1e-5) -> np.ndarray:
-    from scipy.optimize import approx_fprime
-
-    # Two one-sided differences, whose errors cancel.
-    flat, shaped = np.ravel(x).copy(), lambda point: f(point.reshape(np.shape(x)))
-    return ((approx_fprime(flat, shaped, h) + approx_fprime(flat, shaped, -h)) / 2).reshape(np.shape(x))
+    shape, size = np.shape(x), np.size(x)
+    rows = [np.ravel(x) + side * np.eye(size) for side in (-h, 0.0, h)]
+    values = [[f(row.reshape(shape)) for row in side] for side in rows]
+    return np.gradient(np.array(values, dtype=np.float64), h, axis=0)[1].reshape(shape)
 
 
 def right_of_checking(one: Any, own: Any) -> dict[str, Callable]:
@@ -1721,6 +1796,10 @@ def _for_all(of: Callable[[list], Any]) -> Callable:
     return errors
 
 
+_ALL_ONE = (
+    "the errors are all 1: the numerical gradient is zero, or has the opposite sign. Does loss_fn get the array that is"
+    " moved, under its name?"
+)
 _of_errors = _stage("errors")
 CHECKING = (
     _of_errors(
@@ -1745,11 +1824,19 @@ CHECKING = (
     ),
     _of_errors(
         "given_sign", _each(lambda n, g: _relative_error(n, -g)),
-        "the given gradients are compared with the wrong sign.",
+        "the given gradients are compared with the wrong sign.", common=_ALL_ONE,
     ),
+    _of_errors("numerical_zero", _each(lambda n, g: _relative_error(0 * n, g)), _ALL_ONE, common=_ALL_ONE),
     _of_errors(
         "averaged", _each(lambda n, g: np.mean(np.abs(n - g) / _total(n, g))),
         "these are the means of the relative errors; use relative_error.",
+    ),
+    *(
+        Deviation(
+            f"step_of_{step:g}", "numerical_gradient", lambda f, x, step=step: _numerical_gradient(f, x, step),
+            f"numerical_gradient is called with the step {step:g}; leave it at its default, 1e-5.",
+        )
+        for step in (1.0, 0.5, 1e-1, 1e-2, 1e-3, 1e-4)
     ),
     _of_errors("largest_for_all", _for_all(max), "all have the same error, the largest: each array has its own."),
     _of_errors(

@@ -15,21 +15,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from course_utils.questions import QUESTIONS
+
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 #: File name of each notebook -> the functions that a student writes in it.
 ASKED = {
-    "1_forward_check.ipynb": ("relu", "softmax", "forward", "softmax_cross_entropy", "loss"),
-    "2_backprop_derivation.ipynb": (
-        "dJ_dz3_symbolic", "grad_z3", "grad_W2", "grad_b2", "grad_a2", "grad_z2", "grad_W1", "grad_b1", "backward",
-    ),
-    "3_gradient_check.ipynb": ("numerical_gradient", "relative_error", "check_gradients", "wrong_gradients"),
-    "4_cifar10_tuning.ipynb": ("sample_batch", "predict", "train", "train_best_net"),
-    "5_pytorch_comparison.ipynb": (
-        "build_mlp", "params_to_torch", "scores", "loss_and_gradients", "train_torch", "initialise", "train_best_mlp",
-    ),
-}  # fmt: skip
+    f"{notebook}.ipynb": tuple(name for one in QUESTIONS if one.notebook == notebook for name in one.asks)
+    for notebook in dict.fromkeys(one.notebook for one in QUESTIONS)
+}
 #: Where Colab mounts Google Drive, and where on it a student's files may lie.
 DRIVE = Path("/content/drive/MyDrive")
 _FOLDERS_ON_DRIVE = ("two_layer_net", "Colab Notebooks", "Colab Notebooks/two_layer_net")

@@ -28,7 +28,7 @@ class Question:
     helpers : tuple of str
         The student's functions of the same notebook that these may call, directly or not.
     check : str
-        ``module:function`` in :mod:`course_utils.checks`; empty where a person or another cell judges.
+        ``module:function`` in :mod:`course_utils.checks`; empty where a person or a handed-in file is judged.
     """
 
     test: str
@@ -123,7 +123,8 @@ QUESTIONS = (
     ),
     Question("test-train-batches", _4, "Training", 2, {}, ("sample_batch", "predict"), "training:check_train_batches"),
     Question("diagnosis", _4, "The diagnosis, in writing", 2),
-    *(Question(f"test-best-net-{goal}", _4, "Your best network", 2) for goal in ("48", "50", "52", "test")),
+    Question("test-best-net-48", _4, "Your best network", 2, {"train_best_net": "train_best_net(X, y, X_val, y_val)"}),
+    *(Question(f"test-best-net-{goal}", _4, "Your best network", 2) for goal in ("50", "52", "test")),
     Question(
         "test-build-mlp", _5, "More than two layers", 2, {"build_mlp": "build_mlp(sizes, activation)"}, (),
         "pytorch:check_build_mlp",
@@ -156,7 +157,8 @@ QUESTIONS = (
         "test-initialise", _5, "Initialisation", 1, {"initialise": "initialise(model, scale, rng)"}, (),
         "pytorch_initialise:check_initialise",
     ),
-    *(Question(f"test-best-mlp-{goal}", _5, "Your best network", 1) for goal in ("52", "55", "58", "test")),
+    Question("test-best-mlp-52", _5, "Your best network", 1, {"train_best_mlp": "train_best_mlp(X, y, X_val, y_val)"}),
+    *(Question(f"test-best-mlp-{goal}", _5, "Your best network", 1) for goal in ("55", "58", "test")),
 )  # fmt: skip
 
 

@@ -168,6 +168,51 @@ def test_a_layer_that_is_used_twice_is_missing(inspect):
     assert "one and the same object" in failure.value.cause
 
 
+class Dropping(Written):
+    """Half of what a layer gives is dropped at random."""
+
+    def forward(self, X):
+        return super().forward(nn.functional.dropout(X, 0.5))
+
+
+def normalised(sizes, name):
+    """A network with a batch normalisation after each layer but the last."""
+    modules = [(nn.Linear(*pair), nn.BatchNorm1d(pair[1]), ACTIVATIONS[name]()) for pair in pairwise(sizes)]
+    return nn.Sequential(*[module for three in modules for module in three][:-2])
+
+
+def test_a_forward_that_drops_out_costs_its_own_question(solution, models, inspect):
+    with pytest.raises(CheckFailed, match="the logits") as failure:
+        check_build_mlp(Dropping, *inspect)
+    assert "something random" in failure.value.cause
+
+    def convert(params):
+        return copied(params, build=Dropping)
+
+    given = of_student(models, convert, Dropping)
+    expect_copies(solution, models, convert, Dropping)
+    check_scores(solution["scores"], *given)
+    check_torch_loss(gradients_by_autograd, *given)
+    check_torch_gradients(gradients_by_autograd, *given)
+
+
+def test_a_copy_may_index_its_own_batch_normalisation(solution, models, inspect):
+    with pytest.raises(CheckFailed, match=r"it has 0\.weight"):
+        check_build_mlp(normalised, *inspect)
+
+    def convert(params):
+        model = normalised((*params["W1"].shape, len(params["b2"])), "relu").double()
+        with torch.no_grad():
+            for index, number in ((0, 1), (3, 2)):
+                model[index].weight.copy_(torch.from_numpy(params[f"W{number}"].T))
+                model[index].bias.copy_(torch.from_numpy(params[f"b{number}"]))
+        return model
+
+    given = of_student(models, convert, normalised)
+    check_scores(solution["scores"], *given)
+    check_torch_loss(gradients_by_autograd, *given)
+
+
 def test_a_copy_must_be_its_own(solution, models):
     kept = {}
 
@@ -221,12 +266,32 @@ def with_mistake(**mistake):
         (check_torch_loss, lambda model, X, y, reg: 1.0, "return loss, gradients"),
         (check_torch_gradients, with_mistake(clear=False), "add to those of an earlier call: clear them"),
         (check_torch_gradients, with_mistake(transpose=False), "the transpose of those asked for"),
-        (check_torch_gradients, with_mistake(biases=True), "the biases are regularised too"),
+        (
+            check_torch_gradients,
+            lambda *given: (0.0, with_mistake(biases=True)(*given)[1]),
+            "biases are regularised too",
+        ),
     ],
 )
 def test_wrong_losses_and_gradients(check, function, sentence, models):
     with pytest.raises(CheckFailed, match=sentence):
         check(function, *models)
+
+
+def test_the_gradients_of_a_wrong_loss_are_right_for_it(models):
+    """A mistake in the loss costs its own question; gradients of another loss, or of a constant one, cost theirs."""
+    check_torch_gradients(with_mistake(biases=True), *models)
+    check_torch_gradients(lambda model, X, y, reg: gradients_by_autograd(model, X, y, reg / 2), *models)
+
+    def constant(model, X, y, reg):
+        return 1.0, {name: 0 * gradient for name, gradient in gradients_by_autograd(model, X, y, reg)[1].items()}
+
+    def of_another(model, X, y, reg):
+        return gradients_by_autograd(model, X, y, reg / 2)[0], gradients_by_autograd(model, X, y, 2 * reg)[1]
+
+    for wrong in (constant, of_another):
+        with pytest.raises(CheckFailed, match="values are wrong"):
+            check_torch_gradients(wrong, *models)
 
 
 def test_a_wrong_copy_costs_its_own_question(models):
@@ -245,7 +310,7 @@ def test_a_wrong_copy_costs_its_own_question(models):
 
 def training(
     *, direction=1.0, clear=True, reg_factor=1.0, biases=False, decay_every=None, decay=True, reset=False, epochs=True,
-    rows=lambda batch, X: batch,
+    rows=lambda batch, X: batch, rate_of=lambda rate: rate, cosine=False,
 ):  # fmt: skip
     """A right train_torch, or one with the named mistake."""
 
@@ -253,7 +318,8 @@ def training(
         history = {"loss": [], "train_accuracy": [], "val_accuracy": []}
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         epoch = max(len(X) // batches.shape[1], 1)
-        total = None
+        total, learning_rate = None, rate_of(learning_rate)
+        at_first = learning_rate
         for iteration, batch in enumerate(batches, start=1):
             chosen = rows(batch, X)
             value, gradients = gradients_by_autograd(model, X[chosen], y[chosen], reg * reg_factor, biases=biases)
@@ -267,6 +333,8 @@ def training(
             history["loss"].append(value)
             if decay and iteration % (decay_every or epoch) == 0:
                 learning_rate *= learning_rate_decay
+            if cosine:
+                learning_rate = at_first * (1 + np.cos(np.pi * iteration / len(batches))) / 2
             if epochs and iteration % epoch == 0:
                 for key, data, labels in (("train_accuracy", X[:1000], y[:1000]), ("val_accuracy", X_val, y_val)):
                     logits = model(torch.tensor(data, dtype=next(model.parameters()).dtype))
@@ -335,6 +403,23 @@ def test_a_wrong_network_of_params_to_torch_is_no_mistake_of_build_mlp(last, sol
 def test_wrong_trainings(check, train, sentence, models):
     with pytest.raises(CheckFailed, match=sentence):
         check(train, gradients_by_autograd, *models)
+
+
+@pytest.mark.parametrize(
+    "train", [training(cosine=True, decay=False), training(rate_of=lambda rate: 0.1), training(rate_of=np.square)]
+)
+def test_a_wrong_rate_costs_the_schedule_alone(train, models):
+    check_train_steps(train, gradients_by_autograd, *models)
+    with pytest.raises(CheckFailed, match="the learning rate"):
+        check_train_schedule(train, gradients_by_autograd, *models)
+
+
+@pytest.mark.parametrize("factor", [0, 2])
+def test_a_step_of_another_length_costs_the_steps_alone(factor, models):
+    train = training(rate_of=lambda rate: factor * rate)
+    check_train_schedule(train, gradients_by_autograd, *models)
+    with pytest.raises(CheckFailed, match="values are wrong"):
+        check_train_steps(train, gradients_by_autograd, *models)
 
 
 def drawing(*, deviation=lambda inputs, outputs: np.sqrt(2 / inputs), biases=0.0, seeded=True):

@@ -13,17 +13,13 @@ from PIL import Image
 
 from autograder.notebooks import without_noise
 from autograder.release import EXPECTED, FIRST_CELL, TRAINED
+from course_utils.notebooks import ASKED
+from course_utils.questions import QUESTIONS
 from tests.conftest import SOURCE
 
 NAMES = sorted(path.name for path in SOURCE.glob("*.ipynb"))
-#: Autograded and manually graded points together, from the assignment's design.
-POINTS = {
-    "1_forward_check.ipynb": 10,
-    "2_backprop_derivation.ipynb": 20,
-    "3_gradient_check.ipynb": 10,
-    "4_cifar10_tuning.ipynb": 20,
-    "5_pytorch_comparison.ipynb": 15,
-}
+#: Autograded and manually graded points together.
+POINTS = {name: sum(one.points for one in QUESTIONS if f"{one.notebook}.ipynb" == name) for name in ASKED}
 
 
 def test_every_notebook_is_there():
@@ -124,6 +120,21 @@ def test_release_begins_by_saying_what_is_missing(name, release, tmp_path):
     assert error.ename == "NotInstalled"
     (sentence,) = error.traceback
     assert "course_utils_that_is_not_there" in sentence and "numpy" not in sentence
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_stored_figure_has_an_alternative_text(name, sources):
+    shown = [
+        output.data
+        for cell in sources[name].cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "data" in output
+    ]
+    assert not any(kind.startswith("image/") for data in shown for kind in data), "a picture without a description"
+    pictures = [tag for data in shown for tag in re.findall(r"<img [^>]*>", data.get("text/html", ""))]
+    assert pictures
+    assert all(len(re.search(r'alt="([^"]*)"', tag)[1]) > 40 for tag in pictures)
 
 
 def test_release_shows_expected_figures_with_descriptions(release, sources):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from course_utils.comparison import CheckFailed
 from course_utils.plots import graph, pytorch, training
 from course_utils.plots.style import BLUE, GREEN, ORANGE, WIDTH, Picture, listed
 
@@ -81,6 +82,12 @@ def test_a_colour_is_legible_on_white(colour):
     channels = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     assert 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) >= 4.5
+
+
+def test_a_card_takes_its_colours_from_the_theme():
+    card = CheckFailed("a3", "wrong", place="here", cause="a slip")._repr_html_()
+    assert "a slip" in card
+    assert not re.search(r"(?<![-\w])(color|background)\b", card)
 
 
 def test_words_are_listed():

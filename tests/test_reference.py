@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from course_utils import oracle, reference
+from course_utils.checks.forward import check_loss
+from course_utils.comparison import CheckFailed
 
 
 def test_stored_values_are_what_the_oracle_computes():
@@ -108,3 +110,16 @@ def test_random_problems_have_sizes_that_all_differ(dtype):
         assert given.X.dtype == dtype
         assert np.all(given.params["b1"] != 0)
     assert np.array_equal(oracle.random_problem(3).X, oracle.random_problem(3).X)
+
+
+@pytest.mark.parametrize("helped", [False, True])
+def test_the_hint_in_a_message_runs_as_it_is_printed(helped):
+    """Also where the values come from right functions in the place of a wrong one."""
+    names = {"forward": lambda params, X: {"z3": X}} if helped else {}
+    call = "forward(params, X)['z3'].sum()" if helped else "X.sum()"
+    exec(f"def loss(params, X, y, reg):\n    return float({call})\n", names)
+    with pytest.raises(CheckFailed) as caught:
+        check_loss(names["loss"])
+    assert ("right functions" in caught.value.data) == helped
+    exec(caught.value.data.rpartition("): ")[2].replace("; problem(", "; found = problem("), names)
+    assert names["found"].name == "the toy problem"

@@ -19,6 +19,7 @@ from course_utils.comparison import (
     roundoff_tolerance,
 )
 from course_utils.deviations import Observation, is_right
+from course_utils.helpers import with_helpers
 from course_utils.judge import Asked, Part, Reference, answers, judge
 from course_utils.reference import PUBLISHED_TOY_LOSS, PUBLISHED_TOY_SCORES, Problem, problem, problems
 from course_utils.source import find_foreign_help, find_loop, is_unwritten
@@ -146,6 +147,10 @@ def _sizes_of_products(given: Problem) -> tuple[float, float, int]:
 
 
 _SUBTRACT = "Subtract the largest logit of each row before taking exponentials."
+_SHIFTED = (
+    " A number that is added to all logits of a row changes no probability: subtract the largest logit of each row, and"
+    " limit none."
+)
 _NO_PROBABILITY = (
     "The probability of the true class underflows to 0; take the logarithm of the sum of exponentials instead of the"
     " logarithm of a probability."
@@ -172,7 +177,15 @@ def check_stability(softmax: Callable, softmax_cross_entropy: Callable, on: Prob
     # The last class is among all labels: whether K is guessed from them is asked elsewhere.
     y[-1] = len(size) - 1
     with on_problem(given):
-        _expect_stable_softmax(softmax, z3, a3)
+        try:
+            _expect_stable_softmax(softmax, z3, a3)
+        except CheckFailed as failure:
+            right = mistakes.right_of_network(None, ("softmax",))
+            try:
+                _expect_stable_cross_entropy(with_helpers(softmax_cross_entropy, right), z3, a3, y)
+            except CheckFailed as another:
+                failure.problem += f" And {another.quantity.rstrip(',')}: {another.problem}"
+            raise
         _expect_stable_cross_entropy(softmax_cross_entropy, z3, a3, y)
     passed("logits of size 1e5 give finite probabilities and losses.", on)
 
@@ -193,10 +206,16 @@ def _expect_stable_softmax(softmax: Callable, z3: np.ndarray, a3: np.ndarray) ->
     # Adding the shift rounds the logits to 1e-12, and the probabilities with them.
     rounded = roundoff_tolerance(np.float64, z3.shape[1], LARGE)
     for text, shift in _shifts(len(z3)).items():
+        if not right and np.ptp(shift):  # a wrong axis mixes rows that lie far apart
+            continue
         got = call(softmax, z3 + shift)
         _expect_finite(f"softmax({text})", got, _SUBTRACT)
         if right:
-            expect_close(f"softmax({text})", got, a3, tolerance=rounded)
+            try:
+                expect_close(f"softmax({text})", got, a3, tolerance=rounded)
+            except CheckFailed as failure:
+                failure.problem += _SHIFTED
+                raise
     # A spread within a row: subtracting anything but its largest logit overflows.
     onehot = np.eye(z3.shape[1])
     text = "softmax of rows (100000, 0, 0, ...), (0, 100000, 0, ...), ..."

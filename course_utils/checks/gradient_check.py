@@ -95,7 +95,11 @@ def toy_loss(params: Mapping[str, np.ndarray]) -> float:
     """
     shapes = [np.shape(params[name]) for name in _NAMES]
     if not (shapes[0][1:] == shapes[1] == shapes[2][:1] and shapes[2][1:] == shapes[3]):
-        raise ValueError(f"the shapes of W1, b1, W2, b2 don't fit together: {', '.join(map(str, shapes))}")
+        raise ValueError(
+            f"the shapes of W1, b1, W2, b2 don't fit together: {', '.join(map(str, shapes))}. An array stands under"
+            " another one's name. (A lambda that is made in a loop sees the name with which the loop ends; lambda v,"
+            " name=name: ... keeps its own.)"
+        )
     return float(sum(TOY_FUNCTIONS["exponential"].value(np.asarray(params[name])) for name in _NAMES))
 
 
@@ -125,8 +129,14 @@ def check_numerical_gradient(numerical_gradient: Callable, on: Problem | None = 
     try:
         judge(numerical_gradient, asked, _QUOTIENTS, "test-numerical-gradient")
     except CheckFailed as failure:
-        if failure.cause is None and not failure.raised:  # an x that isn't put back spoils the values too
+        if failure.raised:
+            raise
+        try:
             _expect_unchanged(numerical_gradient, points)
+        except CheckFailed as another:
+            if failure.cause is None:  # an x that isn't put back spoils the values too
+                raise another from None
+            failure.problem += f" And {another.quantity}: {another.problem} {another.cause}"
         raise
     _expect_unchanged(numerical_gradient, points)
     passed("numerical_gradient gives the central differences and leaves x as it was.", on)

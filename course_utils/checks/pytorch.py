@@ -339,6 +339,40 @@ def check_torch_loss(loss_and_gradients: Callable, *models: Callable, on: Proble
     passed("the loss is that of your NumPy network, for every strength of regularisation.", on)
 
 
+def _follows_own_loss(loss_and_gradients: Callable, models: Models) -> Callable[[str, Case, Values], bool]:
+    """Whether gradients are those of the loss that the function returns, where this is another one than is asked for.
+
+    In a random direction for each parameter, by central differences: a wrong loss costs its own question.
+    """
+
+    def loss_at(kind: str, case: Case, params: Mapping[str, np.ndarray]) -> float:
+        model = call(models.model_of, kind, params, case.activation, False)
+        return float(as_numbers("the loss", pair_of(loss_and_gradients, model, case)[0]))
+
+    def follows(kind: str, case: Case, got: Values) -> bool:
+        params = {name: array.astype(np.float64) for name, array in case.params.items()}
+        gradients = {name: got[f"the gradient of {name}"].astype(np.float64) for name in params}
+        rng, step = np.random.default_rng(3), 1e-4 / max(1.0, float(np.abs(case.X).max()))  # logits change by as little
+        try:
+            right = solved_case(vars(case), {})["the loss"]
+            if abs(loss_at(kind, case, params) - right) <= 1e-6 * max(1.0, abs(right)):
+                return False
+            for name, gradient in gradients.items():
+                direction = rng.standard_normal(gradient.shape)
+                ends = [loss_at(kind, case, params | {name: params[name] + by * direction}) for by in (step, -step)]
+                slope, along = (ends[0] - ends[1]) / (2 * step), gradient * direction
+                if (
+                    np.isfinite([slope, along.sum()]).any()
+                    and not abs(slope - along.sum()) <= 1e-5 * np.abs(along).sum()
+                ):
+                    return False
+        except (CheckFailed, NotImplementedError, TypeError, ValueError):
+            return False
+        return any(gradient.any() for gradient in gradients.values())  # a constant loss counts for nothing
+
+    return follows
+
+
 @answers("test-torch-gradients")
 def check_torch_gradients(loss_and_gradients: Callable, *models: Callable, on: Problem | None = None) -> None:
     """Check the gradients of ``loss_and_gradients(model, X, y, reg)``, keyed and shaped like ``params``.
@@ -362,6 +396,7 @@ def check_torch_gradients(loss_and_gradients: Callable, *models: Callable, on: P
         return {f"the gradient of {name}": as_numbers(f"the gradient of {name}", got[name]) for name in case.params}
 
     deviations = [*reference.OBJECTIVE, *reference.GRADIENTS, *GENERAL]
-    task = Task(observe, solved_case, lambda case, label, value: _sizes_of_sums(case, True), deviations)
+    own = _follows_own_loss(loss_and_gradients, given)
+    task = Task(observe, solved_case, lambda case, label, value: _sizes_of_sums(case, True), deviations, own)
     judge(lambda case: [loss_and_gradients], _cases_of_loss(on), task, given)
     passed("the gradients are those of your NumPy network, for every strength of regularisation.", on)

@@ -244,15 +244,15 @@ class Task(NamedTuple):
     tolerance : callable
         Case, label, right value -> round-off allowed, absolute.
     deviations : sequence of Deviation
-    also : callable
-        Kind, case -> other values that pass: the right computation with the student's helpers.
+    follows : callable
+        Kind, case, values of the function as it stands -> whether they follow from a mistake that has been counted.
     """
 
     observe: Callable[[Callable, Any, Case], Values]
     reference: Callable[[Mapping[str, Any], Mapping[str, Callable]], Values]
     tolerance: Callable[[Case, str, Any], float]
     deviations: Sequence[Deviation]
-    also: Callable[[str, Case], Values | None] = lambda kind, case: None
+    follows: Callable[[str, Case, Values], bool] = lambda kind, case, got: False
 
 
 def judge(functions: Functions, cases: Sequence[Case], task: Task, models: Models) -> None:
@@ -270,7 +270,7 @@ def judge(functions: Functions, cases: Sequence[Case], task: Task, models: Model
             failures.append(failure)
         else:
             if failures:
-                raise with_cause(clearest(failures), lambda: _cause(functions, cases, task, models))
+                raise with_cause(clearest(failures), lambda: cause_of(functions, cases, task, models))
             if len(case.params) == 4:
                 raise CheckFailed("model_of", "there is no model on which to try the function.")
 
@@ -287,30 +287,26 @@ def _failure(
     functions: Sequence[Callable], kind: str, model: Any, case: Case, task: Task, models: Models
 ) -> Exception | None:
     failures: list[Exception] = []
+    as_it_stands: Values | None = None
     for function in functions:
         if failures:
             model = make_model(kind, case, models)  # what was tried may have changed it
         try:
             with on_problem(case):  # type: ignore[arg-type]
                 got = task.observe(function, model, case)
-                _expect(got, task.reference(vars(case), {}), case, task)
+                as_it_stands = as_it_stands if failures else got
+                expect_values(got, task.reference(vars(case), {}), case, task.tolerance)
             return None
         except (CheckFailed, NotImplementedError) as failure:
             failures.append(failure)
-    other = task.also(kind, case)
-    if other is not None:
-        try:
-            model = make_model(kind, case, models)
-            _expect(task.observe(functions[0], model, case), other, case, task)
-            return None
-        except (CheckFailed, NotImplementedError):
-            pass
+    if as_it_stands is not None and task.follows(kind, case, as_it_stands):
+        return None
     return clearest(failures)
 
 
-def _expect(got: Values, expected: Values, case: Case, task: Task) -> None:
+def expect_values(got: Values, expected: Values, case: Case, tolerance: Callable[[Case, str, Any], float]) -> None:
     for label in got:
-        expect_close(label, got[label], expected[label], tolerance=task.tolerance(case, label, expected[label]))
+        expect_close(label, got[label], expected[label], tolerance=tolerance(case, label, expected[label]))
 
 
 def clearest(failures: Sequence[Exception]) -> Exception:
@@ -320,7 +316,7 @@ def clearest(failures: Sequence[Exception]) -> Exception:
     return [*unwritten, *values, *failures][0]
 
 
-def _cause(functions: Functions, cases: Sequence[Case], task: Task, models: Models) -> Cause | None:
+def cause_of(functions: Functions, cases: Sequence[Case], task: Task, models: Models) -> Cause | None:
     """The deviation that gives what a function gave with right models, in all cases that tell something."""
     observed = []
     for case in cases:

@@ -383,9 +383,41 @@ def _optimiser(kind: str, **options: Any) -> Callable:
     return lambda tensors, rate: getattr(torch.optim, kind)(tensors, lr=rate, **options)
 
 
+def _clipped(clip: Callable) -> Callable:
+    class Clipped(PlainDescent):
+        def step(self) -> None:
+            clip(self.tensors)
+            super().step()
+
+    return Clipped
+
+
+def _decayed_too(weights: float, biases: float) -> Callable:
+    """The penalty to which a weight_decay adds these multiples of half of it."""
+    factors = {"W": math.sqrt(1 + weights / 2), "b": math.sqrt(biases / 2)}
+    return lambda params: [factors[name[0]] * tensor for name, tensor in params.items()]
+
+
+_REGULARISED_ALREADY = (
+    "is set although the loss that is differentiated is regularised already, and the biases aren't to be."
+)
 #: Of a step, or of what it depends on.
 STEPS = [
     _ONLY_DATA,
+    _named("weight_decay too", "penalised", _decayed_too(1, 1), f"weight_decay=reg {_REGULARISED_ALREADY}"),
+    _named("weight_decay of 2 reg too", "penalised", _decayed_too(2, 2), f"weight_decay=2*reg {_REGULARISED_ALREADY}"),
+    *(
+        _named(f"clipped to the norm {limit}", "optimiser",
+               _clipped(lambda tensors, limit=limit: torch.nn.utils.clip_grad_norm_(tensors, limit)),
+               f"the gradients are clipped to the norm {limit}; the step takes them as they are.")
+        for limit in (1, 5, 0.5, 0.1, 2, 10)
+    ),
+    *(
+        _named(f"clipped to {limit}", "optimiser",
+               _clipped(lambda tensors, limit=limit: torch.nn.utils.clip_grad_value_(tensors, limit)),
+               f"the gradients are clipped to the values from -{limit} to {limit}; the step takes them as they are.")
+        for limit in (1, 0.5, 0.1)
+    ),
     *(
         _named(f"momentum {momentum}", "optimiser", _optimiser("SGD", momentum=momentum),
                f"the optimiser has a momentum of {momentum}; plain gradient descent is asked.")

@@ -18,8 +18,11 @@ from course_utils.checks.pytorch_models import (
     Values,
     case_of,
     cases_of,
+    cause_of,
+    expect_values,
     judge,
     models_for,
+    with_cause,
 )
 from course_utils.checks.pytorch_runs import Run, descent, run_of, trained_params, with_right_helpers
 from course_utils.checks.pytorch_schedule import expect_schedule, schedule_run
@@ -32,10 +35,10 @@ from course_utils.reference import Problem
 _TRAINED_TOLERANCE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-3}
 
 
-def _own_descent(loss_and_gradients: Callable, models: Models) -> Callable[[str, Case], Values | None]:
-    """The right training with the student's own gradients."""
+def _follows_own_gradients(loss_and_gradients: Callable, models: Models) -> Callable[[str, Case, Values], bool]:
+    """Whether parameters are those of the right training with the student's own gradients."""
 
-    def descent(kind: str, run: Case) -> Values | None:
+    def follows(kind: str, run: Case, got: Values) -> bool:
         params = {name: array.astype(np.float64) for name, array in run.params.items()}
         steps: list[np.ndarray] = []
         first = run.batches[:1, :1]  # type: ignore[attr-defined]
@@ -49,12 +52,17 @@ def _own_descent(loss_and_gradients: Callable, models: Models) -> Callable[[str,
                 if len(steps) == 1:
                     continue
                 params = {name: params[name] - run.rate * gradients[name] for name in params}  # type: ignore[attr-defined]
+            expect_values(got, params, run, _tolerance)
         except (CheckFailed, NotImplementedError, KeyError, TypeError, ValueError):
-            return None
+            return False
         # Gradients that don't depend on the batch count for nothing.
-        return None if np.array_equal(steps[0], steps[1]) else params
+        return not np.array_equal(steps[0], steps[1])
 
-    return descent
+    return follows
+
+
+def _tolerance(run: Case, name: str, value: Any) -> float:
+    return _TRAINED_TOLERANCE[run.dtype] * max(1.0, float(np.abs(value).max()))
 
 
 @answers("test-train-torch-steps")
@@ -80,20 +88,18 @@ def check_train_steps(
     def observe(function: Callable, model: Any, run: Case) -> Values:
         return trained_params(function, model, run, makers)  # type: ignore[arg-type]
 
-    def tolerance(run: Case, name: str, value: Any) -> float:
-        return _TRAINED_TOLERANCE[run.dtype] * max(1.0, float(np.abs(value).max()))
-
-    task = Task(observe, descent, tolerance, reference.STEPS, _own_descent(loss_and_gradients, makers))
-    task = task._replace(deviations=[*reference.OBJECTIVE, *reference.STEPS])
+    task = Task(observe, descent, _tolerance, (), _follows_own_gradients(loss_and_gradients, makers))
     # All within one epoch: how the learning rate decays is a question of its own.
     whole = run_of(case_of(given), 100, 2, 210)
     short = [run_of(case, 3, 3, len(case.X) + 9) for case in cases_of(given)]
+    cases = [short[0].of(1), *short, whole]
     try:
-        judge(functions, [short[0].of(1), *short, whole], task, makers)
+        judge(functions, cases, task, makers)
     except CheckFailed as failure:
         if not _differs_in_rates_alone(functions, whole, makers):
             failure.cause = _unmoved(functions, short[0], makers) or failure.cause
-            raise
+            task = task._replace(deviations=[*reference.OBJECTIVE, *reference.STEPS])
+            raise with_cause(failure, lambda: cause_of(functions, cases, task, makers)) from None
     passed("after 100 steps on the same batches, both networks hold the same parameters.", on)
 
 
@@ -112,11 +118,17 @@ def _unmoved(functions: Functions, run: Run, models: Models) -> str | None:
 
 
 def _differs_in_rates_alone(functions: Functions, run: Run, models: Models) -> bool:
-    """Whether the first step is right, later ones follow the gradient, and what is wrong is the schedule."""
+    """Whether all steps follow the gradient, and only their rates are wrong, as the schedule's question tells.
+
+    A rate that isn't proportional to ``learning_rate`` is a mistake of the schedule, one with a factor is not.
+    """
     for kind, _ in models_for(run, models):
         for function in functions(run):
             try:
-                if all(_is_along_gradient(function, kind, run, count, models) for count in (0, 1, 50, 98)):
+                rates = [_rate(function, kind, run, count, models) for count in (0, 1, 50, 98)]
+                longer = _rate(function, kind, replace(run, rate=2 * run.rate), 0, models)
+                right = np.isclose(rates[0], run.rate, rtol=1e-6) or not np.isclose(longer, 2 * rates[0], rtol=1e-6)
+                if right and min(*rates, longer) > 0:
                     expect_schedule(function, partial(call, models.model_of, kind), schedule_run(run), models)
             except CheckFailed:
                 return True
@@ -125,14 +137,15 @@ def _differs_in_rates_alone(functions: Functions, run: Run, models: Models) -> b
     return False
 
 
-def _is_along_gradient(function: Callable, kind: str, run: Run, count: int, models: Models) -> bool:
+def _rate(function: Callable, kind: str, run: Run, count: int, models: Models) -> float:
+    """The rate of a step, 0 where the step isn't one against the gradient."""
     try:
         before, after = (
             trained_params(function, call(models.model_of, kind, run.params, run.activation), run.of(number), models)
             for number in (count, count + 1)
         )
     except CheckFailed:
-        return False
+        return 0.0
     here = replace(run, params=before, batches=run.batches[count : count + 1], rate=1.0)
     gradients = {name: before[name] - value for name, value in descent(vars(here), {}).items()}
     step, gradient = (
@@ -140,5 +153,4 @@ def _is_along_gradient(function: Callable, kind: str, run: Run, count: int, mode
         for arrays in ([before[name] - after[name] for name in before], gradients.values())
     )
     rate = float(step @ gradient) / float(gradient @ gradient)
-    right = rate > 0 if count else abs(rate / run.rate - 1) < 1e-6
-    return right and bool(np.all(np.abs(step - rate * gradient) <= 1e-9))
+    return rate if np.all(np.abs(step - rate * gradient) <= 1e-9) else 0.0

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from course_utils.questions import QUESTIONS
 
-#: The first line of every function that a student writes.
-SIGNATURES = {name: line for question in QUESTIONS for name, line in question.asks.items()}
+#: The first line of every function that a student writes and a check calls.
+SIGNATURES = {name: line for question in QUESTIONS if question.check for name, line in question.asks.items()}
 
 
 class Answer(NamedTuple):

@@ -323,8 +323,8 @@ _BOTH = ("test-torch-loss", "test-torch-gradients")
 
 
 def _losing(name: str, old: str, new: str, *loses: str, says: str = "") -> None:
-    """A variation of loss_and_gradients. The gradients of a wrong loss are wrong, which costs both questions."""
-    _wrong(name, "loss_and_gradients", _changed(_LOSS, old, new), *(loses or _BOTH), says=says)
+    """A variation of loss_and_gradients. The gradients of the loss that is returned are right for it."""
+    _wrong(name, "loss_and_gradients", _changed(_LOSS, old, new), *(loses or ("test-torch-loss",)), says=says)
 
 
 _losing("sum over the samples", "(z, y)", '(z, y, reduction="sum")', says="summed over the samples")
@@ -337,7 +337,7 @@ _losing("only W1 regularised", "in weights)", "in weights[:1])", says="only W1 i
 _losing("softmax before cross_entropy", "(z, y)", "(torch.softmax(z, dim=1), y)", says="the softmax is applied twice")
 _losing("nll_loss of the logits", "cross_entropy(z, y)", "nll_loss(z, y)", says="log sum exp(z) is to be added")
 _losing(
-    "computed in float32", "X, y = as_tensor(X, model)", "X, y = as_tensor(X, model.float())",
+    "computed in float32", "X, y = as_tensor(X, model)", "X, y = as_tensor(X, model.float())", *_BOTH,
     says="digits of single precision (float32)",
 )  # fmt: skip
 _losing("gradients not cleared", "model.zero_grad()\n", "", "test-torch-gradients", says="clear them")
@@ -370,7 +370,7 @@ _losing(
 )  # fmt: skip
 
 _losing("unstable", "cross_entropy(z, y)", "nll_loss(torch.log(torch.softmax(z, dim=1)), y)")
-_losing("data in their own precision", "as_tensor(X, model)", "torch.tensor(X)")
+_losing("data in their own precision", "as_tensor(X, model)", "torch.tensor(X)", *_BOTH)
 _losing("penalty of two layers", "in weights)", "in weights[:2])")
 _losing("penalty of the first and the last layer", "in weights)", "in (weights[0], weights[-1]))")
 _losing(
@@ -386,7 +386,7 @@ def _helped(name: str, old: str, new: str, *loses: str, says: str = "") -> None:
         "loss_and_gradients": f"{text}\n\n{_changed(_HELPER, old, new).strip()}\n",
         "train_torch": function("train_torch", _CALLING),
     }
-    WRONG.append(Answer(f"{name}, in a helper", codes, loses or _BOTH, says))
+    WRONG.append(Answer(f"{name}, in a helper", codes, loses or ("test-torch-loss",), says))
 
 
 _HELPER = """
@@ -471,6 +471,13 @@ _training(
     "weight_decay besides the regularised loss", _SGD, _WEIGHTS_ALONE.replace(": reg", ": 2 * reg"),
     _STEPS, says="the regularisation is added twice",
 )  # fmt: skip
+_training("weight_decay=reg besides the regularised loss", _SGD, f"{_SGD[:-1]}, weight_decay=reg)", _STEPS,
+          says="weight_decay=reg is set although")  # fmt: skip
+_training(
+    "gradients clipped", "    optimizer.step()",
+    "    nn.utils.clip_grad_norm_(model.parameters(), 0.1)\n    optimizer.step()", _STEPS,
+    says="clipped to the norm 0.1",
+)  # fmt: skip
 _training(
     "only the last layer is trained", "SGD(model.parameters()", "SGD(list(model.parameters())[2:]",
     _STEPS, says="W1 and b1 did not change",
@@ -489,11 +496,9 @@ _training(
     "a copy is trained", "\noptimizer =", "\nfrom copy import deepcopy\nmodel = deepcopy(model)\noptimizer =",
     _STEPS, says="the parameters are as they were",
 )  # fmt: skip
-# Steps that depend on no rate, and wrong losses, spoil the schedule and the history as well.
-_training("hard-coded learning rate", "lr=learning_rate)", "lr=0.1)", _STEPS, _SCHEDULE)
-_training(
-    "no step", "    optimizer.step()\n", "", _STEPS, _SCHEDULE, says="no step of an optimiser has changed this model"
-)
+# How the steps depend on the rate is the schedule's question, whether there are any is that of the steps.
+_training("hard-coded learning rate", "lr=learning_rate)", "lr=0.1)", _SCHEDULE, says="learning_rate isn't used")
+_training("no step", "    optimizer.step()\n", "", _STEPS, says="no step of an optimiser has changed this model")
 _wrong(
     "momentum, and no decay", "train_torch",
     _changed(_changed(_TRAIN, _RATE, ""), "lr=learning_rate)", "lr=learning_rate, momentum=0.9)"), _STEPS, _SCHEDULE,
@@ -553,6 +558,11 @@ def _scheduling(name: str, schedule: str, says: str) -> None:
 
 
 # The learning rate and the history.
+_scheduling(
+    "LambdaLR of the rate itself", "LambdaLR(optimizer, lambda t: learning_rate * learning_rate_decay ** (t // E))",
+    "multiplied by learning_rate twice",
+)  # fmt: skip
+_scheduling("CosineAnnealingLR", "CosineAnnealingLR(optimizer, len(batches))", "")
 _scheduling("StepLR without gamma", "StepLR(optimizer, E)", "")
 _scheduling("StepLR with a gamma of its own", "StepLR(optimizer, E, gamma=0.95)", "")
 _scheduling("MultiStepLR", "MultiStepLR(optimizer, [E], gamma=learning_rate_decay)", "")
@@ -713,7 +723,7 @@ return history
 def _followed(name: str, old: str, new: str, *loses: str, says: str = "") -> None:
     """A wrong loss_and_gradients costs its own questions where the training follows it."""
     bodies = {"loss_and_gradients": _changed(_LOSS, old, new), "train_torch": _BY_HAND}
-    _several(f"{name}, and a training that follows", bodies, *(loses or _BOTH), says=says)
+    _several(f"{name}, and a training that follows", bodies, *(loses or ("test-torch-loss",)), says=says)
 
 
 _followed("no regularisation", "data + reg *", "data + 0 *", says="the regularisation is missing")
@@ -722,8 +732,8 @@ _followed("sum over the samples", "(z, y)", '(z, y, reduction="sum")', says="sum
 _followed("loss without, gradients with regularisation", "return value.item()", "return data.item()", "test-torch-loss")
 _followed("gradients of the data loss", "value.backward()", "data.backward()", "test-torch-gradients")
 _followed("gradients not transposed", "grad.T", "grad", "test-torch-gradients")
-_followed("gradients not returned", "return value.item(), gradients", "return value.item()")
-_followed("not written", "model.zero_grad()", "raise NotImplementedError")
+_followed("gradients not returned", "return value.item(), gradients", "return value.item()", *_BOTH)
+_followed("not written", "model.zero_grad()", "raise NotImplementedError", *_BOTH)
 
 _several(
     "always ReLU, biases forgotten, logits, no decay, outputs for inputs",

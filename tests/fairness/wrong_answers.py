@@ -251,6 +251,13 @@ _forward("first bias left out", z2='X @ params["W1"]', says="the bias is missing
 _forward("second bias left out", z3='a2 @ params["W2"]', says="the bias is missing")
 _forward("bias added twice", z2='X @ params["W1"] + 2 * params["b1"]', says="the bias is added twice")
 _forward("bias subtracted", z3='a2 @ params["W2"] - params["b2"]', says="the bias is subtracted")
+_forward("1 in place of the bias", z2='X @ params["W1"] + 1', says="1 is added in place of the bias")
+_forward("bias reversed", z3='a2 @ params["W2"] + params["b2"][::-1]', says="the bias is added in reversed order")
+_forward(
+    "dropout with a factor",
+    a2="relu(z2) * (np.random.default_rng(0).random(z2.shape) > 0.5) * 2",
+    says="as dropout does",
+)
 _forward("ReLU left out", a2="z2", says="the ReLU isn't applied")
 _forward(
     "ReLU on the logits too", z3='relu(a2 @ params["W2"] + params["b2"])', says="the ReLU is applied to z3 as well"
@@ -1082,6 +1089,115 @@ _wrong(
     "return np.maximum(np.float32(z), 0).astype(z.dtype)",
     "test-relu",
     says="float32",
+)
+
+_wrong(
+    "z3 and a3 exchanged",
+    "forward",
+    _FORWARD.format(
+        z2='X @ params["W1"] + params["b1"]', a2="relu(z2)", z3='a2 @ params["W2"] + params["b2"]', a3="softmax(z3)"
+    ).replace('"z3": z3, "a3": softmax(z3)', '"z3": softmax(z3), "a3": z3'),
+    "test-forward",
+    says="z3 and a3 are exchanged",
+)
+_wrong(
+    "logits divided by the largest",
+    "softmax",
+    "e = np.exp(z / z.max(axis=1, keepdims=True))\nreturn e / e.sum(axis=1, keepdims=True)",
+    "test-softmax",
+    says="divided by the largest of their row",
+)
+_wrong(
+    "largest logit of each column subtracted",
+    "softmax",
+    "e = np.exp(z - z.max(axis=0))\nreturn e / e.sum(axis=1, keepdims=True)",
+    "test-softmax",
+    says="the largest logit of each column is subtracted",
+)
+_wrong(
+    "softplus that overflows",
+    "relu",
+    "return np.log1p(np.exp(np.float64(z)))",
+    "test-relu",
+    says="the softplus function",
+)
+_wrong(
+    "reshaped, not transposed",
+    "grad_W2",
+    "return a2.reshape(a2.shape[::-1]) @ dz3",
+    "test-grad-W2",
+    says="reshape doesn't transpose a2",
+)
+
+_wrong(
+    "two copies, not put back",
+    "numerical_gradient",
+    """
+    above, below, gradient = x.copy(), x.copy(), np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        above[index] += h
+        below[index] -= h
+        gradient[index] = (f(above) - f(below)) / (2 * h)
+    return gradient
+    """,
+    "test-numerical-gradient",
+    says="in the copies, each entry stays moved",
+)
+_wrong(
+    "one copy, not put back, in single precision",
+    "numerical_gradient",
+    """
+    copy, gradient = x.copy(), np.zeros(x.shape, dtype=np.float32)
+    for index in np.ndindex(x.shape):
+        copy[index] = x[index] + h
+        above = f(copy)
+        copy[index] = x[index] - h
+        gradient[index] = (above - f(copy)) / (2 * h)
+    return gradient
+    """,
+    "test-numerical-gradient",
+    says="And: the values are in single precision",
+)
+_wrong(
+    "a large step",
+    "check_gradients",
+    """
+    errors = {}
+    for name, array in params.items():
+        numerical = numerical_gradient(lambda v, name=name: loss_fn({**params, name: v}), array, 0.1)
+        errors[name] = relative_error(numerical, grads[name])
+    return errors
+    """,
+    "test-check-gradients",
+    says="numerical_gradient is called with the step 0.1",
+)
+
+_wrong(
+    "a fixed step of 1e-3",
+    "numerical_gradient",
+    """
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        above, below = x.copy(), x.copy()
+        above[index] += 1e-3
+        below[index] -= 1e-3
+        gradient[index] = (f(above) - f(below)) / 2e-3
+    return gradient
+    """,
+    "test-numerical-gradient",
+    says="those of a fixed small step, 0.001",
+)
+_wrong(
+    "the array that is moved isn't used",
+    "check_gradients",
+    """
+    return {
+        name: relative_error(numerical_gradient(lambda moved: loss_fn(params), array), grads[name])
+        for name, array in params.items()
+    }
+    """,
+    "test-check-gradients",
+    says="the errors are all 1",
 )
 
 _EXPONENTIALS = "exponentials = np.exp({shifted})\nreturn exponentials / exponentials.sum(axis=1, keepdims=True)"
