@@ -26,7 +26,6 @@ import json
 import os
 import resource
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -576,12 +575,6 @@ def trial() -> dict:
 def remove_folder(folder: str) -> None:
     """Remove a folder and all in it, however deep that is."""
     subprocess.run(["rm", "-rf", "--", folder], check=False, stderr=subprocess.DEVNULL)
-
-
-def is_plain_file(path: str | Path) -> bool:
-    """Whether ``path`` is a regular file with one name, not a link to somewhere else."""
-    status = os.lstat(path)
-    return stat.S_ISREG(status.st_mode)
 
 
 if __name__ == "__main__":

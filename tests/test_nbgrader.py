@@ -98,7 +98,7 @@ def test_formgrader_shows_the_assignment(course):
         "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password=",
         f"--ServerApp.root_dir={REPOSITORY}", "--ServerApp.jpserver_extensions=autograder.served=True",
     ]  # fmt: skip
-    environment = os.environ | {"COURSE_ROOT": str(course)}
+    environment = os.environ | {"COURSE_ROOT": str(course), "PYTHONPATH": str(REPOSITORY)}
     with (course / "server.log").open("w") as log:
         server = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
     try:
