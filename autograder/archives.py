@@ -17,11 +17,9 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple
 
+from autograder.submission import MAX_BYTES, MAX_FILES
 from autograder.tables import UnusableFile, shown
 
-#: Bounds on one student's files, as nbgrader's ``CourseDirectory.max_dir_size``, and on their number.
-MAX_BYTES = 100_000_000
-MAX_FILES = 2000
 #: Bounds on a platform's archive: entries, and the bytes of a student's archive's list of entries.
 MAX_ENTRIES = 200_000
 MAX_DIRECTORY = 2_000_000

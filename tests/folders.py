@@ -45,7 +45,8 @@ def _as_name(text: str) -> str:
 
 _known = st.sampled_from([
     "first.ipynb", "second.ipynb", "first (1).ipynb", "timestamp.txt", "data", "FIRST.ipynb", "first", ".ipynb",
-    ".ipynb_checkpoints", "a\nb", "<b>.txt", "\udcff\udcfe", "x" * 200, "files", "scratch", ".sample.partial",
+    "x.zip", "manifest.json", ".ipynb_checkpoints", "a\nb", "<b>.txt", "\udcff\udcfe", "x" * 200,
+    "files", "scratch", ".sample.partial",
 ])  # fmt: skip
 _names = st.one_of(_known, st.text(max_size=60).map(lambda text: _as_name(text.encode("utf-8", "replace").decode())))
 _json = st.recursive(

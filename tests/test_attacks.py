@@ -60,7 +60,7 @@ class World:
         self.canary.chmod(0o666)
         self.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=True)
         self.received: list[bytes] = []
-        path, abstract = str(folder / "socket"), f"attacks-{uuid.uuid4()}"
+        path, datagrams, abstract = str(folder / "socket"), str(folder / "datagrams"), f"attacks-{uuid.uuid4()}"
         self.servers = [socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)]
         self.servers[0].bind(("0.0.0.0", 0))
         port = self.servers[0].getsockname()[1]
@@ -69,8 +69,8 @@ class World:
             self.servers.append(socket.socket(socket.AF_UNIX))
             self.servers[-1].bind(address)
         self.servers.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-        self.servers[-1].bind(f"{path}-of-datagrams")
-        for name in (path, f"{path}-of-datagrams"):
+        self.servers[-1].bind(datagrams)
+        for name in (path, datagrams):
             os.chmod(name, 0o777)
         for server in self.servers:
             threading.Thread(target=self._serve, args=(server,), daemon=True).start()
@@ -81,7 +81,7 @@ class World:
         self.names = {
             "COURSE": str(folder), "CANARY": str(self.canary), "PID": str(self.process.pid), "PORT": str(port),
             "ADDRESS": own, "SOCKET": path, "ABSTRACT": abstract, "SECRET": SECRET,
-            "DATAGRAMS": f"{path}-of-datagrams", "HOME_OF_THE_INSTRUCTOR": HOME,
+            "DATAGRAMS": datagrams, "HOME_OF_THE_INSTRUCTOR": HOME,
         }  # fmt: skip
 
     def _serve(self, server: socket.socket) -> None:
@@ -190,8 +190,10 @@ def test_suite_is_large_and_its_names_are_distinct():
 def test_attack_fails(graded, number):
     attack, student = ATTACKS[number], f"{number:03}-attack"
     scores = sample.scores(graded.course, student)
-    got = {name: scores[name] for name in HONEST}
-    assert got == {**HONEST, **attack.honest}, sample.comments(graded.course, student)
+    got, most = {name: scores[name] for name in HONEST}, {**HONEST, **attack.honest}
+    # What is near a bound may cost its own author more on a busy machine, and then that is named.
+    assert all(got[name] <= most[name] for name in most), got
+    assert got == most or graded.summary.graded[student][3], got
     shown = "".join(shown_by(sample.graded_notebook(graded.course, student, name)) for name in sample.NOTEBOOKS)
     assert "BREACH" not in shown, shown[shown.index("BREACH") :][:500]
     assert sample.SENTINEL not in shown

@@ -207,16 +207,20 @@ def test_nbgrader_autograde_gives_the_same_grades(tmp_path, cage):
         secret = tmp_path / "secret"
         secret.write_text("not the student's")
         (sample.hand_in(course, "links") / "data.txt").symlink_to(secret)
+        (sample.hand_in(course, "page") / "appendix.html").write_text("<script>alert(1)</script>")
     ours, nbgraders = courses
     grade_class(ours, ASSIGNMENT, jobs=2)
-    students = ("right", "wrong", "exits", "no-json", "missing", "altered", "links")
+    students = ("right", "wrong", "exits", "no-json", "missing", "altered", "links", "page")
     for student in students:
         autograde(nbgraders, student)
         assert sample.scores(nbgraders, student) == sample.scores(ours, student), student
         assert sample.comments(nbgraders, student) == sample.comments(ours, student), student
     assert "the file is not a notebook" in sample.comments(nbgraders, "no-json")
     for course in courses:
-        assert not (Path(course.coursedir.root) / "autograded" / "links" / ASSIGNMENT / "data.txt").exists()
+        graded = Path(course.coursedir.root) / "autograded"
+        assert not (graded / "links" / ASSIGNMENT / "data.txt").exists()
+        names = {path.name for path in (graded / "page" / ASSIGNMENT).iterdir()}
+        assert names == {"first.ipynb", "second.ipynb", "appendix.html.txt"}
     assert grade_class(nbgraders, ASSIGNMENT, jobs=1).graded == {}  # we go on where nbgrader was
 
 

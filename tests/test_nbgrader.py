@@ -96,7 +96,7 @@ def test_formgrader_shows_the_assignment(course):
     command = [
         str(Path(sys.executable).with_name("jupyter")), "lab", "--no-browser", "--allow-root", f"--port={port}",
         "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password=",
-        f"--ServerApp.root_dir={REPOSITORY}",
+        f"--ServerApp.root_dir={REPOSITORY}", "--ServerApp.jpserver_extensions=autograder.served=True",
     ]  # fmt: skip
     environment = os.environ | {"COURSE_ROOT": str(course)}
     with (course / "server.log").open("w") as log:
@@ -106,6 +106,15 @@ def test_formgrader_shows_the_assignment(course):
         assert "formgrader" in _get(url, server).lower()
         assignments = json.loads(_get(f"{url}/api/assignments", server))
         assert [(entry["name"], entry["status"]) for entry in assignments] == [("two_layer_net", "draft")]
+        evil = course / "evil"
+        evil.mkdir()
+        (evil / "nbgrader_config.py").write_text(f"open({str(evil / 'pwned')!r}, 'w')")
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            _get(f"{url}?path={evil}", server)
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            _get(f"{url}/?x=1&%70ath={evil}", server)
+        assert not (evil / "pwned").exists()
+        assert "formgrader" in _get(f"{url}/?path=", server).lower()
     finally:
         server.terminate()
         server.wait(timeout=30)

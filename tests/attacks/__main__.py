@@ -21,8 +21,9 @@ try:
 except cage.CageUnavailable as error:
     print(error, flush=True)
     sys.exit({no_cage})
+# What attacks do where there is no cage is the same in every way of building it.
 os.execv(sys.executable, [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_attacks.py",
-                          *sys.argv[1:]])
+                          "-k", "not works_where_nothing_keeps_it", *sys.argv[1:]])
 """
 
 
