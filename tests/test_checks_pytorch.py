@@ -310,7 +310,7 @@ def test_a_wrong_copy_costs_its_own_question(models):
 
 def training(
     *, direction=1.0, clear=True, reg_factor=1.0, biases=False, decay_every=None, decay=True, reset=False, epochs=True,
-    rows=lambda batch, X: batch, rate_of=lambda rate: rate, cosine=False,
+    rows=lambda batch, X: batch, rate_of=lambda rate: rate,
 ):  # fmt: skip
     """A right train_torch, or one with the named mistake."""
 
@@ -319,7 +319,6 @@ def training(
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         epoch = max(len(X) // batches.shape[1], 1)
         total, learning_rate = None, rate_of(learning_rate)
-        at_first = learning_rate
         for iteration, batch in enumerate(batches, start=1):
             chosen = rows(batch, X)
             value, gradients = gradients_by_autograd(model, X[chosen], y[chosen], reg * reg_factor, biases=biases)
@@ -333,8 +332,6 @@ def training(
             history["loss"].append(value)
             if decay and iteration % (decay_every or epoch) == 0:
                 learning_rate *= learning_rate_decay
-            if cosine:
-                learning_rate = at_first * (1 + np.cos(np.pi * iteration / len(batches))) / 2
             if epochs and iteration % epoch == 0:
                 for key, data, labels in (("train_accuracy", X[:1000], y[:1000]), ("val_accuracy", X_val, y_val)):
                     logits = model(torch.tensor(data, dtype=next(model.parameters()).dtype))
@@ -405,9 +402,7 @@ def test_wrong_trainings(check, train, sentence, models):
         check(train, gradients_by_autograd, *models)
 
 
-@pytest.mark.parametrize(
-    "train", [training(cosine=True, decay=False), training(rate_of=lambda rate: 0.1), training(rate_of=np.square)]
-)
+@pytest.mark.parametrize("train", [training(rate_of=lambda rate: 0.1), training(rate_of=np.square)])
 def test_a_wrong_rate_costs_the_schedule_alone(train, models):
     check_train_steps(train, gradients_by_autograd, *models)
     with pytest.raises(CheckFailed, match="the learning rate"):
