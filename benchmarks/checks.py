@@ -7,12 +7,9 @@ products of a network that is handed in are the student's own as well: they grow
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
-import pkgutil
 import time
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -22,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from course_utils import checks, comparison, evaluation, judge
+from course_utils import comparison, evaluation
 from course_utils.questions import QUESTIONS
 from tests.fairness.runner import SOURCE, as_in_grading, defines_only, execute, without_hidden_tests
 
@@ -36,7 +33,7 @@ class _Stopwatch:
 
     def __init__(self) -> None:
         self.total = 0.0
-        self._call = comparison.call
+        self._called = comparison._called  # through which every check calls
 
     def timed(self, function: Callable) -> Callable:
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -49,15 +46,8 @@ class _Stopwatch:
         timed.__name__ = getattr(function, "__name__", "the function")
         return timed
 
-    def call(self, function: Callable, *args: Any, **kwargs: Any) -> Any:
-        return self._call(self.timed(function), *args, **kwargs)
-
-
-def _callers() -> list[ModuleType]:
-    """The modules that call a student's functions."""
-    names = [found.name for found in pkgutil.iter_modules(checks.__path__, f"{checks.__name__}.")]
-    modules = [comparison, judge, *map(importlib.import_module, names)]
-    return [module for module in modules if getattr(module, "call", None) is comparison.call]
+    def called(self, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        return self._called(self.timed(function), args, kwargs)
 
 
 def measure(notebook: str, repetitions: int = 3) -> dict[str, list[float]]:
@@ -67,8 +57,7 @@ def measure(notebook: str, repetitions: int = 3) -> dict[str, list[float]]:
     """
     stopwatch, namespace, times = _Stopwatch(), {}, {}
     with contextlib.ExitStack() as stack:
-        for module in _callers():
-            stack.enter_context(mock.patch.object(module, "call", stopwatch.call))
+        stack.enter_context(mock.patch.object(comparison, "_called", stopwatch.called))
         stack.enter_context(as_in_grading())
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         for cell in nbformat.read(SOURCE / f"{notebook}.ipynb", as_version=4).cells:

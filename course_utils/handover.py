@@ -4,7 +4,8 @@ Only definitions are run: imports, functions, classes, constants, and the handov
 assignments. Where a function is missing or doesn't pass a check on the toy problem, one
 sentence says so and a stand-in built on PyTorch's autograd takes its place, which gives
 the numbers and not the derivation. While grading, the stand-in is always used, so that no
-point of a later notebook depends on an earlier one.
+point of a later notebook depends on an earlier one. The cell that takes over is tagged ``lent``:
+graded in the cage, it runs in the grader's process, where the stand-ins then are called from the notebook.
 """
 
 from __future__ import annotations

@@ -310,7 +310,7 @@ def test_a_wrong_copy_costs_its_own_question(models):
 
 def training(
     *, direction=1.0, clear=True, reg_factor=1.0, biases=False, decay_every=None, decay=True, reset=False, epochs=True,
-    rows=lambda batch, X: batch, rate_of=lambda rate: rate, cosine=False,
+    rows=lambda batch, X: batch, rate_of=lambda rate: rate,
 ):  # fmt: skip
     """A right train_torch, or one with the named mistake."""
 
@@ -319,7 +319,6 @@ def training(
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         epoch = max(len(X) // batches.shape[1], 1)
         total, learning_rate = None, rate_of(learning_rate)
-        at_first = learning_rate
         for iteration, batch in enumerate(batches, start=1):
             chosen = rows(batch, X)
             value, gradients = gradients_by_autograd(model, X[chosen], y[chosen], reg * reg_factor, biases=biases)
@@ -333,8 +332,6 @@ def training(
             history["loss"].append(value)
             if decay and iteration % (decay_every or epoch) == 0:
                 learning_rate *= learning_rate_decay
-            if cosine:
-                learning_rate = at_first * (1 + np.cos(np.pi * iteration / len(batches))) / 2
             if epochs and iteration % epoch == 0:
                 for key, data, labels in (("train_accuracy", X[:1000], y[:1000]), ("val_accuracy", X_val, y_val)):
                     logits = model(torch.tensor(data, dtype=next(model.parameters()).dtype))
@@ -387,7 +384,7 @@ def test_a_wrong_network_of_params_to_torch_is_no_mistake_of_build_mlp(last, sol
     ("check", "train", "sentence"),
     [
         (check_train_steps, training(direction=-1.0), "this climbs the loss"),
-        (check_train_steps, training(clear=False), "the gradients of all steps add up"),
+        (check_train_steps, training(clear=False), "add up from then on"),
         (check_train_steps, training(reg_factor=0.0), "the regularisation isn't part of the loss"),
         (check_train_steps, training(reg_factor=0.5), "the regularisation has half its strength"),
         (check_train_steps, training(biases=True), "the biases are regularised too"),
@@ -395,9 +392,9 @@ def test_a_wrong_network_of_params_to_torch_is_no_mistake_of_build_mlp(last, sol
         (check_train_steps, training(reset=True), "no step of an optimiser has changed this model"),
         (check_train_schedule, training(decay=False), "the learning rate never decays"),
         (check_train_schedule, training(decay_every=1), "decays after every iteration"),
-        (check_train_schedule, training(decay_every=5), "rounded down"),
-        (check_train_schedule, training(epochs=False), r"the shape is \(0,\), expected \(3,\)"),
-        (check_train_schedule, lambda *arguments, **settings: None, "the parameters are|wrong|never decays"),
+        (check_train_schedule, training(decay_every=4), "rounded down"),
+        (check_train_schedule, training(epochs=False), r"the shape is \(0,\), expected \(2,\)"),
+        (check_train_schedule, lambda *arguments, **settings: None, "it returned None"),
     ],
 )
 def test_wrong_trainings(check, train, sentence, models):
@@ -405,9 +402,7 @@ def test_wrong_trainings(check, train, sentence, models):
         check(train, gradients_by_autograd, *models)
 
 
-@pytest.mark.parametrize(
-    "train", [training(cosine=True, decay=False), training(rate_of=lambda rate: 0.1), training(rate_of=np.square)]
-)
+@pytest.mark.parametrize("train", [training(rate_of=lambda rate: 0.1), training(rate_of=np.square)])
 def test_a_wrong_rate_costs_the_schedule_alone(train, models):
     check_train_steps(train, gradients_by_autograd, *models)
     with pytest.raises(CheckFailed, match="the learning rate"):

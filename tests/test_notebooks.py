@@ -151,4 +151,4 @@ def test_release_shows_expected_figures_with_descriptions(release, sources):
                 with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
                     assert image.width <= 800 and image.height > 100
                 shown += 1
-    assert shown == sum(len(text) for cells in EXPECTED.values() for text in cells.values()) == 8
+    assert shown == sum(len(text) for cells in EXPECTED.values() for text in cells.values()) > 0

@@ -562,7 +562,6 @@ _scheduling(
     "LambdaLR of the rate itself", "LambdaLR(optimizer, lambda t: learning_rate * learning_rate_decay ** (t // E))",
     "multiplied by learning_rate twice",
 )  # fmt: skip
-_scheduling("CosineAnnealingLR", "CosineAnnealingLR(optimizer, len(batches))", "")
 _scheduling("StepLR without gamma", "StepLR(optimizer, E)", "")
 _scheduling("StepLR with a gamma of its own", "StepLR(optimizer, E, gamma=0.95)", "")
 _scheduling("MultiStepLR", "MultiStepLR(optimizer, [E], gamma=learning_rate_decay)", "")
