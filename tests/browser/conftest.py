@@ -27,7 +27,7 @@ from tests.conftest import REPOSITORY
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: Milliseconds until something must be there; machines that run tests are busy.
-PATIENCE = 300_000
+PATIENCE = 120_000
 # As the pages' own address of MathJax does; but with the fonts and the output that the package has.
 _MATHJAX = """
 window.MathJax = {"HTML-CSS": {availableFonts: [], imageFont: null, preferredFont: null, webFont: "STIX-Web"}};

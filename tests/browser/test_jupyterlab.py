@@ -70,8 +70,7 @@ def _run(page: Page, cell: Locator) -> None:
 
 
 def _validate(page: Page) -> str:
-    """What Validate says."""
-    page.keyboard.press("Control+s")
+    """What Validate says; it saves the notebook first, and a second save at the same time would ask about the file."""
     page.get_by_role("button", name="Validate").first.click()
     dialog = page.locator(".jp-Dialog-content", has_text=re.compile("success|fail", re.IGNORECASE))
     text = dialog.inner_text()
