@@ -1,0 +1,350 @@
+"""The causes of this course as formulas and pictures.
+
+Here and not in ``course_utils``, which students have, since the right formulas are what they are asked for. A picture
+is computed by the deviation from which the cause is recognised, on a problem that students know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from autograder.report.explained import MOST_BARS, Explained, Picture
+from course_utils import mistakes
+from course_utils.checks.gradient_check import LARGE_STEP, TOY_FUNCTIONS
+from course_utils.deviations import Deviation, samples
+from course_utils.reference import problem
+from course_utils.steps import STEPS, right_steps
+
+#: Stands for the number of a mistake that has one, such as the slope of a leaky ReLU.
+_FACTOR = 0.3
+
+# --- Formulas ---------------------------------------------------------------------------
+
+
+def _with(right: str, **wrong: str) -> dict[str, tuple[str, str]]:
+    """Name -> wrong and right formula."""
+    return {name: (text, right) for name, text in wrong.items()}
+
+
+_SUM = r"\sum_j e^{z_{ij}}"
+_GENERAL = _with(
+    "v", sign="-v", not_averaged=r"N\,v", averaged_twice=r"\frac{1}{N}\,v", doubled=r"2\,v", halved=r"\frac{1}{2}\,v",
+    squared="v^2", absolute="|v|", one_too_large="v+1", transposed=r"v^{\top}",
+)  # fmt: skip
+_RELU = _with(
+    r"\mathrm{relu}(z)=\max(0,z)",
+    relu_missing=r"\mathrm{relu}(z)=z", absolute_value=r"\mathrm{relu}(z)=|z|",
+    relu_step=r"\mathrm{relu}(z)=[\,z>0\,]", relu_of_the_wrong_sign=r"\mathrm{relu}(z)=\min(0,z)",
+    relu_of_the_negative=r"\mathrm{relu}(z)=\max(0,-z)", leaky_relu=r"\mathrm{relu}(z)=\max(0,z)+c\,\min(0,z)",
+    relu_scaled=r"\mathrm{relu}(z)=c\,\max(0,z)", relu_cut_off_at_1=r"\mathrm{relu}(z)=\min(\max(0,z),1)",
+    relu_cut_off_at_6=r"\mathrm{relu}(z)=\min(\max(0,z),6)", relu_at_least_1=r"\mathrm{relu}(z)=\max(1,z)",
+    sigmoid_for_relu=r"\mathrm{relu}(z)=\frac{1}{1+e^{-z}}", tanh_for_relu=r"\mathrm{relu}(z)=\tanh z",
+    softplus_for_relu=r"\mathrm{relu}(z)=\log(1+e^{z})", silu_for_relu=r"\mathrm{relu}(z)=\frac{z}{1+e^{-z}}",
+    gelu_for_relu=r"\mathrm{relu}(z)=z\,\Phi(z)", relu_squared=r"\mathrm{relu}(z)=\max(0,z)^2",
+    largest_of_all=r"\mathrm{relu}(z)=\max_{n,j}z_{nj}",
+)  # fmt: skip
+_SOFTMAX = _with(
+    rf"p_{{ik}}=\frac{{e^{{z_{{ik}}}}}}{{{_SUM}}}",
+    softmax_over_columns=r"p_{ik}=\frac{e^{z_{ik}}}{\sum_n e^{z_{nk}}}",
+    softmax_over_everything=r"p_{ik}=\frac{e^{z_{ik}}}{\sum_{n,j} e^{z_{nj}}}",
+    softmax_not_normalised=r"p_{ik}=e^{z_{ik}}", softmax_missing=r"p_{ik}=z_{ik}",
+    softmax_without_exponential=r"p_{ik}=\frac{z_{ik}}{\sum_j z_{ij}}",
+    softmax_of_the_wrong_sign=r"p_{ik}=\frac{e^{-z_{ik}}}{\sum_j e^{-z_{ij}}}",
+    softmax_base_2=r"p_{ik}=\frac{2^{z_{ik}}}{\sum_j 2^{z_{ij}}}",
+    softmax_base_10=r"p_{ik}=\frac{10^{z_{ik}}}{\sum_j 10^{z_{ij}}}",
+    softmax_twice=r"p=\mathrm{softmax}(\mathrm{softmax}(z))",
+    sigmoid_for_softmax=r"p_{ik}=\frac{1}{1+e^{-z_{ik}}}", log_probabilities=rf"p_{{ik}}=z_{{ik}}-\log{_SUM}",
+    one_minus_softmax=rf"p_{{ik}}=1-\frac{{e^{{z_{{ik}}}}}}{{{_SUM}}}",
+)  # fmt: skip
+_LAYERS = {
+    **_with(
+        r"z_2=X\,W_1+b_1", b1_missing=r"z_2=X\,W_1", b1_added_twice=r"z_2=X\,W_1+2\,b_1",
+        b1_subtracted=r"z_2=X\,W_1-b_1", relu_in_first=r"z_2=\max(0,X)\,W_1+b_1",
+    ),
+    **_with(
+        r"z_3=a_2\,W_2+b_2", b2_missing=r"z_3=a_2\,W_2", b2_added_twice=r"z_3=a_2\,W_2+2\,b_2",
+        b2_subtracted=r"z_3=a_2\,W_2-b_2", second_layer_takes_z2=r"z_3=z_2\,W_2+b_2",
+        relu_on_logits=r"z_3=\max(0,\,a_2\,W_2+b_2)",
+    ),
+    **_with(r"a_2=\max(0,z_2)", softmax_of_hidden=r"a_2=\mathrm{softmax}(z_2)"),
+}  # fmt: skip
+_DATA = _with(
+    r"J=-\frac{1}{N}\sum_i \log p_{i,y_i}",
+    loss_summed=r"J=-\sum_i \log p_{i,y_i}", loss_averaged_twice=r"J=-\frac{1}{N^2}\sum_i \log p_{i,y_i}",
+    loss_averaged_over_entries=r"J=-\frac{1}{N K}\sum_i \log p_{i,y_i}",
+    loss_averaged_over_classes=r"J=-\frac{1}{K}\sum_i \log p_{i,y_i}", loss_sign=r"J=\frac{1}{N}\sum_i \log p_{i,y_i}",
+    loss_halved=r"J=-\frac{1}{2N}\sum_i \log p_{i,y_i}", loss_doubled=r"J=-\frac{2}{N}\sum_i \log p_{i,y_i}",
+    logarithm_base_2=r"J=-\frac{1}{N}\sum_i \log_2 p_{i,y_i}",
+    logarithm_base_10=r"J=-\frac{1}{N}\sum_i \log_{10} p_{i,y_i}",
+    logarithm_missing=r"J=-\frac{1}{N}\sum_i p_{i,y_i}", probability_for_loss=r"J=\frac{1}{N}\sum_i p_{i,y_i}",
+    one_minus_probability=r"J=\frac{1}{N}\sum_i (1-p_{i,y_i})",
+    mean_before_logarithm=r"J=-\log\,\frac{1}{N}\sum_i p_{i,y_i}",
+    every_class_counted=r"J=-\frac{1}{N}\sum_{i,k} \log p_{ik}",
+    every_class_averaged=r"J=-\frac{1}{N K}\sum_{i,k} \log p_{ik}",
+    all_rows_with_all_labels=r"J=-\frac{1}{N^2}\sum_{i,n} \log p_{i,y_n}",
+    entropy_for_cross_entropy=r"J=-\frac{1}{N}\sum_{i,k} p_{ik}\log p_{ik}",
+    loss_of_probabilities=r"J=-\frac{1}{N}\sum_i \log\,\mathrm{softmax}(p)_{i,y_i}",
+    largest_class_taken=r"J=-\frac{1}{N}\sum_i \max_k\,\log p_{ik}",
+    binary_cross_entropy=r"J=-\frac{1}{N}\sum_i\left(\log p_{i,y_i}+\sum_{k\neq y_i}\log(1-p_{ik})\right)",
+    true_logit_missing=rf"J=\frac{{1}}{{N}}\sum_i \log{_SUM}", log_sum_missing=r"J=-\frac{1}{N}\sum_i z_{i,y_i}",
+)  # fmt: skip
+_PENALTY = _with(
+    r"J=J_{data}+\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_missing=r"J=J_{data}",
+    regularisation_halved=r"J=J_{data}+\frac{\lambda}{2}\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_twice=r"J=J_{data}+2\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_averaged=r"J=J_{data}+\frac{\lambda}{N}\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_averaged_and_halved=r"J=J_{data}+\frac{\lambda}{2N}\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_subtracted=r"J=J_{data}-\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_without_strength=r"J=J_{data}+\|W_1\|^2+\|W_2\|^2",
+    strength_squared=r"J=J_{data}+\lambda^2\left(\|W_1\|^2+\|W_2\|^2\right)",
+    only_W1_regularised=r"J=J_{data}+\lambda\|W_1\|^2", only_W2_regularised=r"J=J_{data}+\lambda\|W_2\|^2",
+    W2_without_strength=r"J=J_{data}+\lambda\|W_1\|^2+\|W_2\|^2",
+    biases_regularised=r"J=J_{data}+\lambda\left(\|W_1\|^2+\|W_2\|^2+\|b_1\|^2+\|b_2\|^2\right)",
+    norms_not_squared=r"J=J_{data}+\lambda\left(\|W_1\|+\|W_2\|\right)",
+    absolute_weights=r"J=J_{data}+\lambda\sum|w|", weights_not_squared=r"J=J_{data}+\lambda\sum w",
+    square_of_sum=r"J=J_{data}+\lambda\left((\sum w_1)^2+(\sum w_2)^2\right)",
+    data_loss_missing=r"J=\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
+)  # fmt: skip
+_Z3 = _with(
+    r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(p-\Delta)",
+    delta_missing=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,p",
+    delta_missing_and_not_averaged=r"\frac{\partial J}{\partial z_3}=p",
+    delta_not_averaged=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,p-\Delta",
+    delta_added=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(p+\Delta)",
+    one_subtracted_everywhere=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(p-1)",
+    probabilities_missing=r"\frac{\partial J}{\partial z_3}=-\frac{1}{N}\,\Delta",
+    not_averaged=r"\frac{\partial J}{\partial z_3}=p-\Delta",
+    averaged_over_entries=r"\frac{\partial J}{\partial z_3}=\frac{1}{N K}\,(p-\Delta)",
+    averaged_over_classes=r"\frac{\partial J}{\partial z_3}=\frac{1}{K}\,(p-\Delta)",
+    derivative_of_the_probability=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,p\,(1-p)",
+    softmax_differentiated_by_entries=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(p-\Delta)\odot p\odot(1-p)",
+    sign=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(\Delta-p)",
+)  # fmt: skip
+_Z2 = _with(
+    r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}\odot[\,z_2>0\,]",
+    mask_missing=r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}",
+    mask_inverted=r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}\odot[\,z_2<0\,]",
+    mask_of_the_gradient=r"\frac{\partial J}{\partial z_2}=\max\left(0,\frac{\partial J}{\partial a_2}\right)",
+    mask_alone=r"\frac{\partial J}{\partial z_2}=[\,z_2>0\,]",
+    relu_for_its_derivative=r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}\odot\max(0,z_2)",
+    values_for_the_mask=r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}\odot z_2",
+    sign_for_the_mask=r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}\odot\mathrm{sign}(z_2)",
+    mask_above_1=r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}\odot[\,z_2>1\,]",
+)  # fmt: skip
+
+
+def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
+    W, b = rf"\frac{{\partial J}}{{\partial W_{layer}}}", rf"\frac{{\partial J}}{{\partial b_{layer}}}"
+    z = rf"\frac{{\partial J}}{{\partial z_{layer + 1}}}"
+    row = rf"\left({z}\right)"
+    weights = {
+        f"W{layer}_transposed": rf"{W}={row}^{{\top}}{inputs}",
+        f"W{layer}_averaged_again": rf"{W}=\frac{{1}}{{N}}\,{inputs}^{{\top}}{z}",
+        f"W{layer}_of_entries": rf"{W}={inputs}\odot {z}",
+        f"W{layer}_of_a_mask": rf"{W}=[\,{inputs}>0\,]^{{\top}}{z}",
+        f"W{layer}_of_the_first_sample": rf"{W}=\left({inputs}\right)_{{1}}^{{\top}}{row}_{{1}}",
+    }
+    biases = {
+        f"b{layer}_over_the_wrong_axis": rf"{b}=\sum_k{row}_{{ik}}",
+        f"b{layer}_mean_over_the_wrong_axis": rf"{b}=\frac{{1}}{{K}}\sum_k{row}_{{ik}}",
+        f"b{layer}_sum_of_everything": rf"{b}=\sum_{{i,k}}{row}_{{ik}}",
+        f"b{layer}_sum_of_everything_spread": rf"{b}=\sum_{{i,k}}{row}_{{ik}}",
+        f"b{layer}_mean": rf"{b}=\frac{{1}}{{N}}\sum_i{row}_{{ik}}",
+        f"b{layer}_not_summed": rf"{b}={z}",
+        f"b{layer}_first_row": rf"{b}={row}_{{1k}}",
+    }
+    return _with(rf"{W}={inputs}^{{\top}}{z}", **weights) | _with(rf"{b}=\sum_i{row}_{{ik}}", **biases)
+
+
+_STEPS = {
+    **_Z3, **_Z2, **_of_layer(1, "X"), **_of_layer(2, "a_2"),
+    **_with(
+        r"\frac{\partial J}{\partial a_2}=\frac{\partial J}{\partial z_3}\,W_2^{\top}",
+        da2_positive=r"\frac{\partial J}{\partial a_2}=\max\left(0,\frac{\partial J}{\partial z_3}\,W_2^{\top}\right)",
+        da2_averaged_again=r"\frac{\partial J}{\partial a_2}=\frac{1}{N}\,\frac{\partial J}{\partial z_3}\,W_2^{\top}",
+        da2_of_sizes=r"\frac{\partial J}{\partial a_2}=\frac{\partial J}{\partial z_3}\,|W_2|^{\top}",
+    ),
+}  # fmt: skip
+_W = r"\frac{\partial J}{\partial W}=\frac{\partial J_{data}}{\partial W}"
+_BACKWARD = {
+    **{name: pair for name, pair in _STEPS.items() if name not in _GENERAL},
+    **_with(
+        rf"{_W}+2\lambda W",
+        regularisation_missing=_W, regularisation_without_2=rf"{_W}+\lambda W",
+        regularisation_twice=rf"{_W}+4\lambda W",
+        regularisation_subtracted=rf"{_W}-2\lambda W", regularisation_averaged=rf"{_W}+\frac{{2\lambda}}{{N}}W",
+        regularisation_averaged_without_2=rf"{_W}+\frac{{\lambda}}{{N}}W", strength_ignored=rf"{_W}+2W",
+        strength_squared=rf"{_W}+2\lambda^2 W", strength_alone=rf"{_W}+2\lambda",
+        squares_not_derived=rf"{_W}+c\,\lambda W^2", signs_of_the_weights=rf"{_W}+c\,\lambda\,\mathrm{{sign}}(W)",
+    ),
+    **_with(
+        r"\frac{\partial J}{\partial W_2}=a_2^{\top}\frac{\partial J}{\partial z_3}+2\lambda W_2",
+        z2_for_a2=r"\frac{\partial J}{\partial W_2}=z_2^{\top}\frac{\partial J}{\partial z_3}+2\lambda W_2",
+    ),
+    **_with(
+        r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(p-\Delta)",
+        logits_for_probabilities=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(z_3-\Delta)",
+        probabilities_twice=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(\mathrm{softmax}(p)-\Delta)",
+    ),
+}  # fmt: skip
+_QUOTIENT = _with(
+    r"\frac{f(x+h)-f(x-h)}{2h}",
+    forward_difference=r"\frac{f(x+h)-f(x)}{h}", backward_difference=r"\frac{f(x)-f(x-h)}{h}",
+    divided_by_h=r"\frac{f(x+h)-f(x-h)}{h}", divided_by_4h=r"\frac{f(x+h)-f(x-h)}{4h}",
+    divided_by_h_squared=r"\frac{f(x+h)-f(x-h)}{h^2}", multiplied_by_h=r"\frac{f(x+h)-f(x-h)}{2}\,h",
+    not_divided=r"f(x+h)-f(x-h)", forward_halved=r"\frac{f(x+h)-f(x)}{2h}", backward_halved=r"\frac{f(x)-f(x-h)}{2h}",
+    forward_not_divided=r"f(x+h)-f(x)", sign=r"\frac{f(x-h)-f(x+h)}{2h}",
+    half_a_step=r"\frac{f(x+\frac{h}{2})-f(x-\frac{h}{2})}{h}", double_step=r"\frac{f(x+2h)-f(x-2h)}{4h}",
+    absolute_difference=r"\frac{|f(x+h)-f(x-h)|}{2h}",
+)  # fmt: skip
+_BELOW = r"\max(10^{-8},\,|a|+|b|)"
+_ERROR = _with(
+    rf"\max\,\frac{{|a-b|}}{{{_BELOW}}}",
+    averaged=rf"\mathrm{{mean}}\,\frac{{|a-b|}}{{{_BELOW}}}", summed=rf"\sum\,\frac{{|a-b|}}{{{_BELOW}}}",
+    smallest=rf"\min\,\frac{{|a-b|}}{{{_BELOW}}}", signed=rf"\max\,\frac{{a-b}}{{{_BELOW}}}",
+    sum_inside=r"\max\,\frac{|a-b|}{\max(10^{-8},\,|a+b|)}", of_norms=r"\frac{\|a-b\|}{\|a\|+\|b\|}",
+    difference_inside=rf"\max\,\frac{{|\,|a|-|b|\,|}}{{{_BELOW}}}",
+    by_the_larger=r"\max\,\frac{|a-b|}{\max(10^{-8},\,|a|,\,|b|)}", by_a=r"\max\,\frac{|a-b|}{|a|}",
+    by_b=r"\max\,\frac{|a-b|}{|b|}", by_the_mean=r"\max\,\frac{2\,|a-b|}{|a|+|b|}", not_relative=r"\max\,|a-b|",
+    limit_added=r"\max\,\frac{|a-b|}{|a|+|b|+10^{-8}}", limit_missing=r"\max\,\frac{|a-b|}{|a|+|b|}",
+)  # fmt: skip
+
+# --- Where they are recognised --------------------------------------------------------------
+
+_Arguments = Callable[[], Mapping[str, Any]]
+
+
+def _known() -> dict[str, Any]:
+    given = problem("biased")
+    return {**given.values, **given.params, "X": given.X, "y": given.y, "dz3": given.values["z3"]}
+
+
+def _step(variable: str) -> tuple:
+    def arguments() -> dict[str, Any]:
+        return {name: _known()[name] for name in STEPS[variable]} | {"right": right_steps()}
+
+    return mistakes.of_step(variable), arguments, (*mistakes.STEP_MISTAKES[variable], *mistakes.GENERAL), _STEPS
+
+
+def _whole() -> dict[str, Any]:
+    given = problem("biased")
+    return {"params": given.params, "X": given.X, "y": given.y, "reg": given.reg or 0.1}
+
+
+def _backward() -> dict[str, Any]:
+    return {**mistakes.backward_arguments(problem("biased"), 0.3), "right": right_steps()}
+
+
+def _point() -> dict[str, Any]:
+    return {"toy": TOY_FUNCTIONS["exponential"], "x": problem("biased").params["W1"], "step": LARGE_STEP}
+
+
+def _two() -> dict[str, Any]:
+    a = problem("biased").params["W1"]
+    return {"a": a, "b": a * (1 + 0.1 * np.cos(np.arange(a.size))).reshape(a.shape)}
+
+
+#: Question -> its model, the arguments of a call, what is recognised in it, and formulas.
+_QUESTIONS: dict[str, tuple[Callable, _Arguments, tuple[Deviation, ...], dict[str, tuple[str, str]]]] = {
+    "test-relu": (mistakes.of_relu, lambda: {"z": _known()["z2"]}, (*mistakes.RELU, *mistakes.GENERAL), _RELU),
+    "test-softmax": (
+        mistakes.of_softmax, lambda: {"z": _known()["z3"]}, (*mistakes.SOFTMAX, *mistakes.GENERAL), _SOFTMAX,
+    ),
+    "test-forward": (
+        mistakes.network, lambda: {"params": problem("biased").params, "X": problem("biased").X}, mistakes.FORWARD,
+        {**_RELU, **_SOFTMAX, **_LAYERS},
+    ),
+    "test-cross-entropy": (
+        mistakes.of_cross_entropy, lambda: {"z3": _known()["z3"], "y": _known()["y"]}, mistakes.CROSS_ENTROPY, _DATA,
+    ),
+    "test-loss": (
+        lambda given, changes: {"loss": mistakes.network(given, changes)["loss"]}, _whole, mistakes.LOSS,
+        {**_RELU, **_LAYERS, **_DATA, **_PENALTY},
+    ),
+    **{f"test-grad-{variable}": _step(variable) for variable in STEPS},
+    "test-backward": (mistakes.gradients, _backward, mistakes.BACKWARD, _BACKWARD),
+    "test-numerical-gradient": (mistakes.quotients, _point, mistakes.QUOTIENTS, _QUOTIENT),
+    "test-relative-error": (mistakes.relative_errors, _two, mistakes.RELATIVE_ERRORS, _ERROR),
+}  # fmt: skip
+
+
+@cache
+def explain(question: str, cause: str) -> Explained | None:
+    """The formulas and the picture of a cause that was recognised in a question; None where there are none."""
+    if question not in _QUESTIONS:
+        return None
+    model, arguments, known, formulas = _QUESTIONS[question]
+    wrong, right = {**_GENERAL, **formulas}.get(cause, ("", ""))
+    made = next((one for one in known if one.name == cause), None)
+    picture = None if made is None else _picture(model, arguments(), made)
+    return Explained(wrong, right, picture) if wrong or picture else None
+
+
+def _picture(model: Callable, arguments: Mapping[str, Any], made: Deviation) -> Picture | None:
+    """What it changes: curves, where it is a function of one variable, else the first values of what differs."""
+    number = f", with {_FACTOR:g} for its number" if made.fitted else ""
+    variable = np.linspace(-3.0, 3.0, 121)
+    places = {"relu": ({"z": variable[:, None]}, mistakes.of_relu, "relu(z) for z from -3 to 3")}
+    if "right" in arguments:
+        ones = {"da2": np.ones((121, 1)), "z2": variable[:, None], "right": right_steps()}
+        places["after grad_z2"] = (
+            ones, mistakes.of_step("z2"), "What flows back through the ReLU of a gradient of 1, for z2 from -3 to 3",
+        )  # fmt: skip
+    drawn = None
+    if made.stage in places:
+        given, of, says = places[made.stage]
+        drawn = _curve(variable, *_both(of, given, made), f"{says}{number}.")
+    if drawn is None and made.stage in ("penalty", "averaging", "softmax_cross_entropy") and "reg" in arguments:
+        strengths = np.linspace(0.0, 1.0, 21)
+        pairs = [_both(model, {**arguments, "reg": reg}, made) for reg in strengths]
+        if all(right is not None for right, _ in pairs):
+            right, wrong = (np.array([one[side][0] for one in pairs]) for side in (0, 1))
+            drawn = _curve(strengths, right, wrong, f"The loss for a regularisation from 0 to 1{number}.")
+    return drawn or _bars(*_both(model, arguments, made), number)
+
+
+def _curve(x: np.ndarray, right: np.ndarray | None, wrong: np.ndarray | None, says: str) -> Picture | None:
+    if right is None or wrong is None or right.shape != x.shape or wrong.shape != x.shape or not _differ(right, wrong):
+        return None
+    return Picture(right, wrong, says, x)
+
+
+def _bars(right: np.ndarray | None, wrong: np.ndarray | None, number: str) -> Picture | None:
+    if right is None or wrong is None or not _differ(right[:MOST_BARS], wrong[:MOST_BARS]):
+        return None
+    most = max(right.size, wrong.size)
+    shown = f"The first {MOST_BARS} values" if most > MOST_BARS else "The values" if most > 1 else "The value"
+    return Picture(right[:MOST_BARS], wrong[:MOST_BARS], f"{shown} on a small problem{number}.")
+
+
+def _differ(right: np.ndarray, wrong: np.ndarray) -> bool:
+    """Whether an eye sees the difference."""
+    if right.shape != wrong.shape:
+        return True
+    return float(np.max(np.abs(right - wrong))) > 0.01 * float(np.max(np.abs([right, wrong])))
+
+
+def _both(
+    model: Callable, arguments: Mapping[str, Any], made: Deviation
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The values of the first part that differs, right and wrong, flat; None where there are none to draw."""
+    change = partial(made.change, _FACTOR) if made.fitted else made.change
+    returned = made.stage.split()[0] == "returned"
+    try:
+        with np.errstate(all="ignore"):
+            right = dict(model(arguments, {}))
+            wrong = dict(model(arguments, {} if returned else {made.stage: change}))
+            for part in made.stage.split()[1:] or list(wrong) if returned else []:
+                wrong[part] = change(np.asarray(wrong[part], float), np.asarray(wrong[part]), samples(arguments))
+    except Exception:  # it doesn't fit these arguments, as a student's function then raises
+        return None, None
+    for part, value in right.items():
+        one, other = (np.ravel(np.asarray(some, dtype=np.float64)) for some in (value, wrong[part]))
+        if one.shape != other.shape or not np.allclose(one, other):
+            return (one, other) if other.size and np.isfinite(other).all() and np.isfinite(one).all() else (None, None)
+    return None, None
