@@ -138,6 +138,8 @@ class Question(NamedTuple):
         ``grade_id`` of the solution cells that it is about.
     functions : tuple of str
         The functions of these that it uses; empty for all.
+    is_test : bool
+        Whether a test gives the points, and not a person.
     """
 
     notebook: str
@@ -145,6 +147,7 @@ class Question(NamedTuple):
     possible: float
     solutions: tuple[str, ...]
     functions: tuple[str, ...]
+    is_test: bool = True
 
 
 class Class(NamedTuple):
@@ -209,7 +212,7 @@ def read(coursedir: CourseDirectory, assignment: Assignment) -> Class:
 
 def _answer(student: str, question: Question, points: float | None, cells: Mapping[str, dict]) -> Answer:
     failure, code = None, ""
-    if points is not None and points < question.possible and question.name in cells:
+    if question.is_test and points is not None and points < question.possible and question.name in cells:
         failure = _failure(cells[question.name])
         code = "\n\n".join(_text(cells[name].get("source")) for name in question.solutions if name in cells)
         code = code if len(code) <= MAX_CODE else ""
@@ -288,7 +291,9 @@ def _questions(notebook: SourceNotebook) -> Iterable[Question]:
         near = [name for name in used if defined[name] == before]
         functions = tuple(near or used)
         solutions = dict.fromkeys(defined[name] for name in functions) or {before: None}
-        yield Question(notebook.name, cell.grade_id, float(cell.points or 0.0), tuple(solutions), functions)
+        yield Question(
+            notebook.name, cell.grade_id, float(cell.points or 0.0), tuple(solutions), functions, cell.is_test
+        )
 
 
 def _defined(source: str) -> list[str]:

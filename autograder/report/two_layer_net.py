@@ -250,7 +250,7 @@ def _two() -> dict[str, Any]:
 
 
 #: Question -> its model, the arguments of a call, what is recognised in it, and formulas.
-_QUESTIONS: dict[str, tuple[Callable, _Arguments, tuple[Deviation, ...], dict[str, tuple[str, str]]]] = {
+QUESTIONS: dict[str, tuple[Callable, _Arguments, tuple[Deviation, ...], dict[str, tuple[str, str]]]] = {
     "test-relu": (mistakes.of_relu, lambda: {"z": _known()["z2"]}, (*mistakes.RELU, *mistakes.GENERAL), _RELU),
     "test-softmax": (
         mistakes.of_softmax, lambda: {"z": _known()["z3"]}, (*mistakes.SOFTMAX, *mistakes.GENERAL), _SOFTMAX,
@@ -276,9 +276,9 @@ _QUESTIONS: dict[str, tuple[Callable, _Arguments, tuple[Deviation, ...], dict[st
 @cache
 def explain(question: str, cause: str) -> Explained | None:
     """The formulas and the picture of a cause that was recognised in a question; None where there are none."""
-    if question not in _QUESTIONS:
+    if question not in QUESTIONS:
         return None
-    model, arguments, known, formulas = _QUESTIONS[question]
+    model, arguments, known, formulas = QUESTIONS[question]
     wrong, right = {**_GENERAL, **formulas}.get(cause, ("", ""))
     made = next((one for one in known if one.name == cause), None)
     picture = None if made is None else _picture(model, arguments(), made)
@@ -300,11 +300,11 @@ def _picture(model: Callable, arguments: Mapping[str, Any], made: Deviation) -> 
         given, of, says = places[made.stage]
         drawn = _curve(variable, *_both(of, given, made), f"{says}{number}.")
     if drawn is None and made.stage in ("penalty", "averaging", "softmax_cross_entropy") and "reg" in arguments:
-        strengths = np.linspace(0.0, 1.0, 21)
+        strengths = np.linspace(0.05, 1.0, 20)
         pairs = [_both(model, {**arguments, "reg": reg}, made) for reg in strengths]
         if all(right is not None for right, _ in pairs):
             right, wrong = (np.array([one[side][0] for one in pairs]) for side in (0, 1))
-            drawn = _curve(strengths, right, wrong, f"The loss for a regularisation from 0 to 1{number}.")
+            drawn = _curve(strengths, right, wrong, f"The loss for reg from 0.05 to 1{number}.")
     return drawn or _bars(*_both(model, arguments, made), number)
 
 
