@@ -16,6 +16,7 @@ _TRIED = 8
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|(?<![\w.])-?\d+(?:\.\d*)?(?:e[-+]?\d+)?")
 _DECIMAL = re.compile(r"(?<![\w.])-?\d+(?:\.\d*(?:e[-+]?\d+)?|e[-+]?\d+)")
 _ONES_OWN = "#"
+_MAX_TOLD = 160
 
 
 class Standing(NamedTuple):
@@ -195,14 +196,12 @@ def _mended(
 
 
 def _in_common(failure: Failure) -> tuple[str, str, str, str]:
-    """Quantity, kind, shape of the deviation, and for what lacks them the message, without numbers."""
-    quantity = _DECIMAL.sub(_ONES_OWN, failure.quantity)
-    shape = shape_of(failure.extent)
-    kind = failure.kind or failure.error or "a part of the points"
-    told = (
-        "" if failure.kind and not failure.kind.startswith("raised") else _NUMBER.sub(_ONES_OWN, _first_line(failure))
-    )
-    return quantity, kind, shape, told[:200]
+    """Quantity, kind and shape of the deviation, or the message where there is no such kind, without numbers."""
+    if failure.kind and not failure.kind.startswith("raised"):
+        return _DECIMAL.sub(_ONES_OWN, failure.quantity), failure.kind, shape_of(failure.extent), ""
+    told = _NUMBER.sub(_ONES_OWN, _first_line(failure))
+    told = told if failure.quantity or not failure.error else f"{failure.error}: {told}"
+    return "", "", "", told if len(told) <= _MAX_TOLD else f"{told[:_MAX_TOLD]}…"
 
 
 def shape_of(extent: Mapping[str, float]) -> str:
