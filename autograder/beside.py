@@ -87,13 +87,12 @@ def laid_out(answer: str, pictures: list[tuple[Picture, str]], question: str, ow
         for one, alternative in pictures
     )
     drawn = f"<p><b>Handed in above the answer</b></p>{drawn}" if drawn else ""
-    column = '<div class="{}" style="flex: 1 1 {}em; min-width: 0; max-width: 100%">{}</div>'
-    beside = (
-        f"<p><b>Question and rubric</b></p>{question}<details><summary>The instructor's answer</summary>{own}</details>"
-    )
+    column = '<div class="{}" style="flex: {}em; min-width: 0; max-width: 100%">{}</div>'
+    folded = f"<summary style='display: list-item; cursor: pointer'>The instructor's answer</summary>{own}"
+    beside = f"<p><b>Question and rubric</b></p>{question}<details>{folded}</details>"
     return (
         '<div style="display: flex; flex-wrap: wrap; gap: 2em">'
-        + column.format("handed-in", 28, answer + drawn)
-        + column.format("beside", 20, beside)
+        + column.format("handed-in", "2 1 28", answer + drawn)
+        + column.format("beside", "1 1 20", beside)
         + "</div>"
     )
