@@ -148,6 +148,15 @@ def test_pictures_show_what_the_deviation_computes():
     assert slope == pytest.approx(2.0)
     doubled = explain("test-numerical-gradient", "divided_by_h").picture
     assert doubled.wrong == pytest.approx(2 * doubled.right)
+    uphill = explain("test-train-descent", "uphill").picture
+    assert uphill.right[-1] < 1 < uphill.wrong[-1] and uphill.right[0] == uphill.wrong[0] == 1
+    never = explain("test-train-schedule", "never").picture
+    assert set(never.wrong) == {1.0} and never.right[-1] == pytest.approx(0.7**4)
+    for question, (formulas, _) in two_layer_net.TRAINING.items():
+        for cause in formulas:
+            assert "<path" in typeset(explain(question, cause).wrong) and "<path" in typeset(
+                explain(question, cause).right
+            )
     assert explain("test-no-such", "leaky_relu") is None and explain("test-relu", "no_such") is None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from autograder.report.explained import MOST_BARS, Explained, Picture
 from course_utils import mistakes
+from course_utils.checks import descent, schedule
 from course_utils.checks.gradient_check import LARGE_STEP, TOY_FUNCTIONS
 from course_utils.deviations import Deviation, samples
 from course_utils.reference import problem
@@ -214,6 +215,36 @@ _ERROR = _with(
     limit_added=r"\max\,\frac{|a-b|}{|a|+|b|+10^{-8}}", limit_missing=r"\max\,\frac{|a-b|}{|a|+|b|}",
 )  # fmt: skip
 
+_STEP = r"\theta\leftarrow\theta-\eta\,\nabla\tilde J"
+_DESCENT = {
+    **_with(
+        _STEP,
+        uphill=r"\theta\leftarrow\theta+\eta\,\nabla\tilde J",
+        summed=r"\theta\leftarrow\theta-\eta\,B\,\nabla\tilde J",
+        doubled=r"\theta\leftarrow\theta-2\,\eta\,\nabla\tilde J",
+        halved=r"\theta\leftarrow\theta-\frac{\eta}{2}\nabla\tilde J",
+        replaced=r"\theta\leftarrow-\eta\,\nabla\tilde J",
+        sign=r"\theta\leftarrow\theta-\eta\,\mathrm{sign}(\nabla\tilde J)",
+    ),
+    "rate twice": (r"\theta\leftarrow\theta-\eta^2\,\nabla\tilde J", _STEP),
+    "no rate": (r"\theta\leftarrow\theta-\nabla\tilde J", _STEP),
+    "no penalty": (r"\theta\leftarrow\theta-\eta\,\nabla J", _STEP),
+}  # fmt: skip
+_RATE = r"\eta_t=\eta_0\,d^{\,\lfloor t/E\rfloor}"
+_SCHEDULE = {
+    "never": (r"\eta_t=\eta_0", _RATE), "every iteration": (r"\eta_t=\eta_0\,d^{\,t}", _RATE),
+    "early": (r"\eta_t=\eta_0\,d^{\,\lceil t/E\rceil}", _RATE),
+    "before": (r"\eta_t=\eta_0\,d^{\,\lfloor t/E\rfloor+1}", _RATE),
+    "parts": (r"\eta_t=\eta_0\,d^{\,t/E}", _RATE), "rows": (r"\eta_t=\eta_0\,d^{\,\lfloor t/N\rfloor}", _RATE),
+    "batch": (r"\eta_t=\eta_0\,d^{\,\lfloor t/B\rfloor}", _RATE),
+    "every second": (r"\eta_t=\eta_0\,d^{\,\lfloor t/(2E)\rfloor}", _RATE),
+    "grows": (r"\eta_t=\eta_0\,d^{\,-\lfloor t/E\rfloor}", _RATE),
+    "inverse": (r"\eta_t=\frac{\eta_0}{1+d\,\lfloor t/E\rfloor}", _RATE),
+    "exponential": (r"\eta_t=\eta_0\,e^{-d\,\lfloor t/E\rfloor}", _RATE),
+    "taken off 1": (r"\eta_t=\eta_0\,(1-d)^{\lfloor t/E\rfloor}", _RATE),
+    "linear": (r"\eta_t=\eta_0\,(1-d\,\lfloor t/E\rfloor)", _RATE),
+}  # fmt: skip
+
 # --- Where they are recognised --------------------------------------------------------------
 
 _Arguments = Callable[[], Mapping[str, Any]]
@@ -276,6 +307,11 @@ QUESTIONS: dict[str, tuple[Callable, _Arguments, tuple[Deviation, ...], dict[str
 @cache
 def explain(question: str, cause: str) -> Explained | None:
     """The formulas and the picture of a cause that was recognised in a question; None where there are none."""
+    if question in TRAINING:
+        formulas, of = TRAINING[question]
+        wrong, right = formulas.get(cause, ("", ""))
+        picture = of(cause)
+        return Explained(wrong, right, picture) if wrong or picture else None
     if question not in QUESTIONS:
         return None
     model, arguments, known, formulas = QUESTIONS[question]
@@ -283,6 +319,41 @@ def explain(question: str, cause: str) -> Explained | None:
     made = next((one for one in known if one.name == cause), None)
     picture = None if made is None else _picture(model, arguments(), made)
     return Explained(wrong, right, picture) if wrong or picture else None
+
+
+def _of_steps(cause: str) -> Picture | None:
+    """How far w^2 falls in some steps, with a gradient as many times too long as the check has it."""
+    if cause not in descent._SCALES:
+        return None
+    rate, rows, size, steps = 0.2, 20, 4, np.arange(9)
+    factor = descent._SCALES[cause][0](rate, rows, size)
+    right, wrong = ((1 - 2 * rate * scale) ** (2.0 * steps) for scale in (1.0, factor))
+    says = f"w^2 in {steps[-1]} steps from w = 1, with {rate:g} for the learning rate and batches of {size} of {rows}."
+    return _curve(steps.astype(float), right, wrong, says)
+
+
+def _of_rates(cause: str) -> Picture | None:
+    """The learning rate against the iteration, from what the check compares with."""
+    rows, size, decay, t = 40, 4, 0.7, np.arange(50)
+    if cause in schedule._EPOCHS:
+        epoch, factor = schedule._EPOCHS[cause][0], schedule._FACTORS[""][0]
+    elif cause in schedule._FACTORS:
+        epoch, factor = schedule._EPOCHS[""][0], schedule._FACTORS[cause][0]
+    else:
+        return None
+    right, wrong = (
+        np.asarray(of(decay, number(t, rows // size, rows, size)), dtype=float)
+        for number, of in ((schedule._EPOCHS[""][0], schedule._FACTORS[""][0]), (epoch, factor))
+    )
+    says = f"The learning rate, as a share of the first, in 50 iterations: epochs of {rows // size}, decay {decay:g}."
+    return _curve(t.astype(float), right, wrong, says)
+
+
+#: Question -> formulas, and what draws a cause.
+TRAINING: dict[str, tuple[dict[str, tuple[str, str]], Callable[[str], Picture | None]]] = {
+    "test-train-descent": (_DESCENT, _of_steps),
+    "test-train-schedule": (_SCHEDULE, _of_rates),
+}
 
 
 def _picture(model: Callable, arguments: Mapping[str, Any], made: Deviation) -> Picture | None:
