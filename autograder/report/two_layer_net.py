@@ -33,7 +33,7 @@ def _with(right: str, **wrong: str) -> dict[str, tuple[str, str]]:
 
 _SUM = r"\sum_j e^{z_{ij}}"
 _GENERAL = _with(
-    "v", sign="-v", not_averaged=r"N\,v", averaged_twice=r"\frac{1}{N}\,v", doubled=r"2\,v", halved=r"\frac{1}{2}\,v",
+    "v", sign="-v", not_averaged=r"N\,v", averaged_twice=r"\dfrac{1}{N}\,v", doubled=r"2\,v", halved=r"\dfrac{1}{2}\,v",
     squared="v^2", absolute="|v|", one_too_large="v+1", transposed=r"v^{\top}",
 )  # fmt: skip
 _RELU = _with(
@@ -43,23 +43,23 @@ _RELU = _with(
     relu_of_the_negative=r"\mathrm{relu}(z)=\max(0,-z)", leaky_relu=r"\mathrm{relu}(z)=\max(0,z)+c\,\min(0,z)",
     relu_scaled=r"\mathrm{relu}(z)=c\,\max(0,z)", relu_cut_off_at_1=r"\mathrm{relu}(z)=\min(\max(0,z),1)",
     relu_cut_off_at_6=r"\mathrm{relu}(z)=\min(\max(0,z),6)", relu_at_least_1=r"\mathrm{relu}(z)=\max(1,z)",
-    sigmoid_for_relu=r"\mathrm{relu}(z)=\frac{1}{1+e^{-z}}", tanh_for_relu=r"\mathrm{relu}(z)=\tanh z",
-    softplus_for_relu=r"\mathrm{relu}(z)=\log(1+e^{z})", silu_for_relu=r"\mathrm{relu}(z)=\frac{z}{1+e^{-z}}",
+    sigmoid_for_relu=r"\mathrm{relu}(z)=\dfrac{1}{1+e^{-z}}", tanh_for_relu=r"\mathrm{relu}(z)=\tanh z",
+    softplus_for_relu=r"\mathrm{relu}(z)=\log(1+e^{z})", silu_for_relu=r"\mathrm{relu}(z)=\dfrac{z}{1+e^{-z}}",
     gelu_for_relu=r"\mathrm{relu}(z)=z\,\Phi(z)", relu_squared=r"\mathrm{relu}(z)=\max(0,z)^2",
     largest_of_all=r"\mathrm{relu}(z)=\max_{n,j}z_{nj}",
 )  # fmt: skip
 _SOFTMAX = _with(
-    rf"p_{{ik}}=\frac{{e^{{z_{{ik}}}}}}{{{_SUM}}}",
-    softmax_over_columns=r"p_{ik}=\frac{e^{z_{ik}}}{\sum_n e^{z_{nk}}}",
-    softmax_over_everything=r"p_{ik}=\frac{e^{z_{ik}}}{\sum_{n,j} e^{z_{nj}}}",
+    rf"p_{{ik}}=\dfrac{{e^{{z_{{ik}}}}}}{{{_SUM}}}",
+    softmax_over_columns=r"p_{ik}=\dfrac{e^{z_{ik}}}{\sum_n e^{z_{nk}}}",
+    softmax_over_everything=r"p_{ik}=\dfrac{e^{z_{ik}}}{\sum_{n,j} e^{z_{nj}}}",
     softmax_not_normalised=r"p_{ik}=e^{z_{ik}}", softmax_missing=r"p_{ik}=z_{ik}",
-    softmax_without_exponential=r"p_{ik}=\frac{z_{ik}}{\sum_j z_{ij}}",
-    softmax_of_the_wrong_sign=r"p_{ik}=\frac{e^{-z_{ik}}}{\sum_j e^{-z_{ij}}}",
-    softmax_base_2=r"p_{ik}=\frac{2^{z_{ik}}}{\sum_j 2^{z_{ij}}}",
-    softmax_base_10=r"p_{ik}=\frac{10^{z_{ik}}}{\sum_j 10^{z_{ij}}}",
+    softmax_without_exponential=r"p_{ik}=\dfrac{z_{ik}}{\sum_j z_{ij}}",
+    softmax_of_the_wrong_sign=r"p_{ik}=\dfrac{e^{-z_{ik}}}{\sum_j e^{-z_{ij}}}",
+    softmax_base_2=r"p_{ik}=\dfrac{2^{z_{ik}}}{\sum_j 2^{z_{ij}}}",
+    softmax_base_10=r"p_{ik}=\dfrac{10^{z_{ik}}}{\sum_j 10^{z_{ij}}}",
     softmax_twice=r"p=\mathrm{softmax}(\mathrm{softmax}(z))",
-    sigmoid_for_softmax=r"p_{ik}=\frac{1}{1+e^{-z_{ik}}}", log_probabilities=rf"p_{{ik}}=z_{{ik}}-\log{_SUM}",
-    one_minus_softmax=rf"p_{{ik}}=1-\frac{{e^{{z_{{ik}}}}}}{{{_SUM}}}",
+    sigmoid_for_softmax=r"p_{ik}=\dfrac{1}{1+e^{-z_{ik}}}", log_probabilities=rf"p_{{ik}}=z_{{ik}}-\log{_SUM}",
+    one_minus_softmax=rf"p_{{ik}}=1-\dfrac{{e^{{z_{{ik}}}}}}{{{_SUM}}}",
 )  # fmt: skip
 _LAYERS = {
     **_with(
@@ -74,32 +74,33 @@ _LAYERS = {
     **_with(r"a_2=\max(0,z_2)", softmax_of_hidden=r"a_2=\mathrm{softmax}(z_2)"),
 }  # fmt: skip
 _DATA = _with(
-    r"J=-\frac{1}{N}\sum_i \log p_{i,y_i}",
-    loss_summed=r"J=-\sum_i \log p_{i,y_i}", loss_averaged_twice=r"J=-\frac{1}{N^2}\sum_i \log p_{i,y_i}",
-    loss_averaged_over_entries=r"J=-\frac{1}{N K}\sum_i \log p_{i,y_i}",
-    loss_averaged_over_classes=r"J=-\frac{1}{K}\sum_i \log p_{i,y_i}", loss_sign=r"J=\frac{1}{N}\sum_i \log p_{i,y_i}",
-    loss_halved=r"J=-\frac{1}{2N}\sum_i \log p_{i,y_i}", loss_doubled=r"J=-\frac{2}{N}\sum_i \log p_{i,y_i}",
-    logarithm_base_2=r"J=-\frac{1}{N}\sum_i \log_2 p_{i,y_i}",
-    logarithm_base_10=r"J=-\frac{1}{N}\sum_i \log_{10} p_{i,y_i}",
-    logarithm_missing=r"J=-\frac{1}{N}\sum_i p_{i,y_i}", probability_for_loss=r"J=\frac{1}{N}\sum_i p_{i,y_i}",
-    one_minus_probability=r"J=\frac{1}{N}\sum_i (1-p_{i,y_i})",
-    mean_before_logarithm=r"J=-\log\,\frac{1}{N}\sum_i p_{i,y_i}",
-    every_class_counted=r"J=-\frac{1}{N}\sum_{i,k} \log p_{ik}",
-    every_class_averaged=r"J=-\frac{1}{N K}\sum_{i,k} \log p_{ik}",
-    all_rows_with_all_labels=r"J=-\frac{1}{N^2}\sum_{i,n} \log p_{i,y_n}",
-    entropy_for_cross_entropy=r"J=-\frac{1}{N}\sum_{i,k} p_{ik}\log p_{ik}",
-    loss_of_probabilities=r"J=-\frac{1}{N}\sum_i \log\,\mathrm{softmax}(p)_{i,y_i}",
-    largest_class_taken=r"J=-\frac{1}{N}\sum_i \max_k\,\log p_{ik}",
-    binary_cross_entropy=r"J=-\frac{1}{N}\sum_i\left(\log p_{i,y_i}+\sum_{k\neq y_i}\log(1-p_{ik})\right)",
-    true_logit_missing=rf"J=\frac{{1}}{{N}}\sum_i \log{_SUM}", log_sum_missing=r"J=-\frac{1}{N}\sum_i z_{i,y_i}",
+    r"J=-\dfrac{1}{N}\sum_i \log p_{i,y_i}",
+    loss_summed=r"J=-\sum_i \log p_{i,y_i}", loss_averaged_twice=r"J=-\dfrac{1}{N^2}\sum_i \log p_{i,y_i}",
+    loss_averaged_over_entries=r"J=-\dfrac{1}{N K}\sum_i \log p_{i,y_i}",
+    loss_averaged_over_classes=r"J=-\dfrac{1}{K}\sum_i \log p_{i,y_i}",
+    loss_sign=r"J=\dfrac{1}{N}\sum_i \log p_{i,y_i}",
+    loss_halved=r"J=-\dfrac{1}{2N}\sum_i \log p_{i,y_i}", loss_doubled=r"J=-\dfrac{2}{N}\sum_i \log p_{i,y_i}",
+    logarithm_base_2=r"J=-\dfrac{1}{N}\sum_i \log_2 p_{i,y_i}",
+    logarithm_base_10=r"J=-\dfrac{1}{N}\sum_i \log_{10} p_{i,y_i}",
+    logarithm_missing=r"J=-\dfrac{1}{N}\sum_i p_{i,y_i}", probability_for_loss=r"J=\dfrac{1}{N}\sum_i p_{i,y_i}",
+    one_minus_probability=r"J=\dfrac{1}{N}\sum_i (1-p_{i,y_i})",
+    mean_before_logarithm=r"J=-\log\,\dfrac{1}{N}\sum_i p_{i,y_i}",
+    every_class_counted=r"J=-\dfrac{1}{N}\sum_{i,k} \log p_{ik}",
+    every_class_averaged=r"J=-\dfrac{1}{N K}\sum_{i,k} \log p_{ik}",
+    all_rows_with_all_labels=r"J=-\dfrac{1}{N^2}\sum_{i,n} \log p_{i,y_n}",
+    entropy_for_cross_entropy=r"J=-\dfrac{1}{N}\sum_{i,k} p_{ik}\log p_{ik}",
+    loss_of_probabilities=r"J=-\dfrac{1}{N}\sum_i \log\,\mathrm{softmax}(p)_{i,y_i}",
+    largest_class_taken=r"J=-\dfrac{1}{N}\sum_i \max_k\,\log p_{ik}",
+    binary_cross_entropy=r"J=-\dfrac{1}{N}\sum_i\left(\log p_{i,y_i}+\sum_{k\neq y_i}\log(1-p_{ik})\right)",
+    true_logit_missing=rf"J=\dfrac{{1}}{{N}}\sum_i \log{_SUM}", log_sum_missing=r"J=-\dfrac{1}{N}\sum_i z_{i,y_i}",
 )  # fmt: skip
 _PENALTY = _with(
     r"J=J_{data}+\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
     regularisation_missing=r"J=J_{data}",
-    regularisation_halved=r"J=J_{data}+\frac{\lambda}{2}\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_halved=r"J=J_{data}+\dfrac{\lambda}{2}\left(\|W_1\|^2+\|W_2\|^2\right)",
     regularisation_twice=r"J=J_{data}+2\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
-    regularisation_averaged=r"J=J_{data}+\frac{\lambda}{N}\left(\|W_1\|^2+\|W_2\|^2\right)",
-    regularisation_averaged_and_halved=r"J=J_{data}+\frac{\lambda}{2N}\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_averaged=r"J=J_{data}+\dfrac{\lambda}{N}\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_averaged_and_halved=r"J=J_{data}+\dfrac{\lambda}{2N}\left(\|W_1\|^2+\|W_2\|^2\right)",
     regularisation_subtracted=r"J=J_{data}-\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
     regularisation_without_strength=r"J=J_{data}+\|W_1\|^2+\|W_2\|^2",
     strength_squared=r"J=J_{data}+\lambda^2\left(\|W_1\|^2+\|W_2\|^2\right)",
@@ -112,107 +113,108 @@ _PENALTY = _with(
     data_loss_missing=r"J=\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
 )  # fmt: skip
 _Z3 = _with(
-    r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(p-\Delta)",
-    delta_missing=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,p",
-    delta_missing_and_not_averaged=r"\frac{\partial J}{\partial z_3}=p",
-    delta_not_averaged=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,p-\Delta",
-    delta_added=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(p+\Delta)",
-    one_subtracted_everywhere=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(p-1)",
-    probabilities_missing=r"\frac{\partial J}{\partial z_3}=-\frac{1}{N}\,\Delta",
-    not_averaged=r"\frac{\partial J}{\partial z_3}=p-\Delta",
-    averaged_over_entries=r"\frac{\partial J}{\partial z_3}=\frac{1}{N K}\,(p-\Delta)",
-    averaged_over_classes=r"\frac{\partial J}{\partial z_3}=\frac{1}{K}\,(p-\Delta)",
-    derivative_of_the_probability=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,p\,(1-p)",
-    softmax_differentiated_by_entries=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(p-\Delta)\odot p\odot(1-p)",
-    sign=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(\Delta-p)",
+    r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p-\Delta)",
+    delta_missing=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,p",
+    delta_missing_and_not_averaged=r"\dfrac{\partial J}{\partial z_3}=p",
+    delta_not_averaged=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,p-\Delta",
+    delta_added=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p+\Delta)",
+    one_subtracted_everywhere=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p-1)",
+    probabilities_missing=r"\dfrac{\partial J}{\partial z_3}=-\dfrac{1}{N}\,\Delta",
+    not_averaged=r"\dfrac{\partial J}{\partial z_3}=p-\Delta",
+    averaged_over_entries=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N K}\,(p-\Delta)",
+    averaged_over_classes=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{K}\,(p-\Delta)",
+    derivative_of_the_probability=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,p\,(1-p)",
+    softmax_differentiated_by_entries=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p-\Delta)\odot p\odot(1-p)",
+    sign=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(\Delta-p)",
 )  # fmt: skip
 _Z2 = _with(
-    r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}\odot[\,z_2>0\,]",
-    mask_missing=r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}",
-    mask_inverted=r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}\odot[\,z_2<0\,]",
-    mask_of_the_gradient=r"\frac{\partial J}{\partial z_2}=\max\left(0,\frac{\partial J}{\partial a_2}\right)",
-    mask_alone=r"\frac{\partial J}{\partial z_2}=[\,z_2>0\,]",
-    relu_for_its_derivative=r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}\odot\max(0,z_2)",
-    values_for_the_mask=r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}\odot z_2",
-    sign_for_the_mask=r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}\odot\mathrm{sign}(z_2)",
-    mask_above_1=r"\frac{\partial J}{\partial z_2}=\frac{\partial J}{\partial a_2}\odot[\,z_2>1\,]",
+    r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot[\,z_2>0\,]",
+    mask_missing=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}",
+    mask_inverted=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot[\,z_2<0\,]",
+    mask_of_the_gradient=r"\dfrac{\partial J}{\partial z_2}=\max\left(0,\dfrac{\partial J}{\partial a_2}\right)",
+    mask_alone=r"\dfrac{\partial J}{\partial z_2}=[\,z_2>0\,]",
+    relu_for_its_derivative=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot\max(0,z_2)",
+    values_for_the_mask=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot z_2",
+    sign_for_the_mask=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot\mathrm{sign}(z_2)",
+    mask_above_1=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot[\,z_2>1\,]",
 )  # fmt: skip
 
 
 def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
-    W, b = rf"\frac{{\partial J}}{{\partial W_{layer}}}", rf"\frac{{\partial J}}{{\partial b_{layer}}}"
-    z = rf"\frac{{\partial J}}{{\partial z_{layer + 1}}}"
+    W, b = rf"\dfrac{{\partial J}}{{\partial W_{layer}}}", rf"\dfrac{{\partial J}}{{\partial b_{layer}}}"
+    z = rf"\dfrac{{\partial J}}{{\partial z_{layer + 1}}}"
     row = rf"\left({z}\right)"
     weights = {
         f"W{layer}_transposed": rf"{W}={row}^{{\top}}{inputs}",
-        f"W{layer}_averaged_again": rf"{W}=\frac{{1}}{{N}}\,{inputs}^{{\top}}{z}",
+        f"W{layer}_averaged_again": rf"{W}=\dfrac{{1}}{{N}}\,{inputs}^{{\top}}{z}",
         f"W{layer}_of_entries": rf"{W}={inputs}\odot {z}",
         f"W{layer}_of_a_mask": rf"{W}=[\,{inputs}>0\,]^{{\top}}{z}",
         f"W{layer}_of_the_first_sample": rf"{W}=\left({inputs}\right)_{{1}}^{{\top}}{row}_{{1}}",
     }
     biases = {
         f"b{layer}_over_the_wrong_axis": rf"{b}=\sum_k{row}_{{ik}}",
-        f"b{layer}_mean_over_the_wrong_axis": rf"{b}=\frac{{1}}{{K}}\sum_k{row}_{{ik}}",
+        f"b{layer}_mean_over_the_wrong_axis": rf"{b}=\dfrac{{1}}{{K}}\sum_k{row}_{{ik}}",
         f"b{layer}_sum_of_everything": rf"{b}=\sum_{{i,k}}{row}_{{ik}}",
         f"b{layer}_sum_of_everything_spread": rf"{b}=\sum_{{i,k}}{row}_{{ik}}",
-        f"b{layer}_mean": rf"{b}=\frac{{1}}{{N}}\sum_i{row}_{{ik}}",
+        f"b{layer}_mean": rf"{b}=\dfrac{{1}}{{N}}\sum_i{row}_{{ik}}",
         f"b{layer}_not_summed": rf"{b}={z}",
         f"b{layer}_first_row": rf"{b}={row}_{{1k}}",
     }
     return _with(rf"{W}={inputs}^{{\top}}{z}", **weights) | _with(rf"{b}=\sum_i{row}_{{ik}}", **biases)
 
 
+_A2, _DZ3 = r"\dfrac{\partial J}{\partial a_2}", r"\dfrac{\partial J}{\partial z_3}"
 _STEPS = {
     **_Z3, **_Z2, **_of_layer(1, "X"), **_of_layer(2, "a_2"),
     **_with(
-        r"\frac{\partial J}{\partial a_2}=\frac{\partial J}{\partial z_3}\,W_2^{\top}",
-        da2_positive=r"\frac{\partial J}{\partial a_2}=\max\left(0,\frac{\partial J}{\partial z_3}\,W_2^{\top}\right)",
-        da2_averaged_again=r"\frac{\partial J}{\partial a_2}=\frac{1}{N}\,\frac{\partial J}{\partial z_3}\,W_2^{\top}",
-        da2_of_sizes=r"\frac{\partial J}{\partial a_2}=\frac{\partial J}{\partial z_3}\,|W_2|^{\top}",
+        rf"{_A2}={_DZ3}\,W_2^{{\top}}",
+        da2_positive=rf"{_A2}=\max\left(0,{_DZ3}\,W_2^{{\top}}\right)",
+        da2_averaged_again=rf"{_A2}=\dfrac{{1}}{{N}}\,{_DZ3}\,W_2^{{\top}}",
+        da2_of_sizes=rf"{_A2}={_DZ3}\,|W_2|^{{\top}}",
     ),
 }  # fmt: skip
-_W = r"\frac{\partial J}{\partial W}=\frac{\partial J_{data}}{\partial W}"
+_W = r"\dfrac{\partial J}{\partial W}=\dfrac{\partial J_{data}}{\partial W}"
 _BACKWARD = {
     **{name: pair for name, pair in _STEPS.items() if name not in _GENERAL},
     **_with(
         rf"{_W}+2\lambda W",
         regularisation_missing=_W, regularisation_without_2=rf"{_W}+\lambda W",
         regularisation_twice=rf"{_W}+4\lambda W",
-        regularisation_subtracted=rf"{_W}-2\lambda W", regularisation_averaged=rf"{_W}+\frac{{2\lambda}}{{N}}W",
-        regularisation_averaged_without_2=rf"{_W}+\frac{{\lambda}}{{N}}W", strength_ignored=rf"{_W}+2W",
+        regularisation_subtracted=rf"{_W}-2\lambda W", regularisation_averaged=rf"{_W}+\dfrac{{2\lambda}}{{N}}W",
+        regularisation_averaged_without_2=rf"{_W}+\dfrac{{\lambda}}{{N}}W", strength_ignored=rf"{_W}+2W",
         strength_squared=rf"{_W}+2\lambda^2 W", strength_alone=rf"{_W}+2\lambda",
         squares_not_derived=rf"{_W}+c\,\lambda W^2", signs_of_the_weights=rf"{_W}+c\,\lambda\,\mathrm{{sign}}(W)",
     ),
     **_with(
-        r"\frac{\partial J}{\partial W_2}=a_2^{\top}\frac{\partial J}{\partial z_3}+2\lambda W_2",
-        z2_for_a2=r"\frac{\partial J}{\partial W_2}=z_2^{\top}\frac{\partial J}{\partial z_3}+2\lambda W_2",
+        r"\dfrac{\partial J}{\partial W_2}=a_2^{\top}\dfrac{\partial J}{\partial z_3}+2\lambda W_2",
+        z2_for_a2=r"\dfrac{\partial J}{\partial W_2}=z_2^{\top}\dfrac{\partial J}{\partial z_3}+2\lambda W_2",
     ),
     **_with(
-        r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(p-\Delta)",
-        logits_for_probabilities=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(z_3-\Delta)",
-        probabilities_twice=r"\frac{\partial J}{\partial z_3}=\frac{1}{N}\,(\mathrm{softmax}(p)-\Delta)",
+        r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p-\Delta)",
+        logits_for_probabilities=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(z_3-\Delta)",
+        probabilities_twice=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(\mathrm{softmax}(p)-\Delta)",
     ),
 }  # fmt: skip
 _QUOTIENT = _with(
-    r"\frac{f(x+h)-f(x-h)}{2h}",
-    forward_difference=r"\frac{f(x+h)-f(x)}{h}", backward_difference=r"\frac{f(x)-f(x-h)}{h}",
-    divided_by_h=r"\frac{f(x+h)-f(x-h)}{h}", divided_by_4h=r"\frac{f(x+h)-f(x-h)}{4h}",
-    divided_by_h_squared=r"\frac{f(x+h)-f(x-h)}{h^2}", multiplied_by_h=r"\frac{f(x+h)-f(x-h)}{2}\,h",
-    not_divided=r"f(x+h)-f(x-h)", forward_halved=r"\frac{f(x+h)-f(x)}{2h}", backward_halved=r"\frac{f(x)-f(x-h)}{2h}",
-    forward_not_divided=r"f(x+h)-f(x)", sign=r"\frac{f(x-h)-f(x+h)}{2h}",
-    half_a_step=r"\frac{f(x+\frac{h}{2})-f(x-\frac{h}{2})}{h}", double_step=r"\frac{f(x+2h)-f(x-2h)}{4h}",
-    absolute_difference=r"\frac{|f(x+h)-f(x-h)|}{2h}",
+    r"\dfrac{f(x+h)-f(x-h)}{2h}",
+    forward_difference=r"\dfrac{f(x+h)-f(x)}{h}", backward_difference=r"\dfrac{f(x)-f(x-h)}{h}",
+    divided_by_h=r"\dfrac{f(x+h)-f(x-h)}{h}", divided_by_4h=r"\dfrac{f(x+h)-f(x-h)}{4h}",
+    divided_by_h_squared=r"\dfrac{f(x+h)-f(x-h)}{h^2}", multiplied_by_h=r"\dfrac{f(x+h)-f(x-h)}{2}\,h",
+    not_divided=r"f(x+h)-f(x-h)", forward_halved=r"\dfrac{f(x+h)-f(x)}{2h}", backward_halved=r"\dfrac{f(x)-f(x-h)}{2h}",
+    forward_not_divided=r"f(x+h)-f(x)", sign=r"\dfrac{f(x-h)-f(x+h)}{2h}",
+    half_a_step=r"\dfrac{f(x+\dfrac{h}{2})-f(x-\dfrac{h}{2})}{h}", double_step=r"\dfrac{f(x+2h)-f(x-2h)}{4h}",
+    absolute_difference=r"\dfrac{|f(x+h)-f(x-h)|}{2h}",
 )  # fmt: skip
 _BELOW = r"\max(10^{-8},\,|a|+|b|)"
 _ERROR = _with(
-    rf"\max\,\frac{{|a-b|}}{{{_BELOW}}}",
-    averaged=rf"\mathrm{{mean}}\,\frac{{|a-b|}}{{{_BELOW}}}", summed=rf"\sum\,\frac{{|a-b|}}{{{_BELOW}}}",
-    smallest=rf"\min\,\frac{{|a-b|}}{{{_BELOW}}}", signed=rf"\max\,\frac{{a-b}}{{{_BELOW}}}",
-    sum_inside=r"\max\,\frac{|a-b|}{\max(10^{-8},\,|a+b|)}", of_norms=r"\frac{\|a-b\|}{\|a\|+\|b\|}",
-    difference_inside=rf"\max\,\frac{{|\,|a|-|b|\,|}}{{{_BELOW}}}",
-    by_the_larger=r"\max\,\frac{|a-b|}{\max(10^{-8},\,|a|,\,|b|)}", by_a=r"\max\,\frac{|a-b|}{|a|}",
-    by_b=r"\max\,\frac{|a-b|}{|b|}", by_the_mean=r"\max\,\frac{2\,|a-b|}{|a|+|b|}", not_relative=r"\max\,|a-b|",
-    limit_added=r"\max\,\frac{|a-b|}{|a|+|b|+10^{-8}}", limit_missing=r"\max\,\frac{|a-b|}{|a|+|b|}",
+    rf"\max\,\dfrac{{|a-b|}}{{{_BELOW}}}",
+    averaged=rf"\mathrm{{mean}}\,\dfrac{{|a-b|}}{{{_BELOW}}}", summed=rf"\sum\,\dfrac{{|a-b|}}{{{_BELOW}}}",
+    smallest=rf"\min\,\dfrac{{|a-b|}}{{{_BELOW}}}", signed=rf"\max\,\dfrac{{a-b}}{{{_BELOW}}}",
+    sum_inside=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,|a+b|)}", of_norms=r"\dfrac{\|a-b\|}{\|a\|+\|b\|}",
+    difference_inside=rf"\max\,\dfrac{{|\,|a|-|b|\,|}}{{{_BELOW}}}",
+    by_the_larger=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,|a|,\,|b|)}", by_a=r"\max\,\dfrac{|a-b|}{|a|}",
+    by_b=r"\max\,\dfrac{|a-b|}{|b|}", by_the_mean=r"\max\,\dfrac{2\,|a-b|}{|a|+|b|}", not_relative=r"\max\,|a-b|",
+    limit_added=r"\max\,\dfrac{|a-b|}{|a|+|b|+10^{-8}}", limit_missing=r"\max\,\dfrac{|a-b|}{|a|+|b|}",
 )  # fmt: skip
 
 _STEP = r"\theta\leftarrow\theta-\eta\,\nabla\tilde J"
@@ -222,7 +224,7 @@ _DESCENT = {
         uphill=r"\theta\leftarrow\theta+\eta\,\nabla\tilde J",
         summed=r"\theta\leftarrow\theta-\eta\,B\,\nabla\tilde J",
         doubled=r"\theta\leftarrow\theta-2\,\eta\,\nabla\tilde J",
-        halved=r"\theta\leftarrow\theta-\frac{\eta}{2}\nabla\tilde J",
+        halved=r"\theta\leftarrow\theta-\dfrac{\eta}{2}\nabla\tilde J",
         replaced=r"\theta\leftarrow-\eta\,\nabla\tilde J",
         sign=r"\theta\leftarrow\theta-\eta\,\mathrm{sign}(\nabla\tilde J)",
     ),
@@ -239,7 +241,7 @@ _SCHEDULE = {
     "batch": (r"\eta_t=\eta_0\,d^{\,\lfloor t/B\rfloor}", _RATE),
     "every second": (r"\eta_t=\eta_0\,d^{\,\lfloor t/(2E)\rfloor}", _RATE),
     "grows": (r"\eta_t=\eta_0\,d^{\,-\lfloor t/E\rfloor}", _RATE),
-    "inverse": (r"\eta_t=\frac{\eta_0}{1+d\,\lfloor t/E\rfloor}", _RATE),
+    "inverse": (r"\eta_t=\dfrac{\eta_0}{1+d\,\lfloor t/E\rfloor}", _RATE),
     "exponential": (r"\eta_t=\eta_0\,e^{-d\,\lfloor t/E\rfloor}", _RATE),
     "taken off 1": (r"\eta_t=\eta_0\,(1-d)^{\lfloor t/E\rfloor}", _RATE),
     "linear": (r"\eta_t=\eta_0\,(1-d\,\lfloor t/E\rfloor)", _RATE),
@@ -325,7 +327,7 @@ def _of_steps(cause: str) -> Picture | None:
     """How far w^2 falls in some steps, with a gradient as many times too long as the check has it."""
     if cause not in descent._SCALES:
         return None
-    rate, rows, size, steps = 0.2, 20, 4, np.arange(9)
+    rate, rows, size, steps = 0.15, 20, 4, np.arange(9)
     factor = descent._SCALES[cause][0](rate, rows, size)
     right, wrong = ((1 - 2 * rate * scale) ** (2.0 * steps) for scale in (1.0, factor))
     says = f"w^2 in {steps[-1]} steps from w = 1, with {rate:g} for the learning rate and batches of {size} of {rows}."
@@ -371,11 +373,11 @@ def _picture(model: Callable, arguments: Mapping[str, Any], made: Deviation) -> 
         given, of, says = places[made.stage]
         drawn = _curve(variable, *_both(of, given, made), f"{says}{number}.")
     if drawn is None and made.stage in ("penalty", "averaging", "softmax_cross_entropy") and "reg" in arguments:
-        strengths = np.linspace(0.05, 1.0, 20)
+        strengths = np.linspace(0.05, 0.95, 19)
         pairs = [_both(model, {**arguments, "reg": reg}, made) for reg in strengths]
         if all(right is not None for right, _ in pairs):
             right, wrong = (np.array([one[side][0] for one in pairs]) for side in (0, 1))
-            drawn = _curve(strengths, right, wrong, f"The loss for reg from 0.05 to 1{number}.")
+            drawn = _curve(strengths, right, wrong, f"The loss for reg from 0.05 to 0.95{number}.")
     return drawn or _bars(*_both(model, arguments, made), number)
 
 
