@@ -15,6 +15,8 @@ from course_utils.oracle import random_problem, solve
 from course_utils.reference import problem
 from course_utils.steps import NAMES, STEPS
 
+pytestmark = pytest.mark.slow
+
 # --- 2.a: symbols ---------------------------------------------------------------------------
 
 

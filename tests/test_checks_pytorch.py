@@ -27,6 +27,8 @@ from course_utils.handover import definitions
 from course_utils.helpers import with_helpers
 from tests.conftest import SOURCE
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOK = SOURCE / "5_pytorch_comparison.ipynb"
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 

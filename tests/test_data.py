@@ -26,6 +26,8 @@ from PIL import Image
 from course_utils import data, download, evaluation
 from tests.archive_server import PIECE, ArchiveServer
 
+pytestmark = pytest.mark.slow
+
 ROWS = 40
 NAMES = ("data_batch_1", "data_batch_2", "test_batch")
 ROOT = Path(__file__).parents[1]

@@ -21,6 +21,8 @@ from autograder.settings import CagedExecute
 from tests.attacks import sample
 from tests.attacks.sample import ASSIGNMENT, FULL
 
+pytestmark = pytest.mark.slow
+
 _ENDLESS = "while True:\n    pass"
 _STUBBORN = "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass"
 _SLEEP_SECONDS = "31337"
