@@ -130,7 +130,7 @@ def test_accuracy_is_that_of_the_forward_pass(tmp_path, params):
         measured = network_accuracy(tmp_path / "net.npz", split)
         assert measured == accuracy(lambda X: classify(load_network(tmp_path / "net.npz"), X), split)
         assert 0 < measured < 0.3, "a random network guesses"
-    with pytest.raises(ValueError, match="split must be 'val' or 'test'"):
+    with pytest.raises(ValueError, match="split must be 'val', 'test' or 'hidden'"):
         accuracy(lambda X: np.zeros(len(X)), "train")
 
 
