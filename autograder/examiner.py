@@ -222,7 +222,7 @@ class Examiner:
         if output["output_type"] == "stream":
             self.text += len(output["text"])
         else:
-            self.displayed += size
+            self.displayed += output_size(raw)  # what was sent, much of which may not be kept
         self.full = (
             self.text > self.text_bytes
             or self.displayed > MAX_DISPLAYED
