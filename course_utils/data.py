@@ -67,6 +67,7 @@ EVALUATION_SHA256 = "04aa6a3a2be8306cb904691cd314ceee3d2d41dd223fdbe127c20a7d9b9
 # --------------------------------------------------------------------------- what is given
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class _Arrays:
     """Base of the records below: prints names, shapes and dtypes in place of pixels."""
 
@@ -164,7 +165,7 @@ class Dataset:
     name: str
     batches: tuple[tuple[str, str], ...]
     images_per_batch: int
-    sources: tuple[Source, ...]
+    sources: tuple[WebArchive | NpmPackage, ...]
 
     @property
     def num_train(self) -> int:
@@ -351,7 +352,7 @@ def write_evaluation_set(path: Path) -> str:
 def _digest_of(evaluation: EvaluationSet) -> str:
     digest = hashlib.sha256()
     for field in fields(evaluation):
-        digest.update(np.ascontiguousarray(getattr(evaluation, field.name)))
+        digest.update(np.ascontiguousarray(getattr(evaluation, field.name)).data)
     return digest.hexdigest()
 
 
@@ -560,7 +561,7 @@ def _members(archive: Path, dataset: Dataset) -> Iterator[tuple[str, bytes]]:
     """Base name and content of each file in an archive, which may be hostile."""
     try:
         with archive.open("rb") as file, contextlib.ExitStack() as stack:
-            stream = file
+            stream: BinaryIO | gzip.GzipFile = file
             if file.peek(2)[:2] == b"\x1f\x8b":  # some browsers unpack a .gz on their own
                 stream = stack.enter_context(gzip.GzipFile(fileobj=file))
             tar = stack.enter_context(tarfile.open(fileobj=_Bounded(stream, dataset.largest_member), mode="r:"))
@@ -569,8 +570,8 @@ def _members(archive: Path, dataset: Dataset) -> Iterator[tuple[str, bytes]]:
                     raise DataError(f"it is not the CIFAR-10 archive: {member.name[:60]!r} in it {fault}")
                 if count >= _MOST_MEMBERS:
                     raise DataError(f"it is not the CIFAR-10 archive: it holds more than {_MOST_MEMBERS} files")
-                if member.isreg():
-                    yield PurePosixPath(member.name).name, tar.extractfile(member).read()
+                if member.isreg() and (content := tar.extractfile(member)):
+                    yield PurePosixPath(member.name).name, content.read()
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile):
         raise DataError("it is damaged, cut short, or not a .tar.gz archive") from None
 
@@ -587,14 +588,19 @@ def _fault(member: tarfile.TarInfo, largest: int) -> str | None:
     return None
 
 
-class _Bounded:
+class _Bounded(io.RawIOBase):
     """A stream for tarfile that refuses the reads for which only a hostile header asks."""
 
-    def __init__(self, stream: BinaryIO, largest: int) -> None:
-        self.seek, self.tell = stream.seek, stream.tell
+    def __init__(self, stream: BinaryIO | gzip.GzipFile, largest: int) -> None:
         self._stream, self._largest = stream, largest
 
-    def read(self, size: int) -> bytes:
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= self._largest:
             raise tarfile.ReadError(f"a header asks for {size} bytes")
         return self._stream.read(size)
@@ -645,7 +651,7 @@ def _prove(images: Images, dataset: Dataset) -> None:
             pixels, labels = images.test_images, images.test_labels
         planes = pixels.transpose(0, 3, 1, 2).reshape(rows, NUM_FEATURES)
         records = np.concatenate([labels.astype(np.uint8)[:, np.newaxis], planes], axis=1)
-        if hashlib.sha256(records).hexdigest() != expected:
+        if hashlib.sha256(records.data).hexdigest() != expected:
             raise DataError(f"the images or labels of {name} are not those of CIFAR-10: their SHA-256 differs")
 
 
