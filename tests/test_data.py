@@ -26,7 +26,7 @@ from PIL import Image
 from course_utils import data, download, evaluation
 from tests.archive_server import PIECE, ArchiveServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 ROWS = 40
 NAMES = ("data_batch_1", "data_batch_2", "test_batch")

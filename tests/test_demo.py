@@ -11,7 +11,7 @@ from rich.console import Console
 from autograder.demo import CLASS, table, unexpected
 from autograder.feedback import HideHiddenTests
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.mark.parametrize("student", CLASS, ids=lambda student: student.name)

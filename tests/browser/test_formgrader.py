@@ -21,7 +21,7 @@ from playwright.sync_api import Page
 from tests.browser.conftest import PATIENCE
 from tests.conftest import REPOSITORY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 ASSIGNMENT = "two_layer_net"
 _CALL = "fetch('/pwned')"
