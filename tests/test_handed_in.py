@@ -81,6 +81,7 @@ def test_a_damaged_notebook_has_no_pictures(content):
     assert handed_in.pictures(content, notebook) == {}
 
 
+@pytest.mark.slow
 def test_a_training_s_pictures_reach_the_page_of_the_one_who_grades(tmp_path, cage):
     course = sample.new_course(tmp_path, CagedExecute={"warm": ["numpy"]})
     notebook = sample.answered(course)

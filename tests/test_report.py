@@ -23,6 +23,8 @@ from tests.attacks import sample
 from tests.fairness.wrong_answers import WRONG
 from tests.simulated_class import ASSIGNMENT, NOTEBOOKS, Bank, draw, notebook_of
 
+pytestmark = pytest.mark.slow
+
 STUDENTS = 200
 #: Every fifteenth answer of the first notebooks: with and without a cause that can be recognised.
 ANSWERS = [answer for answer in WRONG if notebook_of(answer) in NOTEBOOKS][::15]

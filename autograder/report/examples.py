@@ -55,7 +55,7 @@ def example(code: str, functions: Iterable[str], names: Iterable[str], course: C
         body = ast.parse(code).body
         kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
         last = {statement.name: statement for statement in body if isinstance(statement, kinds)}
-        shown = [statement for name, statement in last.items() if name in wanted] if wanted else body
+        shown: list[ast.stmt] = [one for name, one in last.items() if name in wanted] if wanted else body
         if not shown:
             return None
         taken_out = _Anonymous({word.lower() for name in names for word in _WORD.findall(name)}, course)

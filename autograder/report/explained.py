@@ -80,7 +80,7 @@ def _commands(outline: Outline) -> str:
 
 def drawn(picture: Picture) -> Markup:
     """A picture as SVG: what is right in one colour and solid, what is wrong in another and dashed or hatched."""
-    shapes = _curves(picture) if picture.x is not None else _bars(picture)
+    shapes = _bars(picture) if picture.x is None else _curves(picture, picture.x)
     head = Markup('<svg class="picture" role="img" aria-label="{}" viewBox="0 0 {} {}">').format(
         picture.says, _WIDTH, _HEIGHT
     )
@@ -93,17 +93,17 @@ def _scale(values: np.ndarray, low: float, high: float) -> tuple[Callable[[float
     return (lambda value: low + (high - low) * (value - least) / span), least, most
 
 
-def _curves(picture: Picture) -> Iterable[Markup]:
+def _curves(picture: Picture, x: np.ndarray) -> Iterable[Markup]:
     both = np.concatenate([picture.right, picture.wrong])
-    across, *_ = _scale(picture.x, _EDGE, _WIDTH - _EDGE)
+    across, *_ = _scale(x, _EDGE, _WIDTH - _EDGE)
     up, least, most = _scale(both, _HEIGHT - _EDGE, _EDGE)
     yield _line("axis", _EDGE, up(0), _WIDTH - _EDGE, up(0))
     yield _line("axis", across(0), _EDGE / 2, across(0), _HEIGHT - _EDGE / 2)
     yield from (_number(across(0) + 4, up(value) - 4, value) for value in (least, most) if value)
-    ends = (float(np.min(picture.x)), float(np.max(picture.x)))
+    ends = (float(np.min(x)), float(np.max(x)))
     yield from (_number(across(value) - 12, up(0) + 14, value) for value in ends if value)
     for kind, values in (("right", picture.right), ("wrong", picture.wrong)):
-        points = " ".join(f"{across(x):.1f},{up(value):.1f}" for x, value in zip(picture.x, values, strict=True))
+        points = " ".join(f"{across(at):.1f},{up(value):.1f}" for at, value in zip(x, values, strict=True))
         yield Markup('<polyline class="{}" points="{}"/>').format(kind, points)
 
 
