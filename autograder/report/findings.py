@@ -166,8 +166,9 @@ def _group(
     places = []
     for place in dict.fromkeys((one.notebook, one.question) for one in answers):
         here = [one for one in answers if (one.notebook, one.question) == place]
+        failures = [one.failure for one in here if one.failure is not None]
         # A sentence on this cause alone, before one on two of them.
-        said = Counter((len(one.failure.causes) < 2, one.failure.sentence or _first_line(one.failure)) for one in here)
+        said = Counter((len(one.causes) < 2, one.sentence or _first_line(one)) for one in failures)
         sentence = max(said, key=lambda each: (each[0], said[each], each[1]))[1]
         students = tuple(sorted({one.student for one in here}))
         places.append(Where(*place, students, sum(one.lost for one in here), sentence))

@@ -82,7 +82,7 @@ def page(found: Class, findings: Findings, explain: Explain, since: str = "") ->
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     environment.globals |= {"typeset": typeset, "drawn": drawn, "bar": _bar}
-    late = [one for one in found.handed if one.hours_late is not None]
+    hours = {one.student: one.hours_late for one in found.handed if one.hours_late is not None}
     possible = sum(one.possible for one in found.questions)
     return environment.get_template("page.html.j2").render(
         found=found, findings=findings, since=since, now=f"{datetime.now():%Y-%m-%d %H:%M}", results=RESULTS,
@@ -93,7 +93,8 @@ def page(found: Class, findings: Findings, explain: Explain, since: str = "") ->
         left_out=max(sum(bool(one.students) for one in findings.causes) - MOST_CAUSES, 0),
         clusters=findings.clusters[:MOST_CLUSTERS], clusters_left_out=max(len(findings.clusters) - MOST_CLUSTERS, 0),
         trouble=_trouble(found)[:MOST_SENTENCES], unread=found.unread[:MOST_SENTENCES],
-        times=_times([one.hours_late for one in late]), late=[one for one in late if one.hours_late > 0],
+        times=_times(list(hours.values())),
+        late=sorted(((late, student) for student, late in hours.items() if late > 0), reverse=True),
         lecture=misconceptions(findings, explain),
     )  # fmt: skip
 

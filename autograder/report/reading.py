@@ -334,7 +334,9 @@ def _cells(path: Path) -> dict[str, dict] | None:
 
 def _failure(cell: Mapping[str, Any]) -> Failure:
     """Why a test cell gave fewer points, from what the grader wrote into it."""
-    error, message, printed, facts = "", "", [], {}
+    error, message = "", ""
+    printed: list[str] = []
+    facts: Mapping[str, Any] = {}
     for output in entries(cell.get("outputs")):
         kind = output.get("output_type")
         if kind == "error" and not error:

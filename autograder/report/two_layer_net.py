@@ -362,7 +362,9 @@ def _picture(model: Callable, arguments: Mapping[str, Any], made: Deviation) -> 
     """What it changes: curves, where it is a function of one variable, else the first values of what differs."""
     number = f", with {_FACTOR:g} for its number" if made.fitted else ""
     variable = np.linspace(-3.0, 3.0, 121)
-    places = {"relu": ({"z": variable[:, None]}, mistakes.of_relu, "relu(z) for z from -3 to 3")}
+    places: dict[str, tuple[dict[str, Any], Callable, str]] = {
+        "relu": ({"z": variable[:, None]}, mistakes.of_relu, "relu(z) for z from -3 to 3")
+    }
     if "right" in arguments:
         ones = {"da2": np.ones((121, 1)), "z2": variable[:, None], "right": right_steps()}
         places["after grad_z2"] = (
@@ -375,9 +377,10 @@ def _picture(model: Callable, arguments: Mapping[str, Any], made: Deviation) -> 
     if drawn is None and made.stage in ("penalty", "averaging", "softmax_cross_entropy") and "reg" in arguments:
         strengths = np.linspace(0.05, 0.95, 19)
         pairs = [_both(model, {**arguments, "reg": reg}, made) for reg in strengths]
-        if all(right is not None for right, _ in pairs):
-            right, wrong = (np.array([one[side][0] for one in pairs]) for side in (0, 1))
-            drawn = _curve(strengths, right, wrong, f"The loss for reg from 0.05 to 0.95{number}.")
+        right, wrong = ([one[side] for one in pairs] for side in (0, 1))
+        if all(value is not None and value.size == 1 for value in [*right, *wrong]):
+            one, other = (np.ravel(np.array(values, dtype=np.float64)) for values in (right, wrong))
+            drawn = _curve(strengths, one, other, f"The loss for reg from 0.05 to 0.95{number}.")
     return drawn or _bars(*_both(model, arguments, made), number)
 
 

@@ -12,6 +12,8 @@ from autograder.report.page import page as written
 from autograder.report.reading import Answer, Class, Failure, Handed, Question
 from autograder.report.two_layer_net import explain
 
+pytestmark = pytest.mark.slow
+
 _HOSTILE = "<script>fetch('/pwned')</script><img src=x onerror=fetch('/pwned')>\u202e{{ 7 * 7 }}"
 _CAUSES = {
     "test-relu": "leaky_relu", "test-softmax": "softmax_over_columns", "test-loss": "regularisation_halved",
