@@ -7,6 +7,7 @@ figure. Nothing is graded, and nothing that is written as a prediction keeps a f
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _AGAIN = "Write it in the cell above, run that cell, then this one again."
+#: So many characters of the text below a figure fit its width.
+_CHARACTERS_PER_INCH = 14
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,16 @@ def compare(figure: Figure, predictions: Sequence[Prediction], seen: Sequence[st
         The same as sentences, for the figure's alternative text. What is seen is told only where something was
         predicted: before that it would be an answer to copy.
     """
-    sentences = []
-    for line, (prediction, found) in enumerate(zip(predictions, seen, strict=True)):
+    sentences: list[str] = []
+    lines = 0
+    for prediction, found in zip(predictions, seen, strict=True):
         made = prediction.value is not None
         text = f"predicted {prediction.text}; seen {found}." if made else prediction.text
         sentences.append(f"{prediction.about[0].upper()}{prediction.about[1:]}: {text}")
+        shown = textwrap.fill(sentences[-1], int(_CHARACTERS_PER_INCH * figure.get_figwidth()))
         figure.text(
-            0.02, -0.02 - 0.25 * line / figure.get_figheight(), sentences[-1],
+            0.02, -0.02 - 0.25 * lines / figure.get_figheight(), shown,
             color=GREEN if made else ORANGE, fontsize=10, va="top",
         )  # fmt: skip
+        lines += shown.count("\n") + 1
     return " ".join(sentences)
