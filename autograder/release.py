@@ -52,11 +52,25 @@ EXPECTED = {
             " falling; the accuracies on training and validation data rise together to about 0.28.",
             "The weights of 50 hidden units as pictures: soft patches of colour, many of them alike.",
         ),
+        "representation": (
+            "Validation accuracies: about 0.39 of a linear classifier on pixels, 0.52 of the network on pixels, 0.47 of"
+            " the linear classifier on histograms of gradients, and 0.60 of the network on them.",
+        ),
     },
     "5_pytorch_comparison": {
         "parity": (
             "Left, the deviations of scores, loss and four gradients, all below 1e-15; right, the deviation of the"
             " parameters stays near 1e-15 over 100 steps of training, far below the bound of 1e-9.",
+        ),
+        "layers": (
+            "The size of the numbers against the layer, on a logarithmic axis, a straight line for each standard"
+            " deviation: with 0.0001 it falls by more than 150 powers of ten, with 1 it grows by nearly 40, and with"
+            " 0.17 or 0.18 it stays within a few powers of ten.",
+        ),
+        "trap": (
+            "Left, validation accuracy against hidden layers: with weights of size 1e-4 about 0.43 for one layer and"
+            " that of guessing, from one class alone, for more; with Kaiming initialisation above 0.4 at every depth."
+            " Right, the loss: at log 10 where the accuracy is that of guessing.",
         ),
         "sizes": (
             "With weights of size 1e-4, outputs and gradients shrink by a factor of about a thousand with each layer;"

@@ -20,6 +20,19 @@ _RNG = np.random.default_rng(0)
 _SETTINGS = {"learning_rate": 1e-3, "hidden_size": 20, "reg": 1e-4, "batch_size": 200}
 _STUDY = {"activation": "relu", "depth": 1, "train_accuracy": 0.6, "val_accuracy": 0.5, "test_accuracy": 0.49}
 
+_SEARCH = [_SETTINGS | {"hidden_size": size, "num_iters": 100, "val_accuracy": size / 100} for size in (20, 40)]
+_REPRESENTATIONS = [
+    {"name": name, "val_accuracy": values}
+    for name, values in {"pixels, linear": [0.4], "pixels": [0.5, 0.6], "HOG, linear": [0.45], "HOG": [0.6]}.items()
+]
+_PROBABILITIES = np.array([[0.3, 0.7], [0.9, 0.1], [0.2, 0.8]])
+_TRAP = [
+    {"depth": depth, "scale": scale, "val_accuracy": accuracy, "loss": loss, "classes": classes}
+    for depth, scale, accuracy, loss, classes in (
+        (1, 1e-4, 0.4, 1.6, 10), (3, 1e-4, 0.1, 2.3, 1), (1, None, 0.45, 1.5, 10), (3, None, 0.44, 1.5, 10),
+    )
+]  # fmt: skip
+
 PICTURES = {
     "graph": lambda: graph.draw_graph({"z2": np.ones((1, 2))}, {"z2": np.ones((1, 2))}),
     "classes": lambda: training.show_classes(
@@ -32,14 +45,22 @@ PICTURES = {
         {"loss": [2.3], "train_accuracy": [], "val_accuracy": []}
     ),
     "weights": lambda: training.show_weights(_RNG.standard_normal((3072, 30))),
-    "search": lambda: training.plot_search(
-        [_SETTINGS | {"hidden_size": size, "num_iters": 100, "val_accuracy": size / 100} for size in (20, 40)]
-    ),
+    "search": lambda: training.plot_search(_SEARCH, "hidden_size", 0.5),
+    "search without a prediction": lambda: training.plot_search(_SEARCH, None, None),
     "comparison": lambda: training.plot_comparison([{"name": "a & b", "val_accuracy": [0.5, 0.6]}]),
     "confusion": lambda: training.plot_confusion(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 1]), ["cat", "dog"]),
     "parity": lambda: pytorch.plot_parity({"z2": 0.0, "loss": 1e-15}, [1e-15, 1e-14]),
     "sizes": lambda: pytorch.plot_sizes({"small": ([1e-3, 1e-9], [1e-9, 1e-3]), "Kaiming": ([1.0, 1.1], [1.0, 0.9])}),
-    "study": lambda: pytorch.plot_study([_STUDY, _STUDY | {"depth": 2, "val_accuracy": 0.4}]),
+    "study": lambda: pytorch.plot_study([_STUDY, _STUDY | {"depth": 2, "test_accuracy": 0.4}], 2),
+    "representations": lambda: training.plot_representations(_REPRESENTATIONS, "b", 0.7),
+    "mistakes": lambda: training.show_mistakes(
+        np.zeros((3, 32, 32, 3), np.uint8), np.array([0, 1, 1]), _PROBABILITIES, ["cat", "dog"]
+    ),
+    "trap": lambda: pytorch.plot_trap(_TRAP, 0.3),
+    "trap, interrupted": lambda: pytorch.plot_trap(_TRAP[:1], 0.3),
+    "layers": lambda: pytorch.plot_layers(lambda sigma: [sigma, sigma**2], [0.1, "x", 1.0], 0.5),
+    "layers that vanish": lambda: pytorch.plot_layers(lambda sigma: [sigma, 0.0], [0.1], None),
+    "no layers": lambda: pytorch.plot_layers(lambda sigma: [sigma, sigma], "all of them", "all of them"),
     "speed": lambda: pytorch.plot_speed(
         [{"batch_size": 200, "hidden_size": size, "NumPy": size / 10, "PyTorch": size / 20} for size in (50, 100)]
     ),
@@ -92,3 +113,27 @@ def test_a_card_takes_its_colours_from_the_theme():
 
 def test_words_are_listed():
     assert [listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("search", "predicted hidden size; seen hidden size, means differ by 0.200"),
+        ("search", "Best validation accuracy: predicted 0.5; seen accuracy 0.400."),
+        ("search without a prediction", "No prediction yet."),
+        ("study", "predicted 2; seen 1, in the mean of all activations."),
+        ("representations", "predicted the linear classifier on HOG; seen the network on pixels."),
+        ("trap", "predicted 0.3; seen accuracy 0.100."),
+        ("trap, interrupted", "seen no such net."),
+        ("layers", "predicted 0.5; seen 1, of those drawn."),
+        ("layers that vanish", "No prediction yet."),
+        ("no layers", "must be a number from 1e-06 to 10"),
+    ],
+)
+def test_a_figure_shows_prediction_and_result_together(name, told):
+    assert told in PICTURES[name]().description
+
+
+def test_mistakes_are_shown_surest_first():
+    assert "2 of 2 photographs" in PICTURES["mistakes"]().description
+    assert PICTURES["mistakes"]().description.endswith("dog taken for cat, cat taken for dog.")
