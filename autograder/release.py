@@ -68,6 +68,9 @@ EXPECTED = {
         ),
     },
 }
+#: Tag of a cell whose figure shows what the student has predicted beforehand.
+PREDICTED_TAG = "predicted"
+_HEADING = "With a right solution"
 #: Id of the cell that a release begins with.
 FIRST_CELL = "begin"
 #: Widest picture in a released notebook, in pixels, and its number of colours.
@@ -93,7 +96,8 @@ class LeaveOutTrainedNetworks(NbGraderPreprocessor):
 class ShowExpectedFigures(NbGraderPreprocessor):
     """Put the stored figures of :data:`EXPECTED` below their cells, so that students know what a right one looks like.
 
-    The picture stands in the text as a data address, since Colab shows no attachments.
+    The picture stands in the text as a data address, since Colab shows no attachments. Below a cell that is tagged
+    :data:`PREDICTED_TAG` it is folded away, since it shows what is to be predicted.
     """
 
     def preprocess(self, notebook: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
@@ -112,10 +116,13 @@ class ShowExpectedFigures(NbGraderPreprocessor):
 def _expected(cell: NotebookNode, descriptions: tuple[str, ...]) -> NotebookNode:
     pages = [output.data["text/html"] for output in cell.outputs if "text/html" in output.get("data", {})]
     figures = re.findall(r'src="data:image/png;base64,([^"]+)"', "\n".join(pages))
-    lines, addresses = ["With a right solution:"], []
+    folded = PREDICTED_TAG in cell.metadata.get("tags", [])
+    lines = [f"<details><summary>{_HEADING}, once you have predicted it</summary>" if folded else f"{_HEADING}:"]
+    addresses = []
     for number, (figure, description) in enumerate(zip(figures, descriptions, strict=True), start=1):
         lines.append(f"![{description}][expected-{number}]")
         addresses.append(f"[expected-{number}]: data:image/png;base64,{_smaller(figure)}")
+    lines += ["</details>"] if folded else []
     shown = new_markdown_cell("\n\n".join(lines + addresses), metadata={"deletable": False, "editable": False})
     shown.id = f"{cell.id}-expected"
     return shown
@@ -153,7 +160,7 @@ class RunToTheEnd(NbGraderPreprocessor):
     """Have *Run All* go on after a question that isn't answered yet.
 
     Jupyter goes on after an error where a cell has the tag ``raises-exception``. Where nothing is
-    asked for but experiments, the cell is empty in place of raising an error.
+    asked for but experiments or a prediction, outside of functions, nothing raises an error.
     """
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
@@ -162,8 +169,9 @@ class RunToTheEnd(NbGraderPreprocessor):
         if cell.cell_type == "code" and cell.id != FIRST_CELL and SETUP_TAG not in tags:
             cell.metadata.tags = [*tags, "raises-exception"]
             stub = ClearSolutions(parent=self).code_stub["python"]
-            if cell.source.strip() == stub:
-                cell.source = stub.splitlines()[0]
+            given, stubs = re.subn(rf"^{re.escape(stub)}$", "", cell.source, flags=re.MULTILINE)
+            if stubs:
+                cell.source = given.strip() or stub.splitlines()[0]
         return cell, resources
 
 
