@@ -134,7 +134,8 @@ def slide(draw: Callable[[int], Picture], least: int, most: int, label: str) -> 
         return None
     from ipywidgets import HTML, IntSlider, VBox
 
-    slider = IntSlider(least, least, most, description=label, continuous_update=False)
+    wide = {"style": {"description_width": "initial"}, "layout": {"width": "28em"}}
+    slider = IntSlider(least, least, most, description=label, continuous_update=False, **wide)
     shown, drawn = HTML(), {}
 
     def update(change: Mapping[str, Any] | None = None) -> None:
