@@ -6,7 +6,6 @@ figure. Nothing is graded, and nothing that is written as a prediction keeps a f
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ class Prediction:
     text: str
 
 
-def number(about: str, answer: object, least: float, most: float) -> Prediction:
+def number(about: str, answer: object, least: float, most: float, unit: str = "") -> Prediction:
     """A prediction that is a number.
 
     Parameters
@@ -54,13 +53,15 @@ def number(about: str, answer: object, least: float, most: float) -> Prediction:
         What the student wrote; None for nothing yet.
     least, most : float
         The range that the figure shows.
+    unit : str
+        What is written after the number.
     """
     if answer is None:
         return _asked_for(about, f"No prediction yet. {_AGAIN}")
     is_number = isinstance(answer, Real) and not isinstance(answer, bool)
     if not is_number or not least <= float(answer) <= most:  # False for nan, too
         return _asked_for(about, f"The prediction must be a number from {least:g} to {most:g}. {_AGAIN}")
-    return Prediction(about, float(answer), f"{float(answer):.3g}")
+    return Prediction(about, float(answer), f"{float(answer):.3g} {unit}".strip())
 
 
 def choice(about: str, answer: object, options: Mapping[str, str]) -> Prediction:
@@ -88,10 +89,10 @@ def _asked_for(about: str, text: str) -> Prediction:
     return Prediction(about, None, text)
 
 
-def mark(axes: Axes, prediction: Prediction, label: str = "your prediction") -> None:
+def mark(axes: Axes, prediction: Prediction, label: str = "your prediction", style: str = "--") -> None:
     """Draw a predicted number as an upright green line at its place on the x axis; nothing where there is none."""
-    if isinstance(prediction.value, float) and math.isfinite(prediction.value):
-        axes.axvline(prediction.value, color=GREEN, linestyle="--", linewidth=1.5, label=label)
+    if isinstance(prediction.value, float):
+        axes.axvline(prediction.value, color=GREEN, linestyle=style, linewidth=1.5, label=label)
 
 
 def compare(figure: Figure, predictions: Sequence[Prediction], seen: Sequence[str]) -> str:
@@ -119,7 +120,7 @@ def compare(figure: Figure, predictions: Sequence[Prediction], seen: Sequence[st
         shown = textwrap.fill(sentences[-1], int(_CHARACTERS_PER_INCH * figure.get_figwidth()))
         figure.text(
             0.02, -0.02 - 0.25 * lines / figure.get_figheight(), shown,
-            color=GREEN if made else ORANGE, fontsize=10, va="top",
+            color=GREEN if made else ORANGE, fontsize=9.5, va="top",
         )  # fmt: skip
         lines += shown.count("\n") + 1
     return " ".join(sentences)

@@ -59,6 +59,26 @@ def test_nbgrader_metadata(name, sources):
     assert "setup" in cells[identifiers.index("setup")].metadata.tags
 
 
+#: What an estimate of the minutes of work is made of.
+WORDS_A_MINUTE, MINUTES_A_POINT, MINUTES_A_QUESTION = 100, 6, 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_begins_with_aims_and_times_and_ends_with_eight_questions(name, sources):
+    given = [cell for cell in sources[name].cells if cell.cell_type == "markdown" and not cell.metadata.nbgrader.grade]
+    first = given[0].source
+    (questions,) = [cell.source for cell in given if cell.id == "ask-yourself"]
+    for part in ("**You learn**", "**It builds on**", "**It takes**", "of waiting (measured"):
+        assert part in first
+    text = "\n".join(cell.source for cell in given)
+    minutes = len(text.split()) / WORDS_A_MINUTE + MINUTES_A_POINT * POINTS[name] + MINUTES_A_QUESTION * text.count("?")
+    assert int(re.search(r"about (\d+) minutes of work", first)[1]) == pytest.approx(minutes, rel=0.05)
+    assert f"{WORDS_A_MINUTE} words a minute, {MINUTES_A_POINT} minutes a point, a minute a question" in first
+    assert (
+        len(re.findall(r"^\d\. .*\?\n   <details><summary>Answer</summary>.+</details>$", questions, re.MULTILINE)) == 8
+    )
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_release_holds_no_solution_and_no_hidden_test(name, release, sources):
     released = nbformat.read(release / name, as_version=4)

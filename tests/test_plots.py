@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from course_utils.comparison import CheckFailed
-from course_utils.plots import graph, pytorch, training
+from course_utils.plots import boundaries, graph, pytorch, times, training
 from course_utils.plots.style import BLUE, GREEN, ORANGE, WIDTH, Picture, listed
 
 matplotlib.use("Agg")
@@ -32,8 +32,20 @@ _TRAP = [
         (1, 1e-4, 0.4, 1.6, 10), (3, 1e-4, 0.1, 2.3, 1), (1, None, 0.45, 1.5, 10), (3, None, 0.44, 1.5, 10),
     )
 ]  # fmt: skip
+#: Arms of a spiral, and networks that decide for class 1 right of the line x = 0, and else for class 0.
+_POINTS = np.array([[-1.0, 0.5], [1.0, 0.5], [1.0, -0.5]]), np.array([0, 1, 1])
+_HALVES = {"linear": {}, "H = 1": {}, "H = 2": {}}
+
+
+def _by_side(params, X):
+    return {"z3": np.stack([-X[:, 0], X[:, 0]], axis=1)}
+
 
 PICTURES = {
+    "points": lambda: boundaries.draw_points(*_POINTS),
+    "boundaries": lambda: boundaries.draw_boundaries(_by_side, _HALVES, *_POINTS, {"accuracy": 0.5, "hidden": None}),
+    "boundary": lambda: boundaries.draw_boundaries(_by_side, {"H = 1": {}}, *_POINTS),
+    "times": lambda: times.draw_times([1, 100], {"a loop": [1e-6, 1e-4], "relu": [1e-6, 2e-6]}, 10),
     "graph": lambda: graph.draw_graph({"z2": np.ones((1, 2))}, {"z2": np.ones((1, 2))}),
     "classes": lambda: training.show_classes(
         _RNG.integers(0, 255, (40, 32, 32, 3), dtype=np.uint8), np.arange(40) % 2, ["cat", "dog"]
@@ -90,6 +102,9 @@ def test_a_figure_is_shown_with_its_description_and_fits_a_page(name):
         ("sizes", "small: the output shrinks, the gradient grows. Kaiming: the output stays of one size"),
         ("study", "ReLU is best at depth 1, with accuracy 0.500"),
         ("speed", "10.00 ms with NumPy and 5.00 ms with PyTorch"),
+        ("boundaries", "linear: accuracy 1.00; H = 1: accuracy 1.00"),
+        ("boundaries", "Linear: predicted 0.5 of the points right; seen accuracy 1.00. More than 95% right: No pred"),
+        ("times", "100 entries: predicted 10 times as long; seen 50 times as long, 0.100 ms in place of 0.002 ms."),
         ("graph", "z2 is computed from X, W1 and b1"),
     ],
 )
@@ -137,3 +152,47 @@ def test_a_figure_shows_prediction_and_result_together(name, told):
 def test_mistakes_are_shown_surest_first():
     assert "2 of 2 photographs" in PICTURES["mistakes"]().description
     assert PICTURES["mistakes"]().description.endswith("dog taken for cat, cat taken for dog.")
+
+
+def test_regions_are_those_of_the_decisions():
+    picture = PICTURES["boundary"]()
+    (axes,) = picture.figure.axes
+    decided = np.asarray(axes.images[0].get_array())
+    assert (decided[:, :60] == 0).all() and (decided[:, 60:] == 1).all()
+    # Upwards and to the right, as the points' axes are.
+    assert axes.images[0].origin == "lower"
+
+
+def test_a_slider_draws_each_number_once(monkeypatch):
+    monkeypatch.setattr(boundaries, "watched", lambda: True)
+    asked = []
+
+    class Drawn:
+        def __init__(self, number: int) -> None:
+            asked.append(number)
+            self.number = number
+
+        def _repr_html_(self) -> str:
+            return f"drawn {self.number}"
+
+    slider, shown = boundaries.slide(Drawn, 1, 50, "hidden units").children
+    assert (slider.min, slider.max, shown.value) == (1, 50, "drawn 1")
+    for number in (7, 1, 7):
+        slider.value = number
+        assert shown.value == f"drawn {number}"
+    assert asked == [1, 7]
+
+
+def test_a_slider_is_for_people(monkeypatch):
+    monkeypatch.setattr(boundaries, "watched", lambda: False)
+    assert boundaries.slide(lambda number: None, 1, 50, "hidden units") is None
+    monkeypatch.setattr(boundaries, "watched", lambda: True)
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    assert boundaries.slide(lambda number: None, 1, 50, "hidden units") is None
+
+
+def test_the_shortest_time_is_taken(monkeypatch):
+    clock = iter([0.0, 0.5, 1.0, 1.1, 2.0, 2.9])
+    monkeypatch.setattr(times.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(times, "_LONG_ENOUGH", 1.4)
+    assert times.seconds(np.abs, np.ones(3)) == pytest.approx(0.1)

@@ -25,6 +25,7 @@ def figure():
 @pytest.mark.parametrize("answer", [1e-5, 1, np.float32(0.5), np.int64(1)])
 def test_a_number_is_taken(answer):
     assert number("step", answer, 1e-13, 1).value == float(answer)
+    assert number("step", answer, 1e-13, 1, "m").text == f"{float(answer):.3g} m"
 
 
 @pytest.mark.parametrize("answer", ["1e-5", float("nan"), 2.0, 0, True, [1e-5], 1j, object()])
