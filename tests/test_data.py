@@ -646,6 +646,16 @@ def test_splits(cifar10):
         np.testing.assert_allclose(rows[sample], expected, atol=2 * 2**-17)
 
 
+def test_the_first_training_rows_leave_all_else_as_it_is():
+    rows = np.arange(12.0).reshape(6, 2)
+    splits = data.Splits(rows, np.arange(6), rows[:2], np.arange(2), rows[:3], np.arange(3), rows.mean(axis=0))
+    few = splits.first(4)
+    np.testing.assert_array_equal(few.X_train, rows[:4])
+    np.testing.assert_array_equal(few.y_train, np.arange(4))
+    for name in ("X_val", "y_val", "X_test", "y_test", "mean_image"):
+        assert getattr(few, name) is getattr(splits, name)
+
+
 def test_smaller_splits(cifar10):
     splits = data.cifar10_splits(num_train=500, num_val=0, num_test=7, subtract_mean=False, dtype=np.float64)
     assert [len(rows) for rows in (splits.X_train, splits.X_val, splits.X_test)] == [500, 0, 7]
