@@ -276,7 +276,8 @@ def _observed(
 
 def _cause(failure: Exception, observed: list[Observation], reference: Reference) -> Cause | None:
     """What explains all parts, else what explains the one that the failure is about."""
-    if all(map(is_right, observed)):  # it raises elsewhere
+    # Where a call raises an error, what explains the others alone isn't the cause.
+    if all(map(is_right, observed)) or getattr(failure, "raised", False):
         return None
     cause = search(observed, reference.model, reference.deviations)
     part = getattr(failure, "part", "")

@@ -99,7 +99,9 @@ SCALED = Deviation(
 )  # fmt: skip
 #: Digits that are lost.
 PRECISION = (
-    _general("integers", _cast, "the values have lost their decimals: an array of integers was used to store them."),
+    _general(
+        "integers", _cast, "the values have lost their decimals, as an array of integers, int() or // leaves them.",
+    ),
     _general(
         "float16", _in_precision_of(np.float16),
         "the values are right to the 3 digits of half precision (float16); keep float64.",
@@ -300,6 +302,10 @@ RELU = (
         "this is the largest value of each row: the maximum is to be taken with 0, entry by entry.",
     ),
     _of_relu(
+        "largest_of_each_row_spread", lambda z: np.maximum(z.max(axis=1, keepdims=True), 0) * np.ones_like(z),
+        "this is the largest value of each row: the maximum is to be taken with 0, entry by entry.",
+    ),
+    _of_relu(
         "positive_values_alone", lambda z: z[z > 0],
         "these are the positive values alone; the others are to be zero, in their places.",
     ),
@@ -328,6 +334,19 @@ SOFTMAX = (
         "softmax_by_columns_of_shifted_rows",
         _over(lambda z: np.exp(z - z.max(1, keepdims=True)), lambda z: np.exp(z - z.max(1, keepdims=True)).sum(0)),
         "each entry is divided by the sum of its column; it is the sum of its row that is asked.",
+    ),
+    _of_softmax(
+        "softmax_over_everything_of_shifted_rows",
+        _over(lambda z: np.exp(z - z.max(1, keepdims=True)), lambda z: np.exp(z - z.max(1, keepdims=True)).sum()),
+        "the softmax is normalised by the sum over all entries; each row should sum to 1 by itself.",
+    ),
+    _of_softmax(
+        "softmax_with_logarithm_base_10",
+        _over(
+            lambda z: np.exp(z - z.max(1, keepdims=True)),
+            lambda z: np.exp(np.log10(np.exp(z - z.max(1, keepdims=True)).sum(1, keepdims=True))),
+        ),
+        "the logarithm of the sum has base 10; the natural one is asked.",
     ),
     _of_softmax(
         "softmax_by_the_first_row",
@@ -588,6 +607,11 @@ DATA = (
         "the sum of exponentials is taken over all entries; each row has a sum of its own.",
     ),
     _of_data(
+        "loss_over_everything_of_shifted_rows",
+        lambda z, y: np.mean(_log_sum(z - z.max(1, keepdims=True), None) - _true(z - z.max(1, keepdims=True), y)),
+        "the sum of exponentials is taken over all entries; each row has a sum of its own.",
+    ),
+    _of_data(
         "true_logit_missing", lambda z, y: np.mean(_log_sum(z)),
         "the logits' own values are missing: log sum exp(z) alone isn't the cross-entropy, z_y is to be subtracted.",
     ),
@@ -819,6 +843,10 @@ PENALTY = (
         "absolute_weights", _summed(lambda W: np.abs(W).sum()),
         "the absolute values of the weights are summed (L1); their squares are asked.",
     ),
+    _of_penalty(
+        "all_entries_of_the_square", _summed(lambda W: np.sum(W.T @ W)),
+        "all entries of the product of W.T and W are summed; its diagonal alone holds the squares.",
+    ),
     _of_penalty("weights_not_squared", _summed(np.sum), "the weights are summed without being squared."),
     _of_penalty(
         "square_of_sum", _summed(lambda W: np.sum(W) ** 2),
@@ -978,6 +1006,22 @@ GRAD_Z3 = (
     _of_z3(
         "delta_of_shifted_labels", _share(lambda a3, y: _onehot(a3, y) - _onehot(a3, np.asarray(y) - 1)),
         "1 is subtracted one class too early: class 0 is the first column.",
+    ),
+    _of_z3(
+        "delta_of_labels_from_1", _share(lambda a3, y: _onehot(a3, y) - np.eye(a3.shape[1], k=-1)[y]),
+        "1 is subtracted one class too early: class 0 is the first column.",
+    ),
+    _of_z3(
+        "other_classes_negative", lambda g, right, a3, y: np.where(_onehot(a3, y) > 0, g, -g),
+        "the classes that aren't the true one have the wrong sign.",
+    ),
+    _of_z3(
+        "true_class_not_in_the_sum", _share(lambda a3, y: a3 / (1 - _true(a3, y)[:, None]) - a3),
+        "the sum of exponentials leaves the true class out; it goes over all classes.",
+    ),
+    _of_z3(
+        "every_class_as_the_true_one", lambda g, right, a3, y: -a3 * (1 - a3) / _true(a3, y)[:, None] / len(y),
+        "p_k (1 - p_k) is taken for every class k; it is the derivative of p_y by the true class's logit alone.",
     ),
     _of_z3(
         "delta_from_the_end", _share(lambda a3, y: _onehot(a3, y) - _onehot(a3, -np.asarray(y))),
@@ -1229,6 +1273,10 @@ GRAD_A2 = (
     _of_a2(
         "da2_of_sizes", lambda g, right, d, W: right(d, np.abs(W)),
         "the absolute values of W2 are taken; their signs count.",
+    ),
+    _of_a2(
+        "da2_averaged_over_classes", lambda g, right, d, W: g / d.shape[1],
+        "the mean over the classes is taken; their sum is asked.",
     ),
     _of_a2("da2_transposed", lambda g, right, d, W: g.T, "this is the transpose of what is expected."),
     _of_a2(
@@ -1565,6 +1613,18 @@ QUOTIENTS = (
         "the points are x + h/2 and x - h/2; they are x + h and x - h.",
     ),
     _of_quotient(
+        "half_a_step_divided_by_2h", lambda toy, x, h: toy.central(x, h / 2) / 2,
+        "the points are x + h/2 and x - h/2, and the difference is divided by 2h: move x by h.",
+    ),
+    *(
+        _of_quotient(
+            f"points_always_{step:g}_apart", lambda toy, x, h, step=step: toy.central(x, step) * step / h,
+            f"the points are always {step:g} from x, and the difference is divided by 2h: move x by h.",
+            common="the points are moved by a fixed small step, and the difference is divided by 2h: move x by h.",
+        )
+        for step in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+    ),
+    _of_quotient(
         "double_step", lambda toy, x, h: toy.central(x, 2 * h),
         "the points are x + 2h and x - 2h; they are x + h and x - h.",
     ),
@@ -1605,10 +1665,14 @@ QUOTIENTS = (
         "all_entries_moved", lambda toy, x, h: np.full(x.shape, (toy.value(x + h) - toy.value(x - h)) / (2 * h)),
         "all entries of x are moved at once; only one is.",
     ),
-    _of_quotient(
-        "higher_order", lambda toy, x, h: (4 * toy.central(x, h) - toy.central(x, 2 * h)) / 3,
-        "the error of order h^2 is missing: this is a formula of higher order; the central difference has two"
-        " points.",
+    *(
+        _of_quotient(
+            "higher_order",
+            lambda toy, x, h, near=near: (4 * toy.central(x, near * h) - toy.central(x, 2 * near * h)) / 3,
+            "the error of order h^2 is missing: this is a formula of higher order; the central difference has two"
+            " points.",
+        )
+        for near in (1, 0.5)
     ),
     _of_quotient(
         "absolute_difference", lambda toy, x, h: np.abs(toy.central(x, h)),
@@ -1618,7 +1682,11 @@ QUOTIENTS = (
         "averaged", lambda toy, x, h: toy.central(x, h) / x.size,
         "the quotients are divided by the number of entries of x.",
     ),
-    _of_quotient("flat", lambda toy, x, h: toy.central(x, h).ravel(), "the gradient is flat; it has the shape of x."),
+    Deviation("flat", "returned", lambda v, got, N: v.ravel(), "the gradient is flat; it has the shape of x."),
+    Deviation(
+        "columns_first", "returned", lambda v, got, N: v.ravel().reshape(v.shape, order="F"),
+        "the values are put into the array column by column, in another order than that of the entries of x.",
+    ),
     *PRECISION,
 )  # fmt: skip
 
@@ -1712,6 +1780,13 @@ RELATIVE_ERRORS = (
         "by_b", _divided(np.max, lambda a, b: np.abs(b)),
         "the difference is divided by |b| alone, by one of |a| and |b|, the larger perhaps; their sum is asked.",
     ),
+    *(
+        _of_error(
+            f"by_twice_{name}", _divided(np.max, of),
+            "the difference is divided by twice |a| or twice |b|; |a| + |b| is asked.",
+        )
+        for name, of in (("a", lambda a, b: 2 * np.abs(a)), ("b", lambda a, b: 2 * np.abs(b)))
+    ),
     _of_error(
         "by_the_mean", lambda a, b: 2 * _relative_error(a, b),
         "the difference is divided by half of |a| + |b|, their mean; by the sum it is at most 1.",
@@ -1728,9 +1803,13 @@ RELATIVE_ERRORS = (
         "of_squares", lambda a, b: np.max(np.subtract(a, b) ** 2 / np.maximum(1e-8, np.square(a) + np.square(b))),
         "the squares are taken; the absolute values are asked.",
     ),
-    _of_error(
-        "limit_added", lambda a, b: np.max(_differences(a, b)[0] / (_total(a, b) + 1e-8)),
-        "1e-8 is added to |a| + |b|; it is their lower limit.",
+    *(
+        _of_error(
+            f"{small:g}_added", lambda a, b, small=small: np.max(_differences(a, b)[0] / (_total(a, b) + small)),
+            f"{small:g} is added to |a| + |b|; their lower limit is to be 1e-8.",
+            common=_LIMIT,
+        )
+        for small in (10.0**-k for k in range(1, 17))
     ),
     _of_error(
         "limit_missing", lambda a, b: np.max(_differences(a, b)[0] / _total(a, b)),
@@ -1805,6 +1884,17 @@ CHECKING = (
     _of_errors(
         "compared_with_themselves", _each(lambda n, g: 0.0),
         "the errors are all zero: the gradients are compared with themselves.",
+    ),
+    *(
+        _of_errors(
+            f"{which}_entry_alone", _each(lambda n, g, at=at: _relative_error(n.flat[at], g.flat[at])),
+            f"only the {which} entry of each array is compared; all are to be.",
+        )
+        for which, at in (("first", 0), ("last", -1))
+    ),
+    _of_errors(
+        "numerical_gradients", _each(lambda n, g: n),
+        "these are the numerical gradients; their relative errors are asked.",
     ),
     _of_errors(
         "compared_without_signs", _each(lambda n, g: _relative_error(np.abs(n), np.abs(g))),

@@ -10,7 +10,7 @@ import numpy as np
 
 from course_utils.checks.record import NAMES, Findings, Record, Setting, alike, first_epoch, record
 from course_utils.comparison import CheckFailed, expect_close, on_problem
-from course_utils.reference import Problem, changed_sample
+from course_utils.reference import SAMPLES, Problem, changed_sample, problem
 
 #: Round-off of some steps in float64, relative to the size of a parameter.
 _TOLERANCE = 1e-9
@@ -39,6 +39,13 @@ def expect_descent(train: Callable, givens: Sequence[Problem]) -> None:
     """Raise :class:`CheckFailed` unless a training makes steps of gradient descent, as many as it is told to."""
     usual = alike(givens[0])
     _expect_obedience(train, usual)
+    if not returns_the_last_params(train):
+        raise CheckFailed(
+            "params",
+            "a training that goes on from the returned parameters has another loss than a longer training there.",
+            cause="the parameters that are returned aren't those with which the training ends.",
+            deviations=("other params returned",),
+        )
     steps = [
         Step(given, first_epoch(train, alike(given).but(learning_rate=rate)))
         for given, rate in product(givens, (0.05, 0.2))
@@ -223,6 +230,11 @@ def _other_step(parts: Sequence[_Parts], steps: Sequence[Step]) -> tuple[str, st
         return "replaced", "the parameters are replaced by the step: subtract it from them."
     if _are_normalised(steps):
         return "normalised", "each gradient is divided by its length: here the step is learning_rate * gradient."
+    if all(
+        np.allclose(one, gradient / np.linalg.norm(gradient), rtol=1e-3, atol=1e-6)
+        for one, gradient in zip(made, right, strict=True)
+    ):
+        return "normalised", "the whole gradient is divided by its length: the step is learning_rate * gradient."
     limits = [np.abs(one).max() for one in made]
     if all(
         np.allclose(one, np.clip(gradient, -limit, limit), rtol=1e-6, atol=1e-9)
@@ -249,6 +261,11 @@ def _other_step(parts: Sequence[_Parts], steps: Sequence[Step]) -> tuple[str, st
             "fixed penalty",
             f"the regularisation doesn't depend on reg: it is always that of {strengths[0] / 2:.3g}.",
         )
+    if _are_decayed_too(made, right, parts):
+        return "decayed too", (
+            "besides learning_rate * gradient, a multiple of the parameters themselves is subtracted; the gradient"
+            " holds the regularisation already."
+        )
     right_arrays = {name for name in NAMES if all(np.allclose(s.record.params[name], s.right[name]) for s in steps)}
     if len(right_arrays) == 1 and "b2" not in right_arrays:  # no slip in a gradient spoils b2 and leaves this right
         return "one after the other", (
@@ -264,6 +281,16 @@ def _other_step(parts: Sequence[_Parts], steps: Sequence[Step]) -> tuple[str, st
     return "", ""
 
 
+def _are_decayed_too(made: Sequence[np.ndarray], right: Sequence[np.ndarray], parts: Sequence[_Parts]) -> bool:
+    """Whether what is made beyond the gradient is a multiple of the weights and another one of the biases."""
+    for one, gradient, part in zip(made, right, parts, strict=True):
+        held = np.stack([part.weights, part.biases], axis=1)
+        beyond = one - gradient
+        if not np.allclose(held @ np.linalg.lstsq(held, beyond, rcond=None)[0], beyond, rtol=1e-6, atol=1e-8):
+            return False
+    return True
+
+
 def _are_normalised(steps: Sequence[Step]) -> bool:
     """Whether each array goes along its gradient, by the learning rate."""
     return all(
@@ -274,6 +301,19 @@ def _are_normalised(steps: Sequence[Step]) -> bool:
 
 
 # --- Several steps ----------------------------------------------------------------------
+
+
+def returns_the_last_params(train: Callable) -> bool:
+    """Whether a training that goes on from what one iteration has returned begins with the loss of a second one.
+
+    A training without such losses can't show it.
+    """
+    setting = alike(problem(SAMPLES[0]))
+    one, two = record(train, setting), record(train, setting.but(num_iters=2))
+    onward = record(train, setting.but(params=one.params))
+    if not (len(one.losses) == len(onward.losses) == 1 and len(two.losses) == 2):
+        return True
+    return bool(np.isclose(two.losses[1], onward.losses[0], rtol=1e-4))  # single precision is told elsewhere
 
 
 def _expect_obedience(train: Callable, setting: Setting) -> None:
@@ -292,18 +332,29 @@ def _expect_chain(train: Callable, setting: Setting) -> None:
     chain = [setting.params]
     for _ in range(4):
         chain.append(first_epoch(train, setting.but(params=chain[-1])).params)
-    three = record(train, setting.but(num_iters=3))
+    two, three = (record(train, setting.but(num_iters=made)) for made in (2, 3))
     if _agree(three.params, chain[3]):
         return
+    if _agree(chain[1], setting.params) and not _agree(two.params, setting.params):
+        raise CheckFailed(
+            "train",
+            "its first iteration leaves the parameters as they were.",
+            cause="no step is made in the first iteration.",
+            deviations=("no first step",),
+        )
     by_params = next((steps for steps in (2, 4, 1, 0) if _agree(three.params, chain[steps])), 3)
     made = len(three.losses) or by_params  # learning rates may be 0
     if made == 3:
         if not depends_on_the_past(train, setting):
             return
+        same = np.allclose(_change(two.params, chain[1]), _change(chain[1], setting.params), rtol=1e-9, atol=1e-12)
         raise CheckFailed(
             "train",
             "a second step isn't the one that is made from the same parameters alone.",
-            cause="a step depends on those before it, as with a momentum or a mean of gradients;"
+            cause="each step is the same as the first one: its gradient isn't that of the parameters after the step"
+            " before it."
+            if same
+            else "a step depends on those before it, as with a momentum or a mean of gradients;"
             " here it takes the gradient of its own batch alone.",
             deviations=("memory",),
         )

@@ -170,7 +170,7 @@ def _expect_rates(function: Callable, make: Callable, run: Run, epoch: int, mode
     """
     epoch, size = 3, 8
     rows = 31  # 3.875 batches
-    short = _of_one_row(replace(run, X=run.X[:rows], y=run.y[:rows], batches=run.batches[:9, :size] % rows), 0)
+    short = _of_one_row(replace(run, X=run.X[:rows], y=run.y[:rows], batches=run.batches[:12, :size] % rows), 0)
 
     def falls(rate: float, decay: float) -> np.ndarray:
         return -np.diff(_history(function, make(), replace(short, rate=rate, decay=decay))["loss"])
@@ -178,18 +178,19 @@ def _expect_rates(function: Callable, make: Callable, run: Run, epoch: int, mode
     once, twice, faster = falls(1e-4, 0.1), falls(1e-4, 0.2), falls(2e-4, 0.1)
     if not np.abs(once[0]) > 1e-12:
         return  # nothing is trained, which the steps say
-    if abs(faster[0] / once[0] - 2) > 0.1:
-        times = round(faster[0] / once[0], 1)
+    read = (np.abs(once) > 1e-12) & (np.abs(twice) > 1e-12)
+    with np.errstate(all="ignore"):
+        ratios, by_rate = twice / once, faster / once
+    other = read & (np.abs(by_rate - 2) > 0.1)
+    if other.any():
+        first = int(np.argmax(other))
         causes = {1: "learning_rate isn't used.", 4: "the step is multiplied by learning_rate twice."}
         raise CheckFailed(
             "the learning rate",
-            f"with twice the learning_rate, the first step lowers the loss {faster[0] / once[0]:.2f} times as much,"
-            " expected 2.",
-            cause=causes.get(times),
+            f"with twice the learning_rate, the step of iteration {first} lowers the loss {by_rate[first]:.2f} times as"
+            " much, expected 2.",
+            cause=causes.get(round(by_rate[first], 1)),
         )
-    read = (np.abs(once) > 1e-12) & (np.abs(twice) > 1e-12)
-    with np.errstate(all="ignore"):
-        ratios = twice / once
     expected = 2.0 ** (np.arange(len(once)) // epoch)
     wrong = ~read | (np.abs(ratios / expected - 1) > 0.03)
     if wrong.any():
