@@ -16,6 +16,7 @@ from course_utils.comparison import CheckFailed, call, call_keeping, expect_clos
 from course_utils.deviations import Cause, Deviation, Model, Observation, is_right, search
 from course_utils.helpers import helpers_of, with_helpers
 from course_utils.questions import question
+from course_utils.reference import Problem
 
 #: A student's functions that can be right or own in a mixture: more of their own at a time aren't tried.
 MOST_OWN = 2
@@ -91,6 +92,11 @@ class Reference:
     right: Callable[[Asked, Mapping[str, Callable]], Mapping[str, Callable]] = lambda one, own: {}
     deviations: Sequence[Deviation] = ()
     clue: Callable[[list[Observation]], str | None] = lambda observed: None
+
+
+def with_stored(on: Problem | None, stored: list[Problem]) -> list[Problem]:
+    """The problems of a check: the stored ones, after a hidden test's own, whose cause has to explain these too."""
+    return [on, *stored] if on else stored
 
 
 def answers(test: str) -> Callable[[Callable], Callable]:

@@ -1012,6 +1012,10 @@ GRAD_Z3 = (
         "1 is subtracted one class too early: class 0 is the first column.",
     ),
     _of_z3(
+        "classes_guessed_from_the_labels", _share(lambda a3, y: _onehot(a3, y) - np.eye(np.max(y) + 1)[y]),
+        "the number of classes is guessed from the labels (y.max() + 1); it is that of the columns of a3.",
+    ),
+    _of_z3(
         "other_classes_negative", lambda g, right, a3, y: np.where(_onehot(a3, y) > 0, g, -g),
         "the classes that aren't the true one have the wrong sign.",
     ),

@@ -19,7 +19,7 @@ from course_utils.comparison import (
     roundoff_tolerance,
 )
 from course_utils.deviations import Observation, is_right, search
-from course_utils.judge import Asked, Part, Reference, answers, judge
+from course_utils.judge import Asked, Part, Reference, answers, judge, with_stored
 from course_utils.reference import Problem, problems
 from course_utils.source import is_unwritten, names_used
 from course_utils.steps import STEPS, right_steps
@@ -154,7 +154,7 @@ def check_step(variable: str, function: Callable, on: Problem | None = None) -> 
     on : Problem, optional
         A hidden test's own problem.
     """
-    answers(f"test-grad-{variable}")(_check_step)(variable, function, [on] if on else problems())
+    answers(f"test-grad-{variable}")(_check_step)(variable, function, with_stored(on, problems()))
     passed(f"grad_{variable} gives the reference dJ/d{variable}.", on)
 
 
@@ -231,7 +231,7 @@ def check_backward(backward: Callable, on: Problem | None = None) -> None:
     Several values of reg are used, 0 among them.
     """
     asked = []
-    for given in [on] if on else problems():
+    for given in with_stored(on, problems()):
         sizes = _error_scales(given)
         dtype = np.result_type(given.X, given.params["W1"])
         terms = len(given.X) + sum(given.params["W1"].shape) + given.params["b2"].size
