@@ -249,6 +249,13 @@ def _other_step(parts: Sequence[_Parts], steps: Sequence[Step]) -> tuple[str, st
         return "other length", (
             f"the step goes along the gradient, but is {fits[0]:.3g} times as long as learning_rate * gradient."
         )
+    return _other_part(made, right, parts, steps)
+
+
+def _other_part(
+    made: Sequence[np.ndarray], right: Sequence[np.ndarray], parts: Sequence[_Parts], steps: Sequence[Step]
+) -> tuple[str, str]:
+    """Name and sentence of a step in which some parts are right."""
     strengths = [
         np.vdot(one - part.gradient, part.weights) / np.vdot(part.weights, part.weights)
         for one, part in zip(made, parts, strict=True)
