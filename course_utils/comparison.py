@@ -376,15 +376,9 @@ def expect_close(
     deviation = np.abs(values - expected)
     if deviation.size == 0 or deviation.max() <= tolerance:
         return float(deviation.max(initial=0.0))
-    raise _wrong_values(quantity, got, expected, tolerance)
-
-
-def _wrong_values(quantity: str, got: np.ndarray, expected: np.ndarray, tolerance: float) -> CheckFailed:
-    values = got.astype(np.float64)
-    deviation = np.abs(values - expected)
     worst = np.unravel_index(np.argmax(deviation), deviation.shape)
     wrong = int((deviation > tolerance).sum())
-    return CheckFailed(
+    raise CheckFailed(
         quantity,
         f"the value{_and_dtype(got)} is wrong."
         if deviation.ndim == 0
