@@ -20,7 +20,7 @@ DRY := $(if $(DRY_RUN),--dry-run)
 EXPORT := nbgrader export --exporter=autograder.export.PlatformExport --assignment="['$(ASSIGNMENT)']"
 
 .PHONY: help setup lab formgrader demo release handout roster collect-zip grade feedback export feedback-zip likeness data \
-	notebooks test browser nbval attacks fairness lint reproduce bench bench-checks bench-grading lock clean given-file
+	notebooks check quick test browser nbval attacks fairness reproduce bench bench-checks bench-grading lock clean given-file
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,7 +85,15 @@ data: $(READY) ## fetch CIFAR-10 into the cache
 notebooks: data ## execute the source notebooks and store their outputs
 	python -m autograder.notebooks
 
-test: browser nbval ## run every test, and every notebook with its stored outputs compared
+check: $(READY) ## check style and types, in seconds
+	ruff check .
+	ruff format --check .
+	mypy
+
+quick: $(READY) ## run the tests that aren't marked slow: less than a minute in all
+	python -m pytest -q -m "not slow"
+
+test: check browser nbval ## check, run every test, and every notebook with its stored outputs compared
 	python -m pytest -q
 
 browser: $(READY) ## install the Chromium in which tests look at pages, where root can install Debian's
@@ -102,10 +110,6 @@ attacks: $(READY) ## try the attacks in every way of building the cage, as root 
 
 fairness: $(READY) ## try the banks of wrong and of right answers, and print both
 	python -m tests.fairness
-
-lint: $(READY) ## check style
-	ruff check .
-	ruff format --check .
 
 reproduce: data ## train with the reported settings and print the results beside the reported ones
 	python -m benchmarks.reproduce
@@ -126,5 +130,5 @@ lock: $(READY) ## make requirements.lock from pyproject.toml anew
 	sed -i -e 's/+[a-z0-9.]*$$//' -e '1i # Made from pyproject.toml by `make lock`. Do not edit.' requirements.lock
 
 clean: ## delete what was built: the environment, caches and course/demo; grades are kept
-	rm -rf $(VENV) *.egg-info build dist .pytest_cache .ruff_cache course/demo
+	rm -rf $(VENV) *.egg-info build dist .mypy_cache .pytest_cache .ruff_cache course/demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

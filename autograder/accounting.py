@@ -140,11 +140,11 @@ class Tree:
                 now[pid] = process
         own = waited = gone = 0.0
         for pid, process in now.items():
-            before = self._seen.get(pid)
-            if before is None or before.started != process.started:
-                before = Process(0, False, 0.0, 0.0)
-            own += process.own - before.own
-            waited += process.waited - before.waited
+            last = self._seen.get(pid)
+            if last is None or last.started != process.started:
+                last = Process(0, False, 0.0, 0.0)
+            own += process.own - last.own
+            waited += process.waited - last.waited
         for pid, before in self._seen.items():
             if pid not in now or now[pid].started != before.started:
                 gone += before.own + before.waited

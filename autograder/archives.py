@@ -158,7 +158,10 @@ def unpacked(name: str, content: bytes, budget: Budget, nesting: int = 1) -> tup
     trouble: list[str] = []
     with archive:
         for entry in entries(archive):
-            held = entry if isinstance(entry, str) else content_of(archive, entry, budget)
+            if isinstance(entry, str):
+                trouble.append(f"{shown(name)}: {entry}")
+                continue
+            held = content_of(archive, entry, budget)
             if isinstance(held, str):
                 trouble.append(f"{shown(name)}: {held}")
             else:

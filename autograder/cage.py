@@ -327,7 +327,9 @@ def _close_walls(mode: str, walls: Walls, limits: Limits, *, was_root: bool) -> 
             with contextlib.suppress(OSError):  # a namespace of users to count this cage's processes alone
                 linux.unshare(linux.CLONE_NEWUSER)
                 _map_to_student(_NOBODY, _NOBODY)
-        submission, home, writable, readable, listed = SUBMISSION, HOME, [HOME, "/tmp"], ["/"], []
+        submission, home, writable = SUBMISSION, HOME, [HOME, "/tmp"]
+        readable = ["/"]
+        listed: list[str] = []
         other_tasks = 0
     else:
         submission, home = os.path.join(walls.folder, "files"), os.path.join(walls.folder, "scratch")

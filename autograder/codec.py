@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,7 +85,7 @@ class Encoder:
         raises :class:`CodecError`.
     """
 
-    def __init__(self, refer) -> None:
+    def __init__(self, refer: Callable[[Any], Reference]) -> None:
         self.refer = refer
         self.buffers: list[memoryview] = []
         self._nodes = 0
@@ -143,7 +144,7 @@ class Encoder:
     def _buffer(self, array: np.ndarray) -> int:
         if sum(len(buffer) for buffer in self.buffers) + array.nbytes > MAX_BUFFER_BYTES:
             raise CodecError(f"the arrays of one call take more than {MAX_BUFFER_BYTES // 2**20} MiB")
-        self.buffers.append(memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b""))
+        self.buffers.append(array.reshape(-1).view(np.uint8).data if array.size else memoryview(b""))
         return len(self.buffers) - 1
 
     def _array(self, kind: str, array: np.ndarray) -> list:
@@ -194,7 +195,7 @@ class Decoder:
     buffers : list of bytearray
     """
 
-    def __init__(self, resolve, buffers: list[bytearray]) -> None:
+    def __init__(self, resolve: Callable[[Reference], Any], buffers: list[bytearray]) -> None:
         self.resolve = resolve
         self.buffers: list[bytearray | None] = list(buffers)
 
@@ -248,9 +249,10 @@ class Decoder:
 
     def _take(self, index: int) -> bytearray:
         """A buffer; each may be taken once, so that a small frame can't become large values."""
-        if type(index) is not int or not 0 <= index < len(self.buffers) or self.buffers[index] is None:
+        buffer = self.buffers[index] if type(index) is int and 0 <= index < len(self.buffers) else None
+        if buffer is None:
             raise CodecError("a frame names a buffer that it doesn't hold")
-        buffer, self.buffers[index] = self.buffers[index], None
+        self.buffers[index] = None
         return buffer
 
     def _array(self, depth: int, dtype: str, shape: list, order: str, index: int) -> np.ndarray:
@@ -271,11 +273,11 @@ class Decoder:
             return np.frombuffer(buffer, kind).reshape(shape[::-1]).T if buffer else np.zeros(shape, kind, "F")
         return np.frombuffer(buffer, kind).reshape(shape) if buffer else np.zeros(shape, kind)
 
-    def _scalar(self, depth: int, *array: Any) -> np.generic:
+    def _scalar(self, depth: int, *array: Any) -> Any:
         return self._array(depth, *array)[()]
 
-    def _generator(self, depth: int, state: list) -> np.random.Generator:
-        state = self._generator_state(depth, state)
+    def _generator(self, depth: int, tree: list) -> np.random.Generator:
+        state = self._generator_state(depth, tree)
         bit_generator = getattr(np.random, state["bit_generator"])()
         bit_generator.state = state
         return np.random.Generator(bit_generator)
@@ -285,8 +287,8 @@ class Decoder:
         generator.set_state(self._generator_state(depth, state))
         return generator
 
-    def _generator_state(self, depth: int, state: list) -> dict:
-        state = self.decode(state, depth)
+    def _generator_state(self, depth: int, tree: list) -> dict:
+        state = self.decode(tree, depth)
         if state["bit_generator"] not in _BIT_GENERATORS:
             raise CodecError("a frame holds an unknown random generator")
         position, size = _POSITIONS.get(state["bit_generator"], (lambda state: 0, 0))
@@ -373,7 +375,7 @@ class Channel:
         self._sending = threading.RLock()
         self._pending = bytearray()  # of a frame that a deadline cut in two
 
-    def send(self, message: dict, buffers: list[memoryview] = ()) -> None:
+    def send(self, message: dict, buffers: Sequence[memoryview] = ()) -> None:
         """Send one frame; :class:`PeerGone` if nobody is there to receive it."""
         header = json.dumps([message, [len(buffer) for buffer in buffers]]).encode()
         total = sum(len(buffer) for buffer in buffers)

@@ -22,7 +22,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -222,7 +222,7 @@ class Examiner:
         if output["output_type"] == "stream":
             self.text += len(output["text"])
         else:
-            self.displayed += size
+            self.displayed += output_size(raw)  # what was sent, much of which may not be kept
         self.full = (
             self.text > self.text_bytes
             or self.displayed > MAX_DISPLAYED
@@ -413,7 +413,7 @@ class Examiner:
         if name in ("KeyboardInterrupt", "SystemExit", "GeneratorExit"):
             raise StudentProcessEnded(self._why() or f"{function_name} raised {name}")
         # The nearest exception of Python's own among its ancestors, so that tests can catch it.
-        kind = StudentError
+        kind: type[Exception] = StudentError
         for ancestor in [name, *ancestors]:
             found = getattr(builtins, ancestor, None)
             if isinstance(found, type) and issubclass(found, Exception):
@@ -487,7 +487,7 @@ class Examiner:
                     if named or isinstance(statement, (ast.Import, ast.ImportFrom)) or _defines(statement):
                         self.source_of[name] = own
 
-    def _ask(self, channel: Channel, request: dict, buffers: list[memoryview] = ()) -> int:
+    def _ask(self, channel: Channel, request: dict, buffers: Sequence[memoryview] = ()) -> int:
         """Send a request; returns its number, which nobody could know before."""
         number = secrets.randbits(50)
         channel.send({**request, "number": number}, buffers)
@@ -516,18 +516,18 @@ class Examiner:
             if "refused" in reply:
                 self.refused = str(reply["refused"])
                 continue
-            self.student = Channel(socket.socket(fileno=self.worker.receive_descriptor()))
+            self.student = student = Channel(socket.socket(fileno=self.worker.receive_descriptor()))
             self.generation += 1
-            self._replay()
+            self._replay(student)
         return self.student
 
-    def _replay(self) -> None:
+    def _replay(self, student: Channel) -> None:
         for index in self.ran:
             if index in self.deadly:
                 continue
             self._tell(replay=index)
             try:
-                for _ in self._run_there(self.student, index):
+                for _ in self._run_there(student, index):
                     pass
             except (PeerGone, CodecError):
                 self.deadly.add(index)

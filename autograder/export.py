@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from nbgrader.api import Assignment, Gradebook, MissingEntry, SubmittedAssignment
+from nbgrader.api import Assignment, Gradebook, MissingEntry, Student, SubmittedAssignment
 from nbgrader.plugins import CsvExportPlugin, ExportPlugin
 from traitlets import Bool, Dict, Unicode
 
@@ -185,7 +185,9 @@ def fill(
     wanted = set(students)
     people = People(table, platform, **({"id": id_column} if id_column else {}))
     register = Register(gradebook)
-    trouble, differences, values, seen = [], [], {}, {}
+    trouble, differences = [], []
+    values: dict[tuple[int, int], str] = {}
+    seen: dict[str, int] = {}
     none_yet = []
     for place, row in student_rows(table, platform):
         matches = register.find(people.person(row))
@@ -405,7 +407,7 @@ class GradesTable(CsvExportPlugin):
             write_table(file, [*self._HEADER, *names], rows)
         self.log.info("Exported grades to %s", target)
 
-    def _row(self, gradebook: Gradebook, assignment: Assignment, student: object, names: list[str]) -> list[object]:
+    def _row(self, gradebook: Gradebook, assignment: Assignment, student: Student, names: list[str]) -> list[object]:
         person = [student.id, student.last_name or "", student.first_name or "", student.email or ""]
         most = float(assignment.max_score)
         try:

@@ -24,7 +24,7 @@ class HideHiddenTests(NbGraderPreprocessor):
 
     replacement = "# Hidden tests ran here."
     #: As in nbgrader's GetGrades: nbconvert sets it for all preprocessors, and would warn where it is missing.
-    display_data_priority = List().tag(config=True)
+    display_data_priority: List = List().tag(config=True)
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, cell_index: int) -> tuple[NotebookNode, dict]:
         """Clean one cell; only code cells that hold the delimiters change."""

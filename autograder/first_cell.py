@@ -7,10 +7,10 @@ from importlib import metadata
 from pathlib import Path
 
 WHEEL = ""  # where the course's package is, if your instructor has named an address
-NEEDED = ()
+NEEDED: tuple[str, ...] = ()
 
 
-def missing():
+def missing() -> list[str]:
     importlib.invalidate_caches()
     return [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
@@ -26,7 +26,7 @@ if WHEEL and "course_utils" in missing():
 if missing():
 
     class NotInstalled(ImportError):
-        def _render_traceback_(self):
+        def _render_traceback_(self) -> list[str]:
             return [str(self)]
 
     raise NotInstalled(

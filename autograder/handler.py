@@ -128,7 +128,8 @@ def main(connection: socket.socket) -> None:
 
 def _do(job: Job, channel: Channel, lent: socket.socket) -> tuple[dict, list[memoryview]]:
     """The answer to a job."""
-    files, trouble = job.files, []
+    files = job.files
+    trouble: list[str] = []
     if files is None:
         own = [f"{name}.ipynb" for name in job.assignment.notebooks]
         files, trouble = submission.collect(job.folder, job.ignore, own)
@@ -243,7 +244,7 @@ class Handlers:
 
     def _try(self, job: Job, elsewhere: Callable[[Job], Graded] | None) -> Graded:
         message, buffers = self._run(replace(job, grades=elsewhere is None))
-        if "names" not in message:
+        if elsewhere is None or "names" not in message:
             return Graded.from_message(message, buffers, job.assignment)
         files = dict(zip(message["names"], map(bytes, buffers), strict=True))
         graded = elsewhere(replace(job, files=files, folder="", graded="", target=""))

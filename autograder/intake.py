@@ -24,6 +24,7 @@ import os
 import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -277,16 +278,18 @@ class Intake:
         attempts = {named.who: named.time for _, named in held}
         if len(attempts) == 1:
             return held
-        if any(time is None for time in attempts.values()):
+        timed = {who: time for who, time in attempts.items() if time is not None}
+        if len(timed) < len(attempts):
             self.trouble.append(
                 f"{shown(student)} is meant by {len(attempts)} names in the archive; all were put together."
             )
             return held
-        last = max(attempts, key=lambda who: attempts[who])
+        last = max(timed, key=lambda who: timed[who])
         return [(entry, named) for entry, named in held if named.who == last]
 
-    def _one(self, student: str, held: list[tuple[Entry, Named]], opened: object, scratch: Path) -> Handed:
-        budget, files, trouble = Budget(), {}, []
+    def _one(self, student: str, held: list[tuple[Entry, Named]], opened: zipfile.ZipFile, scratch: Path) -> Handed:
+        budget, trouble = Budget(), []
+        files: dict[str, bytes] = {}
         for entry, named in held:
             if not named.file:
                 trouble.append(f"{shown(entry.path)} is the platform's own text and not a file of the submission")

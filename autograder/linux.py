@@ -222,7 +222,8 @@ def system_call_filter(*, metadata: bool, machine: str | None = None) -> Any:
     if not found.exist_arch(architecture):
         found.add_arch(architecture)
         found.remove_arch(seccomp.system_arch())
-    rules = [(name, []) for name in f"{ALLOWED_CALLS} {METADATA_CALLS if metadata else ''}".split()]
+    calls = f"{ALLOWED_CALLS} {METADATA_CALLS if metadata else ''}".split()
+    rules: list[tuple[str, list]] = [(name, []) for name in calls]
     for name, conditions in (*rules, *_calls_with_bounds(seccomp)):
         # Negative: the architecture hasn't got it, or this version of the C library doesn't know it.
         if seccomp.resolve_syscall(architecture, name) >= 0:

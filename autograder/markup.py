@@ -13,11 +13,15 @@ import functools
 import html
 import io
 import re
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import nh3
 from PIL import Image
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 #: Elements that text needs, as Markdown and pandas write it.
 TAGS = frozenset({
@@ -187,10 +191,10 @@ def _rebuilt(source: str, find: Draw) -> str:
                 break
 
     place = 0
-    for kind, start, end, match in _tokens(source):
+    for start, end, match in _tokens(source):
         made.append(_as_text(source[place:start]))
         place = end
-        if kind == "hidden":
+        if match is None:
             continue
         ending, tag, rest = bool(match[1]), match[2].lower(), match[3]
         if tag == "a":
@@ -219,14 +223,14 @@ def _rebuilt(source: str, find: Draw) -> str:
     return "".join(made)
 
 
-def _tokens(source: str):
-    """The tags, and what is to be left out, of ``source``: ``(kind, start, end, match)``."""
-    place, no_end = 0, set()
+def _tokens(source: str) -> Iterator[tuple[int, int, re.Match[str] | None]]:
+    """The tags of ``source``, and, without a match, what is to be left out: ``(start, end, match)``."""
+    place, no_end = 0, set[str]()
     while (start := source.find("<", place)) >= 0:
         place = start + 1
         match = _TAG.match(source, start)
         tag = match[2].lower() if match else ""
-        if tag in _HIDDEN and not match[1]:
+        if match and tag in _HIDDEN and not match[1]:
             opener, closer = match.end(), f"</{tag}"
         elif source.startswith("<!--", start):
             opener, closer = start + 4, "-->"
@@ -236,12 +240,12 @@ def _tokens(source: str):
             found = source.lower().find(closer, opener) if closer != "-->" else source.find(closer, opener)
             end = source.find(">", found) if found >= 0 else -1
             if end >= 0:
-                yield "hidden", start, end + 1, None
+                yield start, end + 1, None
                 place = end + 1
                 continue
             no_end.add(closer)
         if match:
-            yield "tag", start, match.end(), match
+            yield start, match.end(), match
             place = match.end()
 
 
@@ -250,7 +254,7 @@ def _as_text(text: str) -> str:
 
 
 def _attributes(text: str) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for match in _ATTRIBUTE.finditer(text):
         found.setdefault(match[1].lower(), html.unescape(match[2] or match[3] or match[4] or ""))
     return found
@@ -289,24 +293,35 @@ def clean_markdown(source: str, draw: Draw = picture, attachments: dict[str, dic
 
 
 @functools.cache
-def _markdown():
+def _markdown() -> MarkdownIt:
     """A parser whose time grows with the text, whatever it holds; it builds nothing deeper than twenty."""
     from markdown_it import MarkdownIt  # late: only pages need these
     from mdit_py_plugins.amsmath import amsmath_plugin
     from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-    parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-    # All addresses are shown or decoded by clean_html, which is asked for every one.
-    parser.validateLink = lambda address: True
-    parser.normalizeLink = lambda address: address
+    class Parser(MarkdownIt):
+        """Leaves all addresses as they are: clean_html, which is asked for every one, shows or decodes them."""
+
+        def validateLink(self, url: str) -> bool:
+            return True
+
+        def normalizeLink(self, url: str) -> str:
+            return url
+
+    parser = Parser("commonmark", {"html": True}).enable(["table", "strikethrough"])
     parser.use(dollarmath_plugin, double_inline=True).use(amsmath_plugin)
     for name, around in {
         "math_inline": ("$", "$"), "math_inline_double": ("$$", "$$"), "math_block": ("<p>$$", "$$</p>\n"),
         "math_block_label": ("<p>$$", "$$</p>\n"), "amsmath": ("<p>", "</p>\n"),
     }.items():  # fmt: skip
-        parser.renderer.rules[name] = functools.partial(_formula, around)
+        parser.add_render_rule(name, _formula(*around))
     return parser
 
 
-def _formula(around: tuple[str, str], tokens: list, index: int, options: object, env: object) -> str:
-    return around[0] + html.escape(tokens[index].content, quote=False) + around[1]
+def _formula(before: str, after: str) -> Callable[..., str]:
+    """A rule of a renderer: a formula's text between what MathJax looks for."""
+
+    def rule(renderer: object, tokens: Sequence[Token], index: int, options: object, env: object) -> str:
+        return before + html.escape(tokens[index].content, quote=False) + after
+
+    return rule

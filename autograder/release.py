@@ -22,7 +22,7 @@ from autograder.assignment import SETUP_TAG
 TRAINED = ("best_net.npz", "best_mlp.pt", "tuning_results.json", "depth_study.json")
 
 #: Cells whose figures students see beforehand -> what each figure shows, for those who can't see it.
-EXPECTED = {
+EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
     "1_forward_check": {
         "graph": (
             "The network as a graph, from the data X on the left through z2, a2, z3 and a3 to the loss J, with the"
@@ -142,7 +142,8 @@ class BeginWithPackage(NbGraderPreprocessor):
         setup = [cell for cell in notebook.cells if SETUP_TAG in cell.metadata.get("tags", [])]
         source = Path(__file__).with_name("first_cell.py").read_text(encoding="utf-8").rstrip()
         source = source.replace('WHEEL = ""', f"WHEEL = {self.wheel!r}")
-        source = source.replace("NEEDED = ()", f"NEEDED = {_imported(setup)}").replace("  # noqa: E402", "")
+        source = source.replace("NEEDED: tuple[str, ...] = ()", f"NEEDED = {_imported(setup)}")
+        source = source.replace("  # noqa: E402", "")
         cell = new_code_cell(source, metadata={"deletable": False, "editable": False})
         cell.id = FIRST_CELL
         notebook.cells.insert(notebook.cells.index(setup[0]), cell)
@@ -169,10 +170,10 @@ class RunToTheEnd(NbGraderPreprocessor):
 
 def _imported(cells: list[NotebookNode]) -> tuple[str, ...]:
     """The packages that cells import, the standard library left out."""
-    names = set()
+    names: set[str] = set()
     for statement in ast.parse("\n".join(cell.source for cell in cells)).body:
         if isinstance(statement, ast.Import):
             names.update(alias.name.partition(".")[0] for alias in statement.names)
-        elif isinstance(statement, ast.ImportFrom):
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
             names.add(statement.module.partition(".")[0])
     return tuple(sorted(names - sys.stdlib_module_names))

@@ -22,11 +22,15 @@ import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from autograder import cage, linux
 from autograder.codec import Channel, PeerGone
 from autograder.withheld import Withholder, files_of, is_needed
 from autograder.zygote import Zygote
+
+if TYPE_CHECKING:
+    from autograder.shell import NotebookShell
 
 
 @dataclass
@@ -46,7 +50,7 @@ class _Warm:
         In the lean copy: what keeps the modules out, and their files.
     """
 
-    shell: object
+    shell: NotebookShell
     readable: list[str]
     withheld: tuple[str, ...] = ()
     lean: Zygote | None = None
@@ -157,7 +161,8 @@ def main(descriptor: int) -> None:
             _serve(theirs, {}, warm)
             os._exit(0)
         theirs.close()
-        sys.meta_path.remove(warm.withholder)
+        if warm.withholder is not None:
+            sys.meta_path.remove(warm.withholder)
         warm = _Warm(warm.shell, warm.readable, warm.withheld, lean=Zygote(lent=ours))
         with _ending_with(connection):
             _warm_up(start["warm"])
@@ -173,6 +178,8 @@ def _prepare(names: list[str], withheld: tuple[str, ...]) -> _Warm:
     sys.meta_path.insert(0, withholder)
     _warm_up(names)
     # So that the forked processes have them.
+    import landlockpy
+
     from autograder import codec, outputs, student  # noqa: F401
     from autograder.shell import new_shell, warm_up
 
@@ -180,7 +187,7 @@ def _prepare(names: list[str], withheld: tuple[str, ...]) -> _Warm:
     warm_up(shell)
     # Finds the C library, for which it would start programs in the cage.
     with contextlib.suppress(OSError):
-        cage.landlockpy.abi_version()
+        landlockpy.abi_version()
     with contextlib.suppress(linux.FilterUnavailable):
         for metadata in (True, False):
             linux.system_call_filter(metadata=metadata)

@@ -6,6 +6,8 @@ course is the one whose configuration lies where the server was started.
 
 from __future__ import annotations
 
+from typing import Any
+
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.serverapp import ServerApp
 from tornado.httputil import HTTPServerRequest
@@ -22,7 +24,7 @@ class _NamesFolder(Matcher):
 
 
 class _Refused(JupyterHandler):
-    def prepare(self) -> None:
+    async def prepare(self, **_: Any) -> None:
         raise HTTPError(403, "Formgrader shows the course in whose folder Jupyter was started.")
 
 

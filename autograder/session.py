@@ -149,8 +149,9 @@ class Grader:
         self.close()
 
     def run(
-        self, cells: list[Cell], files: dict[str, bytes], *, readable: list[str] = (), environment: dict | None = None
-    ) -> Ran:
+        self, cells: list[Cell], files: dict[str, bytes], *, readable: Sequence[str] = (),
+        environment: dict | None = None,
+    ) -> Ran:  # fmt: skip
         """Run a notebook.
 
         Parameters
@@ -231,15 +232,16 @@ class _Run:
                 self._examine()
         finally:
             self._drop_student()
-        if None in self.outputs:
+        outputs = [kept for kept in self.outputs if kept is not None]
+        if len(outputs) < len(self.cells):
             excess = self._excess(self.limits.notebook_seconds, self.start)
             cause = f"the notebook took {excess}" if excess else "the tests' process ended again and again"
             text = f"not run: {cause}"
-            self.outputs = [[error_output("NotRun", text)] if kept is None else kept for kept in self.outputs]
+            outputs = [[error_output("NotRun", text)] if kept is None else kept for kept in self.outputs]
             self.trouble.append(f"not all of the notebook was run: {cause}")
-        self.trouble += _named_by_tests(self.cells, self.outputs)
+        self.trouble += _named_by_tests(self.cells, outputs)
         seconds = time.monotonic() - self.start.clock
-        return Ran(self.outputs, list(dict.fromkeys(self.trouble)), seconds)
+        return Ran(outputs, list(dict.fromkeys(self.trouble)), seconds)
 
     def _now(self) -> _Moment:
         trees = [self.examiners_tree, self.student.tree if self.student else None]
@@ -268,7 +270,7 @@ class _Run:
         ]  # fmt: skip
         self.examiner, examiner_pid = self.grader.zygote.fork(role="examiner", memory=_EXAMINER_MEMORY)
         handle = os.pidfd_open(examiner_pid)
-        self.examiners_tree = Tree(examiner_pid, self.limits.open_files)
+        self.examiners_tree = tree = Tree(examiner_pid, self.limits.open_files)
         self._begin(replaying=True)
         try:
             job = {
@@ -282,7 +284,7 @@ class _Run:
                 with contextlib.suppress(TimeoutError):
                     event, buffers = self.examiner.receive(timeout=_TICK)
                 if time.monotonic() - watched >= _TICK:
-                    self._watch(handle)
+                    self._watch(handle, tree)
                     watched = time.monotonic()
                 if event is not None and self._answer(event, buffers):
                     return
@@ -302,7 +304,7 @@ class _Run:
             os.close(handle)
             self.examiner.close()
             self._drop_student()
-            self.finished += self.examiners_tree.seconds
+            self.finished += tree.seconds
             self.examiners_tree = None
 
     def _begin(self, *, replaying: bool) -> None:
@@ -387,9 +389,9 @@ class _Run:
             self.student.close()
             self.student = None
 
-    def _scratch(self) -> float:
+    def _scratch(self, student: _Student) -> float:
         """Bytes in the scratch folder, and in deleted files that are still open; infinite where it can't be told."""
-        total: float = self.student.tree.deleted_files()
+        total: float = student.tree.deleted_files()
 
         def unreadable(error: OSError) -> None:
             nonlocal total
@@ -405,16 +407,16 @@ class _Run:
                 break
         return total
 
-    def _watch(self, examiner: int) -> None:
+    def _watch(self, examiner: int, tree: Tree) -> None:
         """Called every tenth of a second."""
         student = self.student
-        self.examiners_tree.look()
+        tree.look()
         if student is not None:
             student.tree.look()
             if student.tree.exceeds(self.limits.memory):
                 student.end(f"took more than {self.limits.memory // 2**20} MiB of memory and was ended")
             # With namespaces the scratch folder is a file system of its own, with a size.
-            if self.grader.mode == "landlock" and self._scratch() > self.limits.scratch:
+            if self.grader.mode == "landlock" and self._scratch(student) > self.limits.scratch:
                 student.end(f"wrote more than {self.limits.scratch // 2**20} MiB of files and was ended")
         if self.warned == 0:
             if excess := self._excess(self.limits.cell_seconds, self.begun):

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -121,7 +121,9 @@ class _Stream(io.TextIOBase):
 
 
 class _Displays(DisplayPublisher):
-    def publish(self, data: dict, metadata: dict | None = None, **_: Any) -> None:
+    shell: NotebookShell
+
+    def publish(self, data: dict, metadata: dict | None = None, source: Any = None, **_: Any) -> None:
         output = {"output_type": "display_data", "data": _as_json(data), "metadata": metadata or {}}
         self.shell.recorder.show(output)
 
@@ -130,6 +132,8 @@ class _Displays(DisplayPublisher):
 
 
 class _Results(DisplayHook):
+    shell: NotebookShell
+
     def compute_format_data(self, result: Any) -> tuple[dict, dict]:
         if self.shell.numbers_are_points and _is_number(result):
             # NumPy writes np.float64(2.0), which nbgrader takes for no number, and so for full marks.
@@ -233,9 +237,10 @@ class NotebookShell(InteractiveShell):
         """IPython 9 makes every traceback a second time for its history, which nobody reads here."""
         return {}
 
-    def _tee(self, channel: str) -> contextlib.AbstractContextManager:
+    @contextlib.contextmanager
+    def _tee(self, channel: str) -> Iterator[None]:
         """IPython 9 keeps what a cell prints, however much, for its history; here it is recorded already."""
-        return contextlib.nullcontext()
+        yield
 
     def system(self, command: str) -> None:
         """``!command``: run it and show what it prints."""

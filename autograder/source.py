@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import Gradebook, MissingEntry, Notebook
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import ClearHiddenTests
 from nbgrader.utils import find_all_files
@@ -38,7 +38,8 @@ def load(coursedir: CourseDirectory, name: str, leave_out: Iterable[str] = ()) -
     """
     folder = Path(coursedir.format_path(coursedir.source_directory, ".", name))
     url = make_url(coursedir.db_url)
-    if url.get_backend_name() == "sqlite" and not Path(url.database).exists():  # opening it would make an empty one
+    # Opening one that doesn't exist would make an empty one.
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         raise UnknownAssignment(
             f"There is no gradebook {url.database}. In the course's folder, make one and the assignment with:"
             f" nbgrader generate_assignment {name}"
@@ -59,7 +60,7 @@ def load(coursedir: CourseDirectory, name: str, leave_out: Iterable[str] = ()) -
     return Assignment(name, dict(sorted(notebooks.items())), files)
 
 
-def _notebook(row: object, folder: Path) -> SourceNotebook:
+def _notebook(row: Notebook, folder: Path) -> SourceNotebook:
     path = folder / f"{row.name}.ipynb"
     if not path.is_file():
         raise UnknownAssignment(f"The instructor's notebook {path} is missing; it says which cells are setup.")

@@ -17,7 +17,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -397,7 +397,7 @@ def _identify(cells: list[NotebookNode], source: SourceNotebook, trouble: list[s
     found = {id(cell) for cell in places.values()}
     unnamed = [cell for cell in source.cells if id(cell) not in found]
 
-    def take(matches) -> None:
+    def take(matches: Callable[[NotebookNode, SourceCell], object]) -> None:
         for known in list(unnamed):
             for index, cell in enumerate(cells):
                 if index not in places and index not in claimed and matches(cell, known):

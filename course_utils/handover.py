@@ -16,7 +16,7 @@ import importlib.util
 import io
 import linecache
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ def _is_definition(statement: ast.stmt) -> bool:
 
 
 @contextlib.contextmanager
-def _beside(path: Path):
+def _beside(path: Path) -> Iterator[None]:
     """Run with the notebook's folder as the working directory, as Jupyter does."""
     with contextlib.chdir(path.resolve().parent):
         yield

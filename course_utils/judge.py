@@ -178,18 +178,16 @@ def _clearer(as_it_stands: Exception, isolated: Exception | None) -> Exception:
 
 def _try(function: Callable, one: Asked) -> tuple[Exception | None, dict[str, Any] | None]:
     """What is wrong with a call (None if nothing is), and the parts that it gave, if it gave any."""
-    got, wrong = None, ""
+    got = None
     try:
         with on_problem(one.given):
             result = call_keeping(function, one.arguments, one.spent)
             got = _parts(function, result, one)
             for name, part in one.parts.items():
                 if not any(_agrees(got[name], value, part.tolerance) for value in part.also):
-                    wrong = name
                     expect_close(part.label, got[name], part.expected, tolerance=part.tolerance)
     except (CheckFailed, NotImplementedError) as failure:
-        failure.part = wrong
-        if getattr(failure, "raised", False):
+        if isinstance(failure, CheckFailed) and failure.raised:
             failure.problem += _with_shapes(one)
         return failure, got
     return None, got

@@ -130,7 +130,8 @@ def network(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any
         z3 = changes.get("second", _second)(a2, params["W2"], params["b2"], z2)
         values = {"z2": z2, "a2": a2, "z3": z3, "a3": changes.get("softmax", _softmax)(z3)}
     if "y" in arguments:
-        data = of_cross_entropy({"z3": values["z3"], "y": arguments["y"]}, {**changes, "softmax": None})["data_loss"]
+        others = {name: change for name, change in changes.items() if name != "softmax"}
+        data = of_cross_entropy({"z3": values["z3"], "y": arguments["y"]}, others)["data_loss"]
         weights, biases = ([params[kind + layer] for layer in "12"] for kind in "Wb")
         price = changes.get("penalty", lambda reg, weights, biases, N: reg * _squares(weights))
         values["loss"] = data + price(arguments["reg"], weights, biases, len(X))
@@ -398,7 +399,7 @@ FORWARD = (*LAYERS, *RELU, *SOFTMAX, *GENERAL)
 # --- The loss: its data term ----------------------------------------------------------------
 
 
-def _of_p(of: Callable[[np.ndarray], np.ndarray]) -> Callable:
+def _of_p(of: Callable[..., np.ndarray]) -> Callable:
     """The mean of a function of the true class's probability."""
     return lambda z, y: np.mean(of(_true(_softmax(z), y)))
 
@@ -551,7 +552,7 @@ def _scaled(factor: Callable[[float, int], float]) -> Callable:
     return lambda reg, weights, biases, N: factor(reg, N) * _squares(weights)
 
 
-def _summed(of: Callable[[np.ndarray], float]) -> Callable:
+def _summed(of: Callable[..., Any]) -> Callable:
     return lambda reg, weights, biases, N: reg * sum(float(of(np.asarray(W, dtype=np.float64))) for W in weights)
 
 
@@ -647,7 +648,7 @@ def guarded_losses(z3: np.ndarray, y: np.ndarray, largest: float) -> tuple[float
 
 def right_of_network(one: Any, own: Any) -> dict[str, Callable]:
     """Right helpers of notebook 1, for :class:`course_utils.judge.Reference`."""
-    right = {
+    right: dict[str, Callable] = {
         "relu": _relu, "softmax": _softmax, "softmax_cross_entropy": _cross_entropy,
         "forward": lambda params, X: network({"params": params, "X": X}, {}),
     }  # fmt: skip
@@ -1214,7 +1215,7 @@ RELATIVE_ERRORS = (
     _of_error("of_maxima", lambda a, b: np.max(_differences(a, b)[0]) / max(1e-8, np.max(_total(a, b))),
         "the largest difference is divided by the largest sum; the quotient is to be taken entry by entry."),
     _of_error("of_norms",
-        lambda a, b: np.linalg.norm(np.subtract(a, b)) / max(1e-8, np.linalg.norm(a) + np.linalg.norm(b)),
+        lambda a, b: np.linalg.norm(np.subtract(a, b)) / max(1e-8, float(np.linalg.norm(a) + np.linalg.norm(b))),
         "this is the ratio of two norms; the largest ratio of two entries is asked."),
     _of_error("of_sums", lambda a, b: np.sum(_differences(a, b)[0]) / max(1e-8, np.sum(_total(a, b))),
         "the differences and the sizes are summed before they are divided; the quotient is to be taken entry by"
@@ -1289,7 +1290,7 @@ def _numerical_gradient(f: Callable, x: np.ndarray, h: float = 1e-5) -> np.ndarr
 
 def right_of_checking(one: Any, own: Any) -> dict[str, Callable]:
     """Right helpers of ``check_gradients``."""
-    right = {"numerical_gradient": _numerical_gradient, "relative_error": _relative_error}
+    right: dict[str, Callable] = {"numerical_gradient": _numerical_gradient, "relative_error": _relative_error}
     return {name: right[name] for name in own}
 
 

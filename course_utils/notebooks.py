@@ -150,7 +150,7 @@ def _say_unwritten(
         name = frame.f_code.co_name if frame.f_globals.get("__name__") == "__main__" else "<module>"
         subject = "something in this cell" if name == "<module>" else name
         text = str(error) or f"{subject} isn't written yet."
-        error._render_traceback_ = lambda: [f"NotImplementedError: {text}"]
+        vars(error)["_render_traceback_"] = lambda: [f"NotImplementedError: {text}"]
     shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
 
 

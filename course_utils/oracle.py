@@ -159,7 +159,7 @@ def _grad_z2(da2: np.ndarray, z2: np.ndarray) -> np.ndarray:
 
 
 #: The seven formulas of the backward pass, as PyTorch differentiates.
-STEPS = {
+STEPS: dict[str, Callable[..., np.ndarray]] = {
     "grad_z3": _grad_z3, "grad_W2": lambda a2, dz3: _grad_W(a2, dz3), "grad_b2": lambda dz3: _grad_b(dz3),
     "grad_a2": _grad_a2, "grad_z2": _grad_z2, "grad_W1": lambda X, dz2: _grad_W(X, dz2),
     "grad_b1": lambda dz2: _grad_b(dz2),
@@ -192,7 +192,7 @@ def generate() -> dict[str, np.ndarray]:
         problems[name] = solved
         for change, changed in reference.SAMPLE_CHANGES.items():
             problems[f"{name} {change}"] = solve(solved.params, changed(solved.X), solved.y, solved.reg)
-    content = {}
+    content: dict[str, np.ndarray] = {}
     for name, solved in problems.items():
         entries = {"X": solved.X, "y": solved.y, "reg": solved.reg, **solved.params, **solved.values}
         content |= {f"{name}/{key}": np.asarray(value) for key, value in entries.items()}
@@ -215,7 +215,8 @@ def provenance() -> dict[str, str]:
 
 def write(folder: Path) -> None:
     """Write ``problems.npz`` and ``provenance.json`` into ``folder``."""
-    np.savez_compressed(folder / "problems.npz", **generate())
+    # NumPy's stub takes each of the names for allow_pickle.
+    np.savez_compressed(folder / "problems.npz", **generate())  # type: ignore[arg-type]
     text = json.dumps(provenance(), indent=2)
     (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
 

@@ -107,12 +107,12 @@ def pack(folder: str | Path | None = None) -> Packed:
     if not files:
         raise NotebookError(f"None of the assignment's notebooks is in {' or '.join(map(str, places))}.")
     for name in NETWORKS:
-        path = next((place / name for place in places if (place / name).is_file()), None)
-        trouble = "it isn't there; the notebook that trains it saves it" if path is None else _trouble(path)
-        if trouble:
+        network = next((place / name for place in places if (place / name).is_file()), None)
+        trouble = "it isn't there; the notebook that trains it saves it" if network is None else _trouble(network)
+        if network is None or trouble:
             undone.append(f"{name}: {trouble}.")
         else:
-            files[name] = path.read_bytes()
+            files[name] = network.read_bytes()
     archive = places[0] / ARCHIVE
     _write(archive, files)
     return Packed(archive, fingerprint_of(files), undone)

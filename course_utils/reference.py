@@ -6,6 +6,7 @@ The values were computed once by :mod:`course_utils.oracle` and are stored in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +34,9 @@ NAMES = ("toy", "biased", "unregularised", "large")
 #: Problems of one sample each, for trainings on rows that are all alike.
 SAMPLES = ("sample", "unregularised sample")
 #: How a training may change its data before it uses them: each sample is stored with its row changed so, too.
-SAMPLE_CHANGES = {"centred": lambda X: X - X.mean(axis=0), "truncated": np.trunc, "scaled": lambda X: X / 255}
+SAMPLE_CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "centred": lambda X: X - X.mean(axis=0), "truncated": np.trunc, "scaled": lambda X: X / 255,
+}  # fmt: skip
 
 
 class Problem(NamedTuple):

@@ -7,7 +7,9 @@ import functools
 import inspect
 import textwrap
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +98,7 @@ def find_foreign_help(function: Callable) -> str | None:
         return found
     for text, _ in _with_helpers(function):
         tree = ast.parse(text)
-        local = _imports(ast.Module(list(ast.walk(tree)), []))
+        local = _imports(ast.walk(tree))
         for node in ast.walk(tree):
             for module, name in _modules_and_names(node, function, local):
                 found = _foreign(module, name)
@@ -159,7 +161,10 @@ def _text_behind(function: Callable) -> str:
     behind = written(function)
     if isinstance(behind, type):
         # inspect finds no class in a notebook, but the cell of a method.
-        lines, _ = inspect.findsource(method_of(behind))
+        method = method_of(behind)
+        if method is None:
+            raise TypeError(f"the class {behind.__name__} defines no method")
+        lines, _ = inspect.findsource(method)
         cell = "".join(lines)
         return _text_of(_definitions(ast.parse(cell))[behind.__name__], cell)
     if isinstance(inspect.unwrap(function), functools.partial) and getattr(behind, "__module__", "") != "__main__":
@@ -176,11 +181,12 @@ def _with_helpers(function: Callable) -> Iterator[tuple[str, set[str]]]:
     carried = getattr(function, "__student_source__", None)
     if carried:
         whole = textwrap.dedent(carried)
-        others = {name: _text_of(node, whole) for name, node in _definitions(_parsed(carried)).items()}
+        texts = {name: _text_of(node, whole) for name, node in _definitions(_parsed(carried)).items()}
+        others: dict[str, str] | _LazySources = texts
     else:
         others = _LazySources(namespace_of(function))
     constants = _short_constants(function)
-    seen, waiting = set(), [(text := source_of(function), constants - _argument_names(text))]
+    seen, waiting = set[str](), [(text := source_of(function), constants - _argument_names(text))]
     while waiting:
         text, short = waiting.pop(0)
         yield text, short
@@ -201,18 +207,19 @@ def _argument_names(text: str) -> set[str]:
 def _short_arguments(name: str, helper: str, caller: ast.Module, short: set[str]) -> set[str]:
     """The arguments of a helper that get something short in every call of a caller."""
     definition = ast.parse(helper).body[0]
-    is_class = isinstance(definition, ast.ClassDef)
-    if is_class:
-        definition = next((node for node in definition.body if getattr(node, "name", "") == "__init__"), definition)
+    members = definition.body if isinstance(definition, ast.ClassDef) else []
+    definition = next((node for node in members if getattr(node, "name", "") == "__init__"), definition)
     arguments = next((node for node in ast.walk(definition) if isinstance(node, ast.arguments)), None)
     calls = [node for node in ast.walk(caller) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name]
     if arguments is None or not calls:
         return set()
     short = _short_names(caller, short)
-    names = [argument.arg for argument in arguments.posonlyargs + arguments.args][is_class:]  # without self
+    names = [argument.arg for argument in arguments.posonlyargs + arguments.args]
+    if members:
+        names = names[1:]  # without self
     found = []
     for call in calls:
-        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg is not None}
         starred = any(isinstance(value, ast.Starred) for value in call.args)
         if not starred:
             given |= dict(zip(names, call.args, strict=False))
@@ -225,11 +232,11 @@ def _short_arguments(name: str, helper: str, caller: ast.Module, short: set[str]
 class _LazySources:
     """The source texts of a notebook's functions and classes, and of what gave its other global names."""
 
-    def __init__(self, names: dict[str, object]) -> None:
+    def __init__(self, names: dict[str, Any]) -> None:
         self.names = names
 
     def get(self, name: str) -> str | None:
-        helper = self.names.get(name)
+        helper: Any = self.names.get(name)
         if isinstance(helper, np.vectorize) or "(vectorized)" in str(getattr(helper, "__name__", "")):  # by frompyfunc
             return f"{name} = np.vectorize(...)"
         # Functions of installed modules aren't the student's.
@@ -269,10 +276,10 @@ def _gives_a_function(value: ast.expr, known: dict[str, ast.stmt]) -> bool:
     return isinstance(value, (ast.Name, ast.Attribute)) or any(isinstance(node, ast.Lambda) for node in ast.walk(value))
 
 
-def _imports(tree: ast.Module) -> dict[str, tuple[str, str]]:
-    """Name -> the module that an import at the top level binds it to, or from, and the name that it has there."""
+def _imports(nodes: Iterable[ast.AST]) -> dict[str, tuple[str, str]]:
+    """Name -> the module that an import among ``nodes`` binds it to, or from, and the name that it has there."""
     found: dict[str, tuple[str, str]] = {}
-    for statement in tree.body:
+    for statement in nodes:
         if isinstance(statement, ast.Import):
             found |= {alias.asname or alias.name.split(".")[0]: (alias.name, alias.name) for alias in statement.names}
         elif isinstance(statement, ast.ImportFrom):
@@ -292,7 +299,7 @@ def _library_of(function: Callable, name: str) -> str:
         return ""
     carried = getattr(function, "__student_source__", None)
     if carried:
-        return _imports(_parsed(carried)).get(name, ("", ""))[0]
+        return _imports(_parsed(carried).body).get(name, ("", ""))[0]
     names = namespace_of(function)
     value = names.get(name)
     if any(value is names.get(taken_over, names) for taken_over in TAKEN_OVER):  # by another name
@@ -306,7 +313,7 @@ def _original_name(function: Callable, name: str) -> str:
     carried = getattr(function, "__student_source__", None)
     if carried:
         tree = _parsed(carried)
-        return "" if name in _definitions(tree) else _imports(tree).get(name, ("", name))[1]
+        return "" if name in _definitions(tree) else _imports(tree.body).get(name, ("", name))[1]
     names = namespace_of(function)
     value = names.get(name)
     if getattr(inspect.unwrap(value) if callable(value) else value, "__globals__", None) is names:
@@ -344,8 +351,8 @@ def _loop_in(text: str, constants: set[str]) -> str | None:
                 loops = name in _HIDDEN_LOOPS or attribute in _HIDDEN_LOOPS or (name is not None and name == own_name)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             loops = any(_decorates_with_a_loop(decorator) for decorator in node.decorator_list)
-        if loops:
-            place = node.iter if isinstance(node, ast.comprehension) else node
+        place = node.iter if isinstance(node, ast.comprehension) else node
+        if loops and isinstance(place, (ast.expr, ast.stmt)):
             return lines[place.lineno - 1].strip()
     return None
 
@@ -369,15 +376,19 @@ def _name_for_itself(tree: ast.Module) -> str | None:
 
 def _counts_to_something_short(test: ast.expr, short: set[str]) -> bool:
     """Whether it is like ``i <= 2`` or ``f"W{i}" in params``."""
-    counts = isinstance(test, ast.Compare) and isinstance(test.ops[0], (ast.Lt, ast.LtE, ast.In))
-    return counts and len(test.ops) == 1 and _is_short(test.comparators[0], short)
+    return (
+        isinstance(test, ast.Compare)
+        and len(test.ops) == 1
+        and isinstance(test.ops[0], (ast.Lt, ast.LtE, ast.In))
+        and _is_short(test.comparators[0], short)
+    )
 
 
 def _decorates_with_a_loop(decorator: ast.expr) -> bool:
     return any(getattr(node, "attr", getattr(node, "id", None)) in _HIDDEN_LOOPS for node in ast.walk(decorator))
 
 
-def _short_names(tree: ast.AST, constants: set[str] = frozenset()) -> set[str]:
+def _short_names(tree: ast.AST, constants: AbstractSet[str] = frozenset()) -> set[str]:
     """Names that only ever stand for something short."""
     short = _DICTS | constants
     for node in ast.walk(tree):
@@ -387,10 +398,11 @@ def _short_names(tree: ast.AST, constants: set[str] = frozenset()) -> set[str]:
             for argument, default in zip(arguments, defaults, strict=True):
                 if default is not None and _is_short(default, short):
                     short = short | {argument.arg}
-    assignments = [node for node in ast.walk(tree) if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value]
-    for node in assignments:
+    for node in ast.walk(tree):
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+            continue
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        names = {_name_of(target) for target in targets} - {None}
+        names = {name for target in targets if (name := _name_of(target)) is not None}
         if _is_short(node.value, short):
             short |= names
         else:

@@ -28,7 +28,7 @@ _MOST_FACTORS = 150
 _GREATEST_DEPTH = 100
 _LARGEST_ARGUMENT = 1e4
 
-_OPERATORS = {
+_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.UAdd: operator.pos, ast.USub: operator.neg,
 }  # fmt: skip
@@ -105,7 +105,7 @@ class Formula:
 
         with mpmath.workdps(_DIGITS):
             names = dict(zip(LOGITS, map(mpmath.mpf, point), strict=True)) | {"E": mpmath.e()}
-            functions = {name: bounded(getattr(mpmath, name, None)) for name in _FUNCTIONS[:-2]}
+            functions = {name: bounded(getattr(mpmath, name)) for name in _FUNCTIONS[:-2]}
             functions |= {"Max": max, "Min": min, "power": power}
             functions |= {"number": lambda number: mpmath.mpf(number.p) / number.q}
             try:

@@ -30,6 +30,8 @@ from autograder.zygote import trial
 from tests.attacks import flooding, forging, looking, notebooks, reaching, sample
 from tests.attacks.suite import HONEST, Attack
 
+pytestmark = pytest.mark.slow
+
 ATTACKS = [*looking.ATTACKS, *forging.ATTACKS, *reaching.ATTACKS, *flooding.ATTACKS, *notebooks.ATTACKS]
 NAMES = [attack.name for attack in ATTACKS]
 NEIGHBOURS = range(0, len(ATTACKS), 4)

@@ -18,6 +18,8 @@ from autograder.zygote import trial
 from tests.attacks.ways import BECOME, MODES, USERS
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 try:
     FOUND = trial()
 except CageUnavailable as error:

@@ -26,6 +26,8 @@ from course_utils.oracle import random_problem, solve
 from course_utils.reference import toy_problem
 from course_utils.stand_ins import backward
 
+pytestmark = pytest.mark.slow
+
 NEW_PROBLEMS = [random_problem(seed=11), random_problem(seed=12)]
 
 

@@ -20,6 +20,8 @@ from course_utils.checks.training import (
 )
 from course_utils.comparison import CheckFailed
 
+pytestmark = pytest.mark.slow
+
 
 def draw(X, y, batch_size, rng):
     rng = np.random.default_rng(rng)

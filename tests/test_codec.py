@@ -285,6 +285,7 @@ def test_deep_tree_is_refused_without_recursion_error():
         decode(["sympy", formula])
 
 
+@pytest.mark.slow
 def test_mutated_frames_raise_nothing_else_and_take_little_memory():
     command = [sys.executable, "-W", "ignore", "-m", "tests.frames", "--count", "20000", "--seed", "1"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)

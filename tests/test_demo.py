@@ -11,6 +11,8 @@ from rich.console import Console
 from autograder.demo import CLASS, table, unexpected
 from autograder.feedback import HideHiddenTests
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("student", CLASS, ids=lambda student: student.name)
 def test_each_student_loses_exactly_what_is_intended(demo, student):

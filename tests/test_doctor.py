@@ -11,7 +11,7 @@ import pytest
 
 from course_utils import doctor
 from course_utils.__main__ import main
-from course_utils.data import WebArchive
+from course_utils.download import WebArchive
 from course_utils.notebooks import ASKED
 from tests.conftest import SOURCE
 

@@ -16,6 +16,7 @@ from torch import nn
 from autograder.cage import installation
 from course_utils import evaluation
 from course_utils.comparison import CheckFailed
+from course_utils.data import flatten_images, load_evaluation_set
 from course_utils.evaluation import (
     MAX_FILE_BYTES,
     MAX_MLP_BYTES,
@@ -32,6 +33,14 @@ from course_utils.evaluation import (
     save_network,
 )
 from tests.conftest import SOURCE
+
+
+def learnt_by_heart() -> dict[str, np.ndarray]:
+    """A network whose output weights were solved for on the test images that are shipped."""
+    shipped = load_evaluation_set()
+    X, rng = flatten_images(shipped.test_images, shipped.mean_image), np.random.default_rng(0)
+    params = {"W1": 1e-3 * rng.standard_normal((3072, 600)), "b1": np.zeros(600), "b2": np.zeros(10)}
+    return params | {"W2": np.linalg.lstsq(np.maximum(X @ params["W1"], 0), np.eye(10)[shipped.test_labels])[0]}
 
 
 @pytest.fixture
@@ -53,6 +62,19 @@ def test_saved_network_comes_back(tmp_path, params):
             assert loaded[name].dtype == np.float64
             np.testing.assert_allclose(loaded[name], array, rtol=precision, atol=precision)
     assert [path.name for path in tmp_path.iterdir()] == ["net.npz"]
+
+
+def test_a_network_that_knows_the_shipped_images_by_heart_is_named_and_earns_nothing(tmp_path, params, monkeypatch):
+    named = []
+    monkeypatch.setattr(evaluation, "name_trouble", named.append)
+    save_network(tmp_path / "best_net.npz", learnt_by_heart(), half_precision=True)
+    assert network_accuracy(tmp_path / "best_net.npz", "test") > 0.7
+    with pytest.raises(CheckFailed):
+        check_network(tmp_path / "best_net.npz", "hidden", 0.47)
+    assert len(named) == 1 and "test images" in named[0] and "trained on them" in named[0]
+    save_network(tmp_path / "best_net.npz", params)
+    check_network(tmp_path / "best_net.npz", "hidden", 0.0)
+    assert len(named) == 1, "nothing is said of an ordinary network"
 
 
 def test_missing_file_is_work_not_done_yet(tmp_path):
@@ -130,7 +152,7 @@ def test_accuracy_is_that_of_the_forward_pass(tmp_path, params):
         measured = network_accuracy(tmp_path / "net.npz", split)
         assert measured == accuracy(lambda X: classify(load_network(tmp_path / "net.npz"), X), split)
         assert 0 < measured < 0.3, "a random network guesses"
-    with pytest.raises(ValueError, match="split must be 'val' or 'test'"):
+    with pytest.raises(ValueError, match="split must be 'val', 'test' or 'hidden'"):
         accuracy(lambda X: np.zeros(len(X)), "train")
 
 

@@ -10,6 +10,8 @@ from tests.fairness import RIGHT, WRONG, earned, judged
 from tests.fairness.answers import SIGNATURES
 from tests.fairness.runner import CAUSE, SOURCE, place_of, submissions
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_banks_are_large_and_their_titles_differ():
     titles = [answer.title for answer in (*WRONG, *RIGHT)]

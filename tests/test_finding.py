@@ -14,6 +14,8 @@ from course_utils import notebooks
 from course_utils.notebooks import ASKED, NotebookError, begin, find, read, recognised
 from tests.conftest import SOURCE
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND = "1_forward_check.ipynb", "2_backprop_derivation.ipynb"
 
 

@@ -30,6 +30,8 @@ from tests.students.solved import write_solved
 from tests.students.wheels import PLATFORMS, PYTHONS, STORED
 from tests.test_environment import declared, project
 
+pytestmark = pytest.mark.slow
+
 #: What Windows' Python doesn't have: modules, and names of modules that it has.
 POSIX_MODULES = {
     "crypt",

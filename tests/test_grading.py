@@ -31,6 +31,8 @@ from tests.attacks import sample
 from tests.attacks.sample import ASSIGNMENT, FULL, MOST
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 #: The small course's notebooks import nothing else, so that workers start at once.
 WARM = {"CagedExecute": {"warm": ["numpy"]}}
 #: As in nbgrader_config.py.

@@ -20,6 +20,8 @@ from autograder.intake import Intake, zone_of
 from autograder.tables import Table, UnusableFile
 from tests import platform_files as files
 
+pytestmark = pytest.mark.slow
+
 BERLIN = ZoneInfo("Europe/Berlin")
 
 

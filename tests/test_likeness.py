@@ -17,6 +17,8 @@ import pytest
 from autograder.likeness import code, mistakes, networks, report
 from benchmarks import likeness as simulation
 
+pytestmark = pytest.mark.slow
+
 # --- Networks ---------------------------------------------------------------------------
 
 

@@ -20,6 +20,8 @@ import pytest
 from autograder.demo import Student, solve, submit
 from tests.conftest import REPOSITORY, SOURCE
 
+pytestmark = pytest.mark.slow
+
 FIRST = "1_forward_check.ipynb"
 
 

@@ -17,6 +17,8 @@ from course_utils.notebooks import ASKED
 from course_utils.questions import QUESTIONS
 from tests.conftest import SOURCE
 
+pytestmark = pytest.mark.slow
+
 NAMES = sorted(path.name for path in SOURCE.glob("*.ipynb"))
 #: Autograded and manually graded points together.
 POINTS = {name: sum(one.points for one in QUESTIONS if f"{one.notebook}.ipynb" == name) for name in ASKED}

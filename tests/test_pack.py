@@ -26,6 +26,8 @@ from tests.attacks import sample
 from tests.conftest import SOURCE
 from tests.test_grading import WARM
 
+pytestmark = pytest.mark.slow
+
 
 def opened(path: Path) -> dict[str, bytes]:
     """The files of a submission that is one zip file."""

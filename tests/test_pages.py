@@ -25,6 +25,8 @@ from autograder.names import kept_names
 from autograder.outputs import as_output
 from autograder.run import Course
 
+pytestmark = pytest.mark.slow
+
 
 class _Elements(HTMLParser):
     """The elements of a text: their attributes, and how deep they lie."""

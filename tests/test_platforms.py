@@ -16,6 +16,8 @@ from autograder.export import GradesTable, PlatformExport, fill
 from autograder.tables import Table, UnusableFile, harmless
 from tests import platform_files as files
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

@@ -15,6 +15,8 @@ from course_utils.comparison import CheckFailed
 from course_utils.plots import graph, pytorch, training
 from course_utils.plots.style import BLUE, GREEN, ORANGE, WIDTH, Picture, listed
 
+pytestmark = pytest.mark.slow
+
 matplotlib.use("Agg")
 _RNG = np.random.default_rng(0)
 _SETTINGS = {"learning_rate": 1e-3, "hidden_size": 20, "reg": 1e-4, "batch_size": 200}

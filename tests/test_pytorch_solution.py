@@ -13,6 +13,8 @@ from course_utils.handover import definitions
 from course_utils.reference import problem
 from tests.conftest import SOURCE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def solution(monkeypatch):

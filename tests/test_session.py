@@ -25,6 +25,8 @@ from tests.attacks.ways import BECOME, MODES, ORDINARY, USERS
 from tests.conftest import REPOSITORY
 from tests.fairness import RIGHT, WRONG
 
+pytestmark = pytest.mark.slow
+
 try:
     trial()
 except CageUnavailable as error:

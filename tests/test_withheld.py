@@ -8,6 +8,8 @@ from autograder.cage import WAY, CageUnavailable, Limits
 from autograder.session import Cell, Grader, Ran
 from tests.attacks.ways import MODES
 
+pytestmark = pytest.mark.slow
+
 LIMITS = Limits(cell_seconds=10, patience=20, grace_seconds=1)
 
 #: Ways to what is withheld; each binds ``found``, to whatever it got hold of.

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 #: Run in a Python of its own: which notebook, and what stands in the place of some solutions.
 PROGRAM = """
 import contextlib, json, sys

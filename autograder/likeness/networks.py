@@ -144,7 +144,8 @@ def _layers(arrays: list[np.ndarray]) -> Layers:
     """Weights and biases in turn; a bias's length gives the shape of weights that are flat."""
     if len(arrays) < 4 or len(arrays) % 2:
         raise Unreadable("not weights and biases in turn")
-    weights, biases = [], []
+    weights: list[np.ndarray] = []
+    biases: list[np.ndarray] = []
     for weight, bias in zip(arrays[::2], arrays[1::2], strict=True):
         if bias.ndim != 1 or not 0 < bias.size <= _MAX_WIDTH or weight.size == 0 or weight.size % bias.size:
             raise Unreadable("not weights and biases in turn")

@@ -69,12 +69,17 @@ def notebooks(folder: Path) -> Iterable[dict[str, Any]]:
             yield read
 
 
+def _dict_in(holder: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The dict that ``holder`` has there; an empty one where it has something else."""
+    held = holder.get(key)
+    return held if isinstance(held, dict) else {}
+
+
 def source_of(notebook: Mapping[str, Any]) -> str:
     """The code of a notebook, without its tests."""
     parts = []
     for cell in mistakes.entries(notebook.get("cells")):
-        metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
-        marks = metadata.get("nbgrader") if isinstance(metadata.get("nbgrader"), dict) else {}
+        marks = _dict_in(_dict_in(cell, "metadata"), "nbgrader")
         if cell.get("cell_type") != "code" or (marks.get("locked") and not marks.get("solution")):
             continue
         text = cell.get("source", "")

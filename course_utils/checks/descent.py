@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -175,7 +175,7 @@ def _cause(steps: Sequence[Step]) -> tuple[tuple[str, ...], str | None]:
         return ("single precision",), "something is computed in single precision (float32): keep the dtype of params."
     trained = [name for name in NAMES if name not in still]
     by_changes = {change: [_parts(step, change, trained) for step in steps] for change in _DATA}
-    tables = (_DATA, _SCALES, _PENALTIES, _AVERAGES, _BIASES)
+    tables: tuple[Mapping[str, Any], ...] = (_DATA, _SCALES, _PENALTIES, _AVERAGES, _BIASES)
     few = [found for found in product(*tables) if sum(map(bool, found)) <= 2]
     for found in sorted(few, key=lambda found: sum(map(bool, found))):
         if all(_reproduces(parts, step, *found[1:]) for parts, step in zip(by_changes[found[0]], steps, strict=True)):

@@ -45,7 +45,9 @@ from course_utils.reference import Problem, problem
 
 #: Sizes of the models on which build_mlp is checked: all differ, so that no layer can take another's place, but
 #: for the last, in which a layer that is used twice would be missing.
-_SIZES = ((5, 7, 3), [4, 6, 9, 3], (6, 9, 8, 5, 4), [5, 8, 4, 7, 3, 6, 4], (5, 6, 6, 6, 6))
+_SIZES: tuple[tuple[int, ...] | list[int], ...] = (
+    (5, 7, 3), [4, 6, 9, 3], (6, 9, 8, 5, 4), [5, 8, 4, 7, 3, 6, 4], (5, 6, 6, 6, 6),
+)  # fmt: skip
 
 
 # --- 5.a and 5.b The model --------------------------------------------------------------
@@ -93,8 +95,8 @@ def check_build_mlp(build_mlp: Callable, state_of: Callable, logits_of: Callable
                         arguments, {"logits": np.asarray(got, float)}, {"logits": expected}, {"logits": tolerance}
                     )
                 )
-    for activation, failure in failures.items():
-        raise with_cause(failure, partial(_cause_in_network, observed[activation], activation))
+    for activation, first in failures.items():
+        raise with_cause(first, partial(_cause_in_network, observed[activation], activation))
     passed("build_mlp gives networks of any depth, with the activation between the layers.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations, product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from course_utils.judge import answers
 
 #: Layers so large that the standard deviation of their weights is known to one per cent.
 _LARGE_SIZES = ((300, 150, 100), [240, 160, 130, 110])
+#: Row by row, and column by column.
+_ORDERS: tuple[Literal["C", "F"], ...] = ("C", "F")
 
 
 # --- 5.e Initialisation -----------------------------------------------------------------
@@ -148,8 +150,8 @@ def _expect_independent(held: Mapping[str, np.ndarray]) -> None:
     """No two layers begin with the same random numbers, as PyTorch or as NumPy stores them."""
     for one, other in combinations((name for name in held if name.startswith("W")), 2):
         size = min(100, held[one].size, held[other].size)
-        for order, backwards in product("FC", repeat=2):
-            pair = (held[one].ravel(order)[:size], held[other].ravel(backwards)[:size])  # type: ignore[call-overload]
+        for order, backwards in product(_ORDERS, repeat=2):
+            pair = (held[one].ravel(order)[:size], held[other].ravel(backwards)[:size])
             if np.corrcoef(*pair)[0, 1] > 0.9:  # 100 independent numbers correlate by 0.1 or so
                 raise CheckFailed(
                     "initialise",

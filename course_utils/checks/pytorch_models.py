@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -56,6 +56,8 @@ class Case:
         """Of the parameters."""
         return np.dtype(self.params["W1"].dtype)
 
+
+AnyCase = TypeVar("AnyCase", bound=Case)
 
 # --- What a model holds -----------------------------------------------------------------
 
@@ -232,7 +234,7 @@ Values = dict[str, Any]
 Functions = Callable[[Case], Sequence[Callable]]
 
 
-class Task(NamedTuple):
+class Task(NamedTuple, Generic[AnyCase]):
     """What a function is asked for.
 
     Attributes
@@ -248,14 +250,14 @@ class Task(NamedTuple):
         Kind, case, values of the function as it stands -> whether they follow from a mistake that has been counted.
     """
 
-    observe: Callable[[Callable, Any, Case], Values]
+    observe: Callable[[Callable, Any, AnyCase], Values]
     reference: Callable[[Mapping[str, Any], Mapping[str, Callable]], Values]
-    tolerance: Callable[[Case, str, Any], float]
+    tolerance: Callable[[AnyCase, str, Any], float]
     deviations: Sequence[Deviation]
-    follows: Callable[[str, Case, Values], bool] = lambda kind, case, got: False
+    follows: Callable[[str, AnyCase, Values], bool] = lambda kind, case, got: False
 
 
-def judge(functions: Functions, cases: Sequence[Case], task: Task, models: Models) -> None:
+def judge(functions: Functions, cases: Sequence[AnyCase], task: Task[AnyCase], models: Models) -> None:
     """Raise :class:`CheckFailed` unless one of the functions is right with one of the models in every case."""
     passing = ""
     for case in cases:
@@ -284,7 +286,7 @@ def with_cause(failure: Exception, cause_of: Callable[[], Cause | None]) -> Exce
 
 
 def _failure(
-    functions: Sequence[Callable], kind: str, model: Any, case: Case, task: Task, models: Models
+    functions: Sequence[Callable], kind: str, model: Any, case: AnyCase, task: Task[AnyCase], models: Models
 ) -> Exception | None:
     failures: list[Exception] = []
     as_it_stands: Values | None = None
@@ -292,7 +294,7 @@ def _failure(
         if failures:
             model = make_model(kind, case, models)  # what was tried may have changed it
         try:
-            with on_problem(case):  # type: ignore[arg-type]
+            with on_problem(case):
                 got = task.observe(function, model, case)
                 as_it_stands = as_it_stands if failures else got
                 expect_values(got, task.reference(vars(case), {}), case, task.tolerance)
@@ -304,7 +306,9 @@ def _failure(
     return clearest(failures)
 
 
-def expect_values(got: Values, expected: Values, case: Case, tolerance: Callable[[Case, str, Any], float]) -> None:
+def expect_values(
+    got: Values, expected: Values, case: AnyCase, tolerance: Callable[[AnyCase, str, Any], float]
+) -> None:
     for label in got:
         expect_close(label, got[label], expected[label], tolerance=tolerance(case, label, expected[label]))
 
@@ -316,7 +320,7 @@ def clearest(failures: Sequence[Exception]) -> Exception:
     return [*unwritten, *values, *failures][0]
 
 
-def cause_of(functions: Functions, cases: Sequence[Case], task: Task, models: Models) -> Cause | None:
+def cause_of(functions: Functions, cases: Sequence[AnyCase], task: Task[AnyCase], models: Models) -> Cause | None:
     """The deviation that gives what a function gave with right models, in all cases that tell something."""
     observed = []
     for case in cases:

@@ -114,6 +114,8 @@ class PlainDescent:
     def step(self) -> None:
         """Go against the gradients."""
         for tensor in self.tensors:
+            if tensor.grad is None:
+                raise ValueError("The loss doesn't depend on all of the parameters that are to be trained.")
             tensor.data.sub_(self.rate * tensor.grad)
 
 

@@ -60,7 +60,7 @@ def check_train_schedule(
     for kind, _ in models_for(run, makers):
         for function in functions:
             try:
-                with on_problem(run):  # type: ignore[arg-type]
+                with on_problem(run):
                     expect_schedule(function, partial(call, makers.model_of, kind), run, makers)
                 passed("the learning rate decays after each epoch, and the history holds losses and accuracies.", on)
                 return

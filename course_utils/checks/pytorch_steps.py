@@ -35,15 +35,15 @@ from course_utils.reference import Problem
 _TRAINED_TOLERANCE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-3}
 
 
-def _follows_own_gradients(loss_and_gradients: Callable, models: Models) -> Callable[[str, Case, Values], bool]:
+def _follows_own_gradients(loss_and_gradients: Callable, models: Models) -> Callable[[str, Run, Values], bool]:
     """Whether parameters are those of the right training with the student's own gradients."""
 
-    def follows(kind: str, run: Case, got: Values) -> bool:
+    def follows(kind: str, run: Run, got: Values) -> bool:
         params = {name: array.astype(np.float64) for name, array in run.params.items()}
         steps: list[np.ndarray] = []
-        first = run.batches[:1, :1]  # type: ignore[attr-defined]
+        first = run.batches[:1, :1]
         try:
-            for batch in [*first, *run.batches]:  # type: ignore[attr-defined]
+            for batch in [*first, *run.batches]:
                 stored = {name: array.astype(run.dtype) for name, array in params.items()}
                 model = call(models.model_of, kind, stored, run.activation)
                 _, found = pair_of(loss_and_gradients, model, replace(run, X=run.X[batch], y=run.y[batch]))
@@ -51,7 +51,7 @@ def _follows_own_gradients(loss_and_gradients: Callable, models: Models) -> Call
                 steps.append(gradients["W1"])
                 if len(steps) == 1:
                     continue
-                params = {name: params[name] - run.rate * gradients[name] for name in params}  # type: ignore[attr-defined]
+                params = {name: params[name] - run.rate * gradients[name] for name in params}
             expect_values(got, params, run, _tolerance)
         except (CheckFailed, NotImplementedError, KeyError, TypeError, ValueError):
             return False
@@ -85,8 +85,8 @@ def check_train_steps(
     makers, given = Models(*models), on or random_problem(seed=6)
     functions = with_right_helpers(train_torch, makers)
 
-    def observe(function: Callable, model: Any, run: Case) -> Values:
-        return trained_params(function, model, run, makers)  # type: ignore[arg-type]
+    def observe(function: Callable, model: Any, run: Run) -> Values:
+        return trained_params(function, model, run, makers)
 
     task = Task(observe, descent, _tolerance, (), _follows_own_gradients(loss_and_gradients, makers))
     # All within one epoch: how the learning rate decays is a question of its own.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -85,7 +84,10 @@ def record(train: Callable, setting: Setting) -> Record:
         If it returns no params, or these aren't of the sizes that it was given.
     """
     params = {name: array.copy() for name, array in setting.params.items()}
-    bound = functools.partial(train, params)  # call copies what it passes on, but not what is bound already
+
+    def bound(*args: Any, **settings: Any) -> Any:
+        return train(params, *args, **settings)  # call copies what it passes on, but not what is bound already
+
     bound.__name__ = "train"
     settings = {key: value for key, value in vars(setting).items() if key not in ("params", *_DATA)}
     got = call(bound, *(getattr(setting, name) for name in _DATA), **settings)
@@ -100,7 +102,9 @@ def record(train: Callable, setting: Setting) -> Record:
                 raise CheckFailed(name, f"train returned shape {trained[name].shape}, expected {array.shape}.")
             reshaped.append((name, trained[name].shape))
             trained[name] = trained[name].reshape(array.shape)
-    changed = any(not np.array_equal(params.get(name), array) for name, array in setting.params.items())
+    changed = any(
+        name not in params or not np.array_equal(params[name], array) for name, array in setting.params.items()
+    )
     return Record(setting, trained, got[1], _losses(got[1]), changed, reshaped)
 
 

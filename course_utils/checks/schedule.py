@@ -279,7 +279,7 @@ def _expect_rates(train: Callable, decayed: Record) -> None:
     _expect_losses_to_follow(falls[1.0], full, one)
     sizes = (epoch, len(setting.X), setting.batch_size)
     candidates = sorted(product(_EPOCHS, _FACTORS), key=lambda names: sum(map(bool, names)))
-    found = next(
+    found: tuple[str, ...] = next(
         (
             names for names in candidates
             if np.allclose(rates, _FACTORS[names[1]][0](_DECAY, _EPOCHS[names[0]][0](t, *sizes)), rtol=0, atol=0.02)

@@ -48,8 +48,10 @@ class Picture:
     def _repr_html_(self) -> str:
         content = io.BytesIO()
         # Without the name and version of matplotlib, which PNG files carry.
-        settings = {"format": "png", "bbox_inches": "tight", "facecolor": "white", "metadata": {"Software": None}}
-        self.figure.savefig(content, dpi=_PIXELS_PER_INCH, **settings)
+        metadata = {"Software": None}
+        self.figure.savefig(
+            content, format="png", dpi=_PIXELS_PER_INCH, bbox_inches="tight", facecolor="white", metadata=metadata
+        )
         data = base64.b64encode(content.getvalue()).decode()
         return f'<img alt="{html.escape(self.description)}" src="data:image/png;base64,{data}" style="max-width:100%">'
 

@@ -258,8 +258,8 @@ def plot_confusion(predicted: np.ndarray, labels: np.ndarray, class_names: Seque
 def _confusion_described(shares: np.ndarray, class_names: Sequence[str]) -> str:
     right = np.diag(shares)
     mistaken = shares - np.diag(right)
-    row, column = np.unravel_index(np.argmax(mistaken), mistaken.shape)
-    best, worst = class_names[np.argmax(right)], class_names[np.argmin(right)]
+    row, column = (int(place) for place in np.unravel_index(np.argmax(mistaken), mistaken.shape))
+    best, worst = class_names[int(np.argmax(right))], class_names[int(np.argmin(right))]
     return (
         f"Table of true against predicted classes. {best} is recognised most often, {worst} least; the commonest"
         f" mistake is to take {class_names[row]} for {class_names[column]}."

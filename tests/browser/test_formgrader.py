@@ -21,6 +21,8 @@ from playwright.sync_api import Page
 from tests.browser.conftest import PATIENCE
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 ASSIGNMENT = "two_layer_net"
 _CALL = "fetch('/pwned')"
 _SCRIPT = f"<script>{_CALL}</script>"

@@ -13,6 +13,8 @@ from autograder.demo import solve
 from tests.browser.conftest import PATIENCE
 from tests.conftest import SOURCE
 
+pytestmark = pytest.mark.slow
+
 FIRST = "1_forward_check.ipynb"
 _LONG = "long.ipynb"
 _WRONG, _RIGHT = "0.5 * reg *", "reg *"

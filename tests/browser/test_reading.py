@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PATIENCE
 from tests.conftest import SOURCE
+
+pytestmark = pytest.mark.slow
 
 # The texts, formulas and outputs that are wider than their place; code scrolls by itself.
 _CUT_OFF = """
