@@ -106,25 +106,19 @@ _DATA = {
 #: The step as a multiple of the right one: name -> factor, from the learning rate, N and batch_size; and sentence.
 _SCALES: dict[str, tuple[Callable[[float, int, int], float], str]] = {
     "": (lambda rate, rows, size: 1.0, ""),
-    "uphill": (
-        lambda rate, rows, size: -1.0,
-        "this climbs the loss: the step goes against the gradient, params - learning_rate * gradient.",
-    ),
-    "averaged twice": (
-        lambda rate, rows, size: 1 / size,
-        "the gradient is divided by the number of samples once more.",
-    ),
+    "uphill": (lambda rate, rows, size: -1.0,
+        "this climbs the loss: the step goes against the gradient, params - learning_rate * gradient."),
+    "averaged twice": (lambda rate, rows, size: 1 / size,
+        "the gradient is divided by the number of samples once more."),
     "summed": (lambda rate, rows, size: size, "the gradient is summed over the batch, where the mean is asked for."),
-    "mean over all rows": (
-        lambda rate, rows, size: size / rows,
-        "the gradient is divided by len(X), where it should be by the number of samples in the batch.",
-    ),
+    "mean over all rows": (lambda rate, rows, size: size / rows,
+        "the gradient is divided by len(X), where it should be by the number of samples in the batch."),
     "averaged over all rows too": (lambda rate, rows, size: 1 / rows, "the gradient is divided by len(X) once more."),
     "rate twice": (lambda rate, rows, size: rate, "the learning rate is multiplied to the gradient twice."),
     "no rate": (lambda rate, rows, size: 1 / rate, "the learning rate isn't multiplied to the gradient."),
     "doubled": (lambda rate, rows, size: 2.0, "the step is twice as long as it should be."),
     "halved": (lambda rate, rows, size: 0.5, "the step is half as long as it should be."),
-}
+}  # fmt: skip
 #: What the weights are multiplied by in the gradient, in place of 2 reg: name -> factor, and sentence.
 _PENALTIES: dict[str, tuple[Callable[[float], float], str]] = {
     "": (lambda reg: 2 * reg, ""),
@@ -138,20 +132,14 @@ _PENALTIES: dict[str, tuple[Callable[[float], float], str]] = {
 #: The data's part of the gradient alone as a multiple of the right one: name -> factor from N and batch_size; sentence.
 _AVERAGES: dict[str, tuple[Callable[[int, int], float], str]] = {
     "": (lambda rows, size: 1.0, ""),
-    "not averaged": (
-        lambda rows, size: size,
-        "the data's part of the gradient is summed over the batch: divide it by the number of its samples.",
-    ),
-    "averaged twice": (
-        lambda rows, size: 1 / size,
-        "the data's part of the gradient is divided by the number of samples twice.",
-    ),
-    "averaged over all rows": (
-        lambda rows, size: size / rows,
-        "the data's part of the gradient is divided by len(X): divide by the number of samples in the batch.",
-    ),
+    "not averaged": (lambda rows, size: size,
+        "the data's part of the gradient is summed over the batch: divide it by the number of its samples."),
+    "averaged twice": (lambda rows, size: 1 / size,
+        "the data's part of the gradient is divided by the number of samples twice."),
+    "averaged over all rows": (lambda rows, size: size / rows,
+        "the data's part of the gradient is divided by len(X): divide by the number of samples in the batch."),
     "data uphill": (lambda rows, size: -1.0, "the data's part of the gradient has the wrong sign."),
-}
+}  # fmt: skip
 _BIASES = {"": "", "biases regularised": "the biases are regularised too, where the penalty is that of W1 and W2."}
 
 

@@ -193,9 +193,8 @@ def _expect_copy(convert: Callable, case: Case, models: Models) -> None:
         seen = Observation(
             vars(case), {"logits": np.asarray(logits, float)}, {"logits": expected}, {"logits": tolerance}
         )
-        cause = _cause_in_network([seen], "relu")
-        failure.cause = cause.sentence if cause else random_cause(lambda: call(models.logits_of, model, case.X), logits)
-        raise
+        failure.cause = random_cause(lambda: call(models.logits_of, model, case.X), logits)
+        raise with_cause(failure, lambda: _cause_in_network([seen], "relu")) from None
 
 
 def _expect_own_memory(convert: Callable, held_after_change: Callable, case: Case, models: Models) -> None:

@@ -199,15 +199,17 @@ def _expect_rates(function: Callable, make: Callable, run: Run, epoch: int, mode
         power = (
             f"** {np.log2(ratios[first]):.1f}" if read[first] and ratios[first] > 0 else "in no way that can be read"
         )
-        raise CheckFailed(
+        failure = CheckFailed(
             "the learning rate",
             f"in iteration {first} it goes with learning_rate_decay {power}, expected ** {first // epoch}: an epoch has"
             f" {epoch} iterations here (N={rows}, batch size {size}).",
-            cause=_cause_of_rates(ratios, read, expected, epoch, rows / size),
         )
+        raise with_cause(failure, lambda: _cause_of_rates(ratios, read, expected, epoch, rows / size))
 
 
-def _cause_of_rates(ratios: np.ndarray, read: np.ndarray, expected: np.ndarray, epoch: int, exact: float) -> str | None:
+def _cause_of_rates(
+    ratios: np.ndarray, read: np.ndarray, expected: np.ndarray, epoch: int, exact: float
+) -> Cause | None:
     from course_utils.checks import pytorch_reference as reference
 
     times = np.flatnonzero(read)
@@ -218,8 +220,7 @@ def _cause_of_rates(ratios: np.ndarray, read: np.ndarray, expected: np.ndarray, 
 
     got = {"ratios": ratios[read]}
     observed = Observation({}, got, {"ratios": expected[read]}, {"ratios": 0.005 * float(np.abs(got["ratios"]).max())})
-    cause = search([observed], model, reference.SCHEDULE)
-    return cause.sentence if cause else None
+    return search([observed], model, reference.SCHEDULE)
 
 
 def _expect_later_losses(function: Callable, make: Callable, run: Run, epoch: int, models: Models) -> None:

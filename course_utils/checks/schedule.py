@@ -152,102 +152,57 @@ def _expect_first_loss(decayed: Record) -> None:
 #: Which epoch an iteration belongs to, from iteration, iterations in an epoch, N and batch_size; and sentence.
 _EPOCHS: dict[str, tuple[Callable[..., Any], str]] = {
     "": (lambda t, epoch, rows, size: t // epoch, ""),
-    "never": (
-        lambda t, epoch, rows, size: 0 * t,
-        "the learning rate is the same in the first two epochs and beyond: it doesn't decay after each.",
-    ),
-    "every iteration": (
-        lambda t, epoch, rows, size: t,
-        "the learning rate decays after every iteration; it should after every epoch.",
-    ),
-    "early": (
-        lambda t, epoch, rows, size: (t + epoch - 1) // epoch,
-        "the learning rate decays after the very first iteration too: is it t % E == 0, in place of (t + 1) % E == 0?",
-    ),
-    "before": (
-        lambda t, epoch, rows, size: t // epoch + 1,
-        "the learning rate has decayed once before the first epoch.",
-    ),
-    "rounded up": (
-        lambda t, epoch, rows, size: t // -(-rows // size),
-        "an epoch has len(X) // batch_size iterations, rounded down.",
-    ),
-    "one early": (
-        lambda t, epoch, rows, size: (t + 1) // epoch,
-        "the learning rate decays one iteration too early, before the last step of an epoch.",
-    ),
-    "one late": (
-        lambda t, epoch, rows, size: np.maximum(t - 1, 0) // epoch,
-        "the learning rate decays one iteration too late, after the first step of the next epoch.",
-    ),
-    "rows": (
-        lambda t, epoch, rows, size: t // rows,
-        "the learning rate is the same in the first two epochs and beyond: it decays after len(X) iterations,"
-        " and an epoch has len(X) // batch_size.",
-    ),
-    "batch": (
-        lambda t, epoch, rows, size: t // size,
-        "the learning rate decays after every batch_size iterations, and an epoch has len(X) // batch_size.",
-    ),
-    "parts": (
-        lambda t, epoch, rows, size: t / epoch,
-        "the learning rate decays within an epoch too: its exponent is rounded down, iteration // E.",
-    ),
-    "every second": (
-        lambda t, epoch, rows, size: t // epoch // 2,
-        "the learning rate decays after every second epoch; it should after each.",
-    ),
-    "an epoch late": (
-        lambda t, epoch, rows, size: np.maximum(t // epoch - 1, 0),
-        "the learning rate is the same in the first two epochs, and decays from then on: it should after the first.",
-    ),
-    "once": (
-        lambda t, epoch, rows, size: np.minimum(t // epoch, 1),
-        "the learning rate decays after the first epoch alone; it should after each, by the factor of its decay.",
-    ),
-}
+    "never": (lambda t, epoch, rows, size: 0 * t,
+        "the learning rate is the same in the first two epochs and beyond: it doesn't decay after each."),
+    "every iteration": (lambda t, epoch, rows, size: t,
+        "the learning rate decays after every iteration; it should after every epoch."),
+    "early": (lambda t, epoch, rows, size: (t + epoch - 1) // epoch,
+        "the learning rate decays after the very first iteration too: is it t % E == 0, in place of (t + 1) % E == 0?"),
+    "before": (lambda t, epoch, rows, size: t // epoch + 1,
+        "the learning rate has decayed once before the first epoch."),
+    "rounded up": (lambda t, epoch, rows, size: t // -(-rows // size),
+        "an epoch has len(X) // batch_size iterations, rounded down."),
+    "one early": (lambda t, epoch, rows, size: (t + 1) // epoch,
+        "the learning rate decays one iteration too early, before the last step of an epoch."),
+    "one late": (lambda t, epoch, rows, size: np.maximum(t - 1, 0) // epoch,
+        "the learning rate decays one iteration too late, after the first step of the next epoch."),
+    "rows": (lambda t, epoch, rows, size: t // rows,
+        "the learning rate is the same in the first two epochs and beyond: it decays after len(X) iterations, and an"
+        " epoch has len(X) // batch_size."),
+    "batch": (lambda t, epoch, rows, size: t // size,
+        "the learning rate decays after every batch_size iterations, and an epoch has len(X) // batch_size."),
+    "parts": (lambda t, epoch, rows, size: t / epoch,
+        "the learning rate decays within an epoch too: its exponent is rounded down, iteration // E."),
+    "every second": (lambda t, epoch, rows, size: t // epoch // 2,
+        "the learning rate decays after every second epoch; it should after each."),
+    "an epoch late": (lambda t, epoch, rows, size: np.maximum(t // epoch - 1, 0),
+        "the learning rate is the same in the first two epochs, and decays from then on: it should after the first."),
+    "once": (lambda t, epoch, rows, size: np.minimum(t // epoch, 1),
+        "the learning rate decays after the first epoch alone; it should after each, by the factor of its decay."),
+}  # fmt: skip
 #: The learning rate's factor from the decay and the epoch; and sentence.
 _FACTORS: dict[str, tuple[Callable[..., Any], str]] = {
     "": (lambda decay, epoch: decay**epoch, ""),
     "squared": (lambda decay, epoch: decay ** (2 * epoch), "the learning rate decays twice where it should once."),
     "square root": (lambda decay, epoch: decay ** (epoch / 2), "the decay's exponent is half of what it should be."),
-    "triangular": (
-        lambda decay, epoch: decay ** (epoch * (epoch + 1) / 2),
-        "the decays add up: the learning rate is multiplied by learning_rate_decay**epoch in every epoch anew.",
-    ),
+    "triangular": (lambda decay, epoch: decay ** (epoch * (epoch + 1) / 2),
+        "the decays add up: the learning rate is multiplied by learning_rate_decay**epoch in every epoch anew."),
     "grows": (lambda decay, epoch: decay**-epoch, "the learning rate is divided by its decay, not multiplied."),
-    "inverse": (
-        lambda decay, epoch: 1 / (1 + decay * epoch),
-        "the learning rate is divided by 1 + learning_rate_decay * epoch: multiply it by learning_rate_decay**epoch.",
-    ),
-    "exponential": (
-        lambda decay, epoch: np.exp(-decay * epoch),
-        "the learning rate is multiplied by exp(-learning_rate_decay * epoch), not by learning_rate_decay**epoch.",
-    ),
-    "taken off 1": (
-        lambda decay, epoch: (1 - decay) ** epoch,
-        "the learning rate is multiplied by 1 - learning_rate_decay, not by learning_rate_decay.",
-    ),
-    "times the epoch": (
-        lambda decay, epoch: decay * (epoch + 1),
-        "the learning rate is multiplied by learning_rate_decay times the number of the epoch.",
-    ),
-    "times the epoch from 0": (
-        lambda decay, epoch: np.where(epoch > 0, decay * epoch, 1.0),
-        "the learning rate is multiplied by learning_rate_decay times the epoch, not to the power of the epoch.",
-    ),
-    "linear": (
-        lambda decay, epoch: 1 - decay * epoch,
-        "the decay is subtracted, where the learning rate should be multiplied by it.",
-    ),
-    "linear in the rest": (
-        lambda decay, epoch: 1 - (1 - decay) * epoch,
-        "the same amount is subtracted after each epoch, where the learning rate should be multiplied by its decay.",
-    ),
-    "fixed": (
-        lambda decay, epoch: 0.95**epoch,
-        "the decay is always 0.95: learning_rate_decay isn't used.",
-    ),
+    "inverse": (lambda decay, epoch: 1 / (1 + decay * epoch),
+        "the learning rate is divided by 1 + learning_rate_decay * epoch: multiply it by learning_rate_decay**epoch."),
+    "exponential": (lambda decay, epoch: np.exp(-decay * epoch),
+        "the learning rate is multiplied by exp(-learning_rate_decay * epoch), not by learning_rate_decay**epoch."),
+    "taken off 1": (lambda decay, epoch: (1 - decay) ** epoch,
+        "the learning rate is multiplied by 1 - learning_rate_decay, not by learning_rate_decay."),
+    "times the epoch": (lambda decay, epoch: decay * (epoch + 1),
+        "the learning rate is multiplied by learning_rate_decay times the number of the epoch."),
+    "times the epoch from 0": (lambda decay, epoch: np.where(epoch > 0, decay * epoch, 1.0),
+        "the learning rate is multiplied by learning_rate_decay times the epoch, not to the power of the epoch."),
+    "linear": (lambda decay, epoch: 1 - decay * epoch,
+        "the decay is subtracted, where the learning rate should be multiplied by it."),
+    "linear in the rest": (lambda decay, epoch: 1 - (1 - decay) * epoch,
+        "the same amount is subtracted after each epoch, where the learning rate should be multiplied by its decay."),
+    "fixed": (lambda decay, epoch: 0.95**epoch, "the decay is always 0.95: learning_rate_decay isn't used."),
 }  # fmt: skip
 #: A step of gradient descent changes no parameter by so many learning rates here.
 _LONG_STEP = 50
