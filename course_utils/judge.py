@@ -16,7 +16,6 @@ from course_utils.comparison import CheckFailed, call, call_keeping, expect_clos
 from course_utils.deviations import Cause, Deviation, Model, Observation, is_right, search
 from course_utils.helpers import helpers_of, with_helpers
 from course_utils.questions import question
-from course_utils.reference import Problem
 
 #: A student's functions that can be right or own in a mixture: more of their own at a time aren't tried.
 MOST_OWN = 2
@@ -94,11 +93,6 @@ class Reference:
     clue: Callable[[list[Observation]], str | None] = lambda observed: None
 
 
-def with_stored(on: Problem | None, stored: list[Problem]) -> list[Problem]:
-    """The problems of a check: the stored ones, after a hidden test's own, whose cause has to explain these too."""
-    return [on, *stored] if on else stored
-
-
 def answers(test: str) -> Callable[[Callable], Callable]:
     """Decorate a check: whatever it finds wrong carries the name of its question."""
 
@@ -116,7 +110,9 @@ def answers(test: str) -> Callable[[Callable], Callable]:
     return decorate
 
 
-def judge(function: Callable, asked: Sequence[Asked], reference: Reference, test: str) -> None:
+def judge(
+    function: Callable, asked: Sequence[Asked], reference: Reference, test: str, passed: Sequence[Asked] = ()
+) -> None:
     """Raise :class:`CheckFailed` unless the function is right, or wrong only through earlier functions.
 
     On every call it must, 1. as it stands, agree with what is expected; or 2. do so with right
@@ -132,12 +128,15 @@ def judge(function: Callable, asked: Sequence[Asked], reference: Reference, test
     reference : Reference
     test : str
         ``grade_id`` of the question, which knows the helpers.
+    passed : sequence of Asked
+        Calls of an earlier check, which a cause has to explain too.
     """
     own = helpers_of(function, question(test).helpers)
     for one in asked:
         failure = _failure(function, one, reference, own)
         if failure is not None:
-            raise _with_cause(failure, _cause(failure, _observed(function, asked, reference, own), reference))
+            observed = _observed(function, [*asked, *passed], reference, own)
+            raise _with_cause(failure, _cause(failure, observed, reference))
 
 
 def _failure(function: Callable, one: Asked, reference: Reference, own: Mapping[str, Callable]) -> Exception | None:

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -1079,6 +1080,11 @@ def _of_two_copies(toy: Any, x: np.ndarray, h: float) -> np.ndarray:
     return found
 
 
+def _short(number: float) -> str:
+    """As a student writes it, 1e-5."""
+    return f"{number:g}".replace("e-0", "e-")
+
+
 def _only(chosen: Callable[[np.ndarray], np.ndarray]) -> Callable:
     """Central differences at some entries, and zeros elsewhere."""
     return lambda toy, x, h: np.where(chosen(np.arange(x.size).reshape(x.shape)), toy.central(x, h), 0.0)
@@ -1116,7 +1122,7 @@ QUOTIENTS = (
     *(
         _of_quotient(
             f"points_always_{step:g}_apart", lambda toy, x, h, step=step: toy.central(x, step) * step / h,
-            f"the points are always {step:g} from x, and the difference is divided by 2h: move x by h.",
+            f"the points are always {_short(step)} from x, and the difference is divided by 2h: move x by h.",
             common="the points are moved by a fixed small step, and the difference is divided by 2h: move x by h.",
         )
         for step in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -1244,7 +1250,7 @@ RELATIVE_ERRORS = (
     *(
         _of_error(
             f"{small:g}_added", lambda a, b, small=small: np.max(_differences(a, b)[0] / (_total(a, b) + small)),
-            f"{small:g} is added to |a| + |b|; their lower limit is to be 1e-8.",
+            f"{_short(small)} is added to |a| + |b|; their lower limit is to be 1e-8.",
             common=_LIMIT,
         )
         for small in (10.0**-k for k in range(1, 17))
@@ -1298,6 +1304,10 @@ def _each(of: Callable[[np.ndarray, np.ndarray], Any]) -> Callable:
     return lambda exact, grads: {name: of(exact[name], grads[name]) for name in exact}
 
 
+def _error_of_entry(at: int, n: np.ndarray, g: np.ndarray) -> Any:
+    return _relative_error(n.flat[at], g.flat[at])
+
+
 def _for_all(of: Callable[[list], Any]) -> Callable:
     def errors(exact: Values, grads: Values) -> dict[str, Any]:
         found = [_relative_error(exact[name], grads[name]) for name in exact]
@@ -1316,7 +1326,7 @@ CHECKING = (
         "the errors are all zero: the gradients are compared with themselves."),
     *(
         _of_errors(
-            f"{which}_entry_alone", _each(lambda n, g, at=at: _relative_error(n.flat[at], g.flat[at])),
+            f"{which}_entry_alone", _each(partial(_error_of_entry, at)),
             f"only the {which} entry of each array is compared; all are to be.",
         )
         for which, at in (("first", 0), ("last", -1))

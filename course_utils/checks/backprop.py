@@ -19,7 +19,7 @@ from course_utils.comparison import (
     roundoff_tolerance,
 )
 from course_utils.deviations import Observation, is_right, search
-from course_utils.judge import Asked, Part, Reference, answers, judge, with_stored
+from course_utils.judge import Asked, Part, Reference, answers, judge
 from course_utils.reference import Problem, problems
 from course_utils.source import is_unwritten, names_used
 from course_utils.steps import STEPS, right_steps
@@ -154,11 +154,21 @@ def check_step(variable: str, function: Callable, on: Problem | None = None) -> 
     on : Problem, optional
         A hidden test's own problem.
     """
-    answers(f"test-grad-{variable}")(_check_step)(variable, function, with_stored(on, problems()))
+    answers(f"test-grad-{variable}")(_check_step)(variable, function, [on] if on else problems())
     passed(f"grad_{variable} gives the reference dJ/d{variable}.", on)
 
 
 def _check_step(variable: str, function: Callable, given: list[Problem]) -> None:
+    deviations = (*mistakes.STEP_MISTAKES[variable], *mistakes.GENERAL)
+    reference = Reference(mistakes.of_step(variable), deviations=deviations)
+    judge(function, _asked(variable, given), reference, f"test-grad-{variable}", passed=_asked(variable, problems()))
+    if variable == "z2":
+        for one in given:
+            with on_problem(one):
+                _check_kink(function, one)
+
+
+def _asked(variable: str, given: list[Problem]) -> list[Asked]:
     asked = []
     for one in given:
         available = _available(one)
@@ -177,12 +187,7 @@ def _check_step(variable: str, function: Callable, given: list[Problem]) -> None
             tolerance = roundoff_tolerance(np.float64, sum(z3.shape), float(np.max(np.abs(z3))))
             other = Part("dJ/db2, for another dz3", known["right"]["grad_b2"](z3), tolerance)
             asked.append(Asked(one, {"dz3": z3}, {variable: other}, spent=spent, known=known))
-    deviations = (*mistakes.STEP_MISTAKES[variable], *mistakes.GENERAL)
-    judge(function, asked, Reference(mistakes.of_step(variable), deviations=deviations), f"test-grad-{variable}")
-    if variable == "z2":
-        for one in given:
-            with on_problem(one):
-                _check_kink(function, one)
+    return asked
 
 
 def _available(given: Problem) -> dict[str, Any]:
@@ -231,7 +236,7 @@ def check_backward(backward: Callable, on: Problem | None = None) -> None:
     Several values of reg are used, 0 among them.
     """
     asked = []
-    for given in with_stored(on, problems()):
+    for given in [on] if on else problems():
         sizes = _error_scales(given)
         dtype = np.result_type(given.X, given.params["W1"])
         terms = len(given.X) + sum(given.params["W1"].shape) + given.params["b2"].size

@@ -20,7 +20,7 @@ from course_utils.comparison import (
 )
 from course_utils.deviations import Observation, is_right
 from course_utils.helpers import with_helpers
-from course_utils.judge import Asked, Part, Reference, answers, judge, with_stored
+from course_utils.judge import Asked, Part, Reference, answers, judge
 from course_utils.reference import PUBLISHED_TOY_LOSS, PUBLISHED_TOY_SCORES, Problem, problem, problems
 from course_utils.source import find_foreign_help, find_loop, is_unwritten
 
@@ -45,7 +45,7 @@ _LOSS = Reference(
 def check_relu(relu: Callable, on: Problem | None = None) -> None:
     """Check ``relu(z)``: (N, H) -> new array (N, H), exact."""
     asked = []
-    for given in with_stored(on, problems()):
+    for given in [on] if on else problems():
         z = given.values["z2"]
         for argument in (z, np.round(z).astype(int), z.astype(np.float32), z[:1]):
             # Nothing is computed, only chosen: no round-off.
@@ -59,7 +59,7 @@ def check_relu(relu: Callable, on: Problem | None = None) -> None:
 def check_softmax(softmax: Callable, on: Problem | None = None) -> None:
     """Check ``softmax(z)``: logits (N, K) -> new array of probabilities (N, K), on logits of moderate size."""
     asked = []
-    for given in with_stored(on, _moderate()):
+    for given in [on] if on else _moderate():
         z3, a3 = given.values["z3"], given.values["a3"]
         # Probabilities near 0 and 1, which nothing may limit: with a step of 30, exp(-30) is 1e-13.
         steep = np.where(np.arange(z3.shape[1]) == given.y[:, None], 30.0, 0.0) + 0.1 * a3
@@ -78,7 +78,7 @@ def check_forward(forward: Callable, on: Problem | None = None) -> None:
     """Check ``forward(params, X)`` -> dict with ``z2``, ``a2`` (N, H), ``z3``, ``a3`` (N, K)."""
     names = ("z2", "a2", "z3", "a3")
     asked = []
-    for given in with_stored(on, problems()):
+    for given in [on] if on else problems():
         first, second, terms = _sizes_of_products(given)
         dtype = np.result_type(given.X, given.params["W1"])
         scales = {"z2": first, "a2": first, "z3": second, "a3": second}
@@ -92,7 +92,7 @@ def check_forward(forward: Callable, on: Problem | None = None) -> None:
 def check_softmax_cross_entropy(softmax_cross_entropy: Callable, on: Problem | None = None) -> None:
     """Check ``softmax_cross_entropy(z3, y)`` -> float: the mean over the samples, without regularisation."""
     asked = []
-    for given in with_stored(on, _moderate()):
+    for given in [on] if on else _moderate():
         for rows, label in ((slice(None), "(z3, y)"), (slice(0, 1), " of a single row")):
             z3, y, a3 = given.values["z3"][rows], given.y[rows], given.values["a3"][rows]
             expected = -np.mean(np.log(a3[np.arange(len(y)), y]))
@@ -107,7 +107,7 @@ def check_softmax_cross_entropy(softmax_cross_entropy: Callable, on: Problem | N
 def check_loss(loss: Callable, on: Problem | None = None) -> None:
     """Check ``loss(params, X, y, reg)`` -> float, with several values of reg, 0 among them."""
     asked = []
-    for given in with_stored(on, _moderate()):
+    for given in [on] if on else _moderate():
         weights = [given.params["W1"], given.params["W2"]]
         squares = sum(float(np.sum(np.square(weight, dtype=np.float64))) for weight in weights)
         data = given.values["data_loss"]

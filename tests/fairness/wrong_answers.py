@@ -2631,7 +2631,7 @@ for _name, _old, _new, _says in (
 ):
     _wrong(_name, "check_gradients", _CHECK.replace(_old, _new), "test-check-gradients", says=_says)
 for _name, _old, _new, _says in (
-    ("points at a fixed distance", "x[index] {} h", "x[index] {} 1e-5", "the points are always 1e-05 from x"),
+    ("points at a fixed distance", "x[index] {} h", "x[index] {} 1e-5", "the points are always 1e-5 from x"),
     ("column by column", "return gradient", 'return gradient.ravel().reshape(x.shape, order="F")', "column by column"),
     ("flat, and divided by h", "return gradient", "return 2 * gradient.ravel()", "the gradient is flat"),
     ("half of the distance, divided by 2h", "x[index] {} h", "x[index] {} h / 2", "divided by 2h: move x by h"),
