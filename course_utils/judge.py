@@ -110,7 +110,9 @@ def answers(test: str) -> Callable[[Callable], Callable]:
     return decorate
 
 
-def judge(function: Callable, asked: Sequence[Asked], reference: Reference, test: str) -> None:
+def judge(
+    function: Callable, asked: Sequence[Asked], reference: Reference, test: str, passed: Sequence[Asked] = ()
+) -> None:
     """Raise :class:`CheckFailed` unless the function is right, or wrong only through earlier functions.
 
     On every call it must, 1. as it stands, agree with what is expected; or 2. do so with right
@@ -126,12 +128,15 @@ def judge(function: Callable, asked: Sequence[Asked], reference: Reference, test
     reference : Reference
     test : str
         ``grade_id`` of the question, which knows the helpers.
+    passed : sequence of Asked
+        Calls of an earlier check, which a cause has to explain too.
     """
     own = helpers_of(function, question(test).helpers)
     for one in asked:
         failure = _failure(function, one, reference, own)
         if failure is not None:
-            raise _with_cause(failure, _cause(failure, _observed(function, asked, reference, own), reference))
+            observed = _observed(function, [*asked, *passed], reference, own)
+            raise _with_cause(failure, _cause(failure, observed, reference))
 
 
 def _failure(function: Callable, one: Asked, reference: Reference, own: Mapping[str, Callable]) -> Exception | None:
@@ -274,7 +279,8 @@ def _observed(
 
 def _cause(failure: Exception, observed: list[Observation], reference: Reference) -> Cause | None:
     """What explains all parts, else what explains the one that the failure is about."""
-    if all(map(is_right, observed)):  # it raises elsewhere
+    # Where a call raises an error, what explains the others alone isn't the cause.
+    if all(map(is_right, observed)) or getattr(failure, "raised", False):
         return None
     cause = search(observed, reference.model, reference.deviations)
     part = getattr(failure, "part", "")

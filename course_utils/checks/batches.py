@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,6 +28,9 @@ def expect_fair_batches(train: Callable, seed: int) -> None:
     """Raise :class:`CheckFailed` unless a new batch is drawn from all rows, with ``rng``, in each iteration."""
     setting = _separate_rows(seed, rows=39, batch_size=20)
     singles = [first_epoch(train, setting.but(rng=seed + other)) for other in range(8)]
+    if not any(one.step("W2").any() for one in singles):
+        _expect_losses_of_draws(train, singles)
+        return
     for one in singles:
         _expect_training_data(one)
     _expect_the_seed_to_matter(train, singles)
@@ -38,6 +42,8 @@ def expect_fair_batches(train: Callable, seed: int) -> None:
         _expect_new_batches(train, _separate_rows(seed, rows=33, batch_size=4))
     with findings.looking():
         _expect_every_row(train, _separate_rows(seed, rows=9, batch_size=5))
+    with findings.looking():
+        _expect_rows_beyond_the_first_thousand(train, seed)
     with findings.looking():
         if len(record(train, setting.but(num_iters=3)).losses) > 1:  # else the history's own check says so
             _expect_loss_of_the_batch(singles)
@@ -75,8 +81,6 @@ def _rows(step: np.ndarray) -> set[int]:
 
 def _expect_the_seed_to_matter(train: Callable, singles: list[Record]) -> None:
     first, setting = singles[0].step("W2"), singles[0].setting
-    if not first.any():
-        raise CheckFailed("train", "an iteration leaves W2 unchanged.", deviations=("W2 not trained",))
     if not np.array_equal(first, first_epoch(train, setting).step("W2")):
         raise CheckFailed(
             "train",
@@ -101,6 +105,19 @@ def _expect_the_seed_to_matter(train: Callable, singles: list[Record]) -> None:
             cause="the generator isn't drawn from: np.random.default_rng(rng) gives back a generator as it is.",
             deviations=("generator not used",),
         )
+
+
+def _expect_losses_of_draws(train: Callable, singles: list[Record]) -> None:
+    """Where the returned parameters are the given ones, as the descent says, the losses tell of the batches."""
+    again = first_epoch(train, singles[0].setting).losses
+    several = record(train, singles[0].setting.but(num_iters=5)).losses
+    others = np.array([one.losses[:1] for one in singles]).ravel()
+    if not (
+        np.array_equal(again, singles[0].losses) and all(np.ptp(losses) > 1e-4 for losses in (several, others))
+        if len(several) > 1 and len(others) > 1
+        else False
+    ):
+        raise CheckFailed("train", "an iteration leaves W2 unchanged.", deviations=("W2 not trained",))
 
 
 def _cause_of_no_chance(train: Callable, one: Record) -> str:
@@ -181,9 +198,14 @@ def _learned_right(one: Record) -> bool:
 
 def _shares(one: Record) -> np.ndarray:
     """Each sample's part in the batch: how often it is in it, as a share of all."""
+    parts = _parts(one)
+    return parts / parts.sum()
+
+
+def _parts(one: Record) -> np.ndarray:
+    """What each sample has added to the step."""
     step, y = one.step("W2")[: len(one.setting.y)], one.setting.y
-    times = np.abs(step[np.arange(len(y)), y]) / (1 - _PROBABILITIES[y]) * _used(step)
-    return times / times.sum()
+    return np.abs(step[np.arange(len(y)), y]) / (1 - _PROBABILITIES[y]) * _used(step)
 
 
 def _expect_loss_of_the_batch(singles: list[Record]) -> None:
@@ -224,7 +246,8 @@ def _expect_new_batches(train: Callable, setting: Setting) -> None:
             deviations=("same batch",),
         )
     size = setting.batch_size
-    if any(len(batch) > size for batch in batches):  # those of several iterations, or of a momentum
+    if any(len(batch) > size for batch in batches):
+        _expect_no_growth(train, setting)
         return
     if all(len(one & other) >= size - 1 for one, other in itertools.pairwise(batches[:5])):
         raise CheckFailed(
@@ -254,6 +277,28 @@ def _expect_new_batches(train: Callable, setting: Setting) -> None:
     )
 
 
+def _expect_no_growth(train: Callable, setting: Setting) -> None:
+    """The second iteration has no more samples than the first, but for those that a momentum remembers.
+
+    What is remembered has another weight than what is drawn, or is added to a mean; in a larger batch, all have the
+    same weight in one mean.
+    """
+    one, two = (record(train, setting.but(num_iters=made)) for made in (1, 2))
+    if (len(one.losses), len(two.losses)) != (1, 2):
+        return
+    second = replace(two, params={name: two.params[name] - one.step(name) for name in two.params})
+    first_parts, parts = _parts(one), _parts(second)
+    used, times = _rows(second.step("W2")), parts[parts > 0] / parts[parts > 0].min(initial=np.inf)
+    is_one_mean = np.isclose(parts.sum(), first_parts.sum(), rtol=0.05)
+    if len(used) > setting.batch_size and is_one_mean and np.allclose(times, times.round(), rtol=0, atol=1e-4):
+        raise CheckFailed(
+            "train",
+            f"the second iteration with batch_size {setting.batch_size} has used {len(used)} samples.",
+            cause="the batches grow from iteration to iteration: each has batch_size rows.",
+            deviations=("growing batches",),
+        )
+
+
 def _batches(train: Callable, setting: Setting, count: int) -> list[set[int]]:
     """The samples of the first iterations: what each of them adds to the one before."""
     path = [record(train, setting.but(num_iters=made)).step("W2") for made in range(1, count + 1)]
@@ -279,4 +324,27 @@ def _expect_every_row(train: Callable, setting: Setting) -> None:
         f" {'has' if len(never) == 1 else 'have'} never been used (the first is {never[0]}).",
         cause="only the first batch_size rows are ever drawn." if swapped else None,
         deviations=("rows never drawn",),
+    )
+
+
+def _expect_rows_beyond_the_first_thousand(train: Callable, seed: int) -> None:
+    """The accuracy is measured on the first 1,000 rows, and the batches are drawn from all."""
+    rng = np.random.default_rng(seed)
+    beyond = np.arange(1100) >= 1000
+    X, y = np.column_stack([~beyond, beyond]).astype(float), rng.integers(0, len(_PROBABILITIES), size=len(beyond))
+    params = {
+        "W1": np.eye(2),
+        "b1": np.zeros(2),
+        "W2": np.zeros((2, len(_PROBABILITIES))),
+        "b2": np.log(_PROBABILITIES),
+    }
+    for turn in range(10):
+        setting = Setting(params, X, y, X[:5], y[:5], learning_rate=1e-6, batch_size=50, rng=seed + turn)
+        if first_epoch(train, setting).step("W2")[1].any():
+            return
+    raise CheckFailed(
+        "train",
+        "of 1,100 rows, those beyond the first 1,000 have never been used.",
+        cause="the batches are drawn from the first 1,000 rows; only the accuracy is measured on these.",
+        deviations=("first thousand",),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from course_utils.checks.record import NAMES, Findings, Record, Setting, alike, first_epoch, record
 from course_utils.comparison import CheckFailed, expect_close, on_problem
-from course_utils.reference import Problem, changed_sample
+from course_utils.reference import SAMPLES, Problem, changed_sample, problem
 
 #: Round-off of some steps in float64, relative to the size of a parameter.
 _TOLERANCE = 1e-9
@@ -39,6 +39,13 @@ def expect_descent(train: Callable, givens: Sequence[Problem]) -> None:
     """Raise :class:`CheckFailed` unless a training makes steps of gradient descent, as many as it is told to."""
     usual = alike(givens[0])
     _expect_obedience(train, usual)
+    if not returns_the_last_params(train):
+        raise CheckFailed(
+            "params",
+            "a training that goes on from the returned parameters has another loss than a longer training there.",
+            cause="the parameters that are returned aren't those with which the training ends.",
+            deviations=("other params returned",),
+        )
     steps = [
         Step(given, first_epoch(train, alike(given).but(learning_rate=rate)))
         for given, rate in product(givens, (0.05, 0.2))
@@ -99,25 +106,19 @@ _DATA = {
 #: The step as a multiple of the right one: name -> factor, from the learning rate, N and batch_size; and sentence.
 _SCALES: dict[str, tuple[Callable[[float, int, int], float], str]] = {
     "": (lambda rate, rows, size: 1.0, ""),
-    "uphill": (
-        lambda rate, rows, size: -1.0,
-        "this climbs the loss: the step goes against the gradient, params - learning_rate * gradient.",
-    ),
-    "averaged twice": (
-        lambda rate, rows, size: 1 / size,
-        "the gradient is divided by the number of samples once more.",
-    ),
+    "uphill": (lambda rate, rows, size: -1.0,
+        "this climbs the loss: the step goes against the gradient, params - learning_rate * gradient."),
+    "averaged twice": (lambda rate, rows, size: 1 / size,
+        "the gradient is divided by the number of samples once more."),
     "summed": (lambda rate, rows, size: size, "the gradient is summed over the batch, where the mean is asked for."),
-    "mean over all rows": (
-        lambda rate, rows, size: size / rows,
-        "the gradient is divided by len(X), where it should be by the number of samples in the batch.",
-    ),
+    "mean over all rows": (lambda rate, rows, size: size / rows,
+        "the gradient is divided by len(X), where it should be by the number of samples in the batch."),
     "averaged over all rows too": (lambda rate, rows, size: 1 / rows, "the gradient is divided by len(X) once more."),
     "rate twice": (lambda rate, rows, size: rate, "the learning rate is multiplied to the gradient twice."),
     "no rate": (lambda rate, rows, size: 1 / rate, "the learning rate isn't multiplied to the gradient."),
     "doubled": (lambda rate, rows, size: 2.0, "the step is twice as long as it should be."),
     "halved": (lambda rate, rows, size: 0.5, "the step is half as long as it should be."),
-}
+}  # fmt: skip
 #: What the weights are multiplied by in the gradient, in place of 2 reg: name -> factor, and sentence.
 _PENALTIES: dict[str, tuple[Callable[[float], float], str]] = {
     "": (lambda reg: 2 * reg, ""),
@@ -131,20 +132,14 @@ _PENALTIES: dict[str, tuple[Callable[[float], float], str]] = {
 #: The data's part of the gradient alone as a multiple of the right one: name -> factor from N and batch_size; sentence.
 _AVERAGES: dict[str, tuple[Callable[[int, int], float], str]] = {
     "": (lambda rows, size: 1.0, ""),
-    "not averaged": (
-        lambda rows, size: size,
-        "the data's part of the gradient is summed over the batch: divide it by the number of its samples.",
-    ),
-    "averaged twice": (
-        lambda rows, size: 1 / size,
-        "the data's part of the gradient is divided by the number of samples twice.",
-    ),
-    "averaged over all rows": (
-        lambda rows, size: size / rows,
-        "the data's part of the gradient is divided by len(X): divide by the number of samples in the batch.",
-    ),
+    "not averaged": (lambda rows, size: size,
+        "the data's part of the gradient is summed over the batch: divide it by the number of its samples."),
+    "averaged twice": (lambda rows, size: 1 / size,
+        "the data's part of the gradient is divided by the number of samples twice."),
+    "averaged over all rows": (lambda rows, size: size / rows,
+        "the data's part of the gradient is divided by len(X): divide by the number of samples in the batch."),
     "data uphill": (lambda rows, size: -1.0, "the data's part of the gradient has the wrong sign."),
-}
+}  # fmt: skip
 _BIASES = {"": "", "biases regularised": "the biases are regularised too, where the penalty is that of W1 and W2."}
 
 
@@ -223,6 +218,11 @@ def _other_step(parts: Sequence[_Parts], steps: Sequence[Step]) -> tuple[str, st
         return "replaced", "the parameters are replaced by the step: subtract it from them."
     if _are_normalised(steps):
         return "normalised", "each gradient is divided by its length: here the step is learning_rate * gradient."
+    if all(
+        np.allclose(one, gradient / np.linalg.norm(gradient), rtol=1e-3, atol=1e-6)
+        for one, gradient in zip(made, right, strict=True)
+    ):
+        return "normalised", "the whole gradient is divided by its length: the step is learning_rate * gradient."
     limits = [np.abs(one).max() for one in made]
     if all(
         np.allclose(one, np.clip(gradient, -limit, limit), rtol=1e-6, atol=1e-9)
@@ -237,6 +237,13 @@ def _other_step(parts: Sequence[_Parts], steps: Sequence[Step]) -> tuple[str, st
         return "other length", (
             f"the step goes along the gradient, but is {fits[0]:.3g} times as long as learning_rate * gradient."
         )
+    return _other_part(made, right, parts, steps)
+
+
+def _other_part(
+    made: Sequence[np.ndarray], right: Sequence[np.ndarray], parts: Sequence[_Parts], steps: Sequence[Step]
+) -> tuple[str, str]:
+    """Name and sentence of a step in which some parts are right."""
     strengths = [
         np.vdot(one - part.gradient, part.weights) / np.vdot(part.weights, part.weights)
         for one, part in zip(made, parts, strict=True)
@@ -248,6 +255,11 @@ def _other_step(parts: Sequence[_Parts], steps: Sequence[Step]) -> tuple[str, st
         return (
             "fixed penalty",
             f"the regularisation doesn't depend on reg: it is always that of {strengths[0] / 2:.3g}.",
+        )
+    if _are_decayed_too(made, right, parts):
+        return "decayed too", (
+            "besides learning_rate * gradient, a multiple of the parameters themselves is subtracted; the gradient"
+            " holds the regularisation already."
         )
     right_arrays = {name for name in NAMES if all(np.allclose(s.record.params[name], s.right[name]) for s in steps)}
     if len(right_arrays) == 1 and "b2" not in right_arrays:  # no slip in a gradient spoils b2 and leaves this right
@@ -264,6 +276,16 @@ def _other_step(parts: Sequence[_Parts], steps: Sequence[Step]) -> tuple[str, st
     return "", ""
 
 
+def _are_decayed_too(made: Sequence[np.ndarray], right: Sequence[np.ndarray], parts: Sequence[_Parts]) -> bool:
+    """Whether what is made beyond the gradient is a multiple of the weights and another one of the biases."""
+    for one, gradient, part in zip(made, right, parts, strict=True):
+        held = np.stack([part.weights, part.biases], axis=1)
+        beyond = one - gradient
+        if not np.allclose(held @ np.linalg.lstsq(held, beyond, rcond=None)[0], beyond, rtol=1e-6, atol=1e-8):
+            return False
+    return True
+
+
 def _are_normalised(steps: Sequence[Step]) -> bool:
     """Whether each array goes along its gradient, by the learning rate."""
     return all(
@@ -274,6 +296,22 @@ def _are_normalised(steps: Sequence[Step]) -> bool:
 
 
 # --- Several steps ----------------------------------------------------------------------
+
+
+def returns_the_last_params(train: Callable) -> bool:
+    """Whether a training that goes on from what one iteration has returned begins with the loss of a second one.
+
+    A training without such losses can't show it, and one that returns the right step needn't.
+    """
+    given = problem(SAMPLES[0])
+    setting = alike(given)
+    one, two = record(train, setting), record(train, setting.but(num_iters=2))
+    if _agree(one.params, Step(given, one).right):
+        return True
+    onward = record(train, setting.but(params=one.params))
+    if not (len(one.losses) == len(onward.losses) == 1 and len(two.losses) == 2):
+        return True
+    return bool(np.isclose(two.losses[1], onward.losses[0], rtol=1e-4))  # single precision is told elsewhere
 
 
 def _expect_obedience(train: Callable, setting: Setting) -> None:
@@ -292,18 +330,29 @@ def _expect_chain(train: Callable, setting: Setting) -> None:
     chain = [setting.params]
     for _ in range(4):
         chain.append(first_epoch(train, setting.but(params=chain[-1])).params)
-    three = record(train, setting.but(num_iters=3))
+    two, three = (record(train, setting.but(num_iters=made)) for made in (2, 3))
     if _agree(three.params, chain[3]):
         return
+    if _agree(chain[1], setting.params) and not _agree(two.params, setting.params):
+        raise CheckFailed(
+            "train",
+            "its first iteration leaves the parameters as they were.",
+            cause="no step is made in the first iteration.",
+            deviations=("no first step",),
+        )
     by_params = next((steps for steps in (2, 4, 1, 0) if _agree(three.params, chain[steps])), 3)
     made = len(three.losses) or by_params  # learning rates may be 0
     if made == 3:
         if not depends_on_the_past(train, setting):
             return
+        same = np.allclose(_change(two.params, chain[1]), _change(chain[1], setting.params), rtol=1e-9, atol=1e-12)
         raise CheckFailed(
             "train",
             "a second step isn't the one that is made from the same parameters alone.",
-            cause="a step depends on those before it, as with a momentum or a mean of gradients;"
+            cause="each step is the same as the first one: its gradient isn't that of the parameters after the step"
+            " before it."
+            if same
+            else "a step depends on those before it, as with a momentum or a mean of gradients;"
             " here it takes the gradient of its own batch alone.",
             deviations=("memory",),
         )

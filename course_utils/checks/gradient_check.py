@@ -86,21 +86,23 @@ TOY_FUNCTIONS = {
 
 
 def toy_loss(params: Mapping[str, np.ndarray]) -> float:
-    """The exponential toy function of each of the four arrays, summed; params -> float.
+    """The exponential toy function of each of the arrays, W1, b1, W2, b2 and perhaps more layers, summed; a float.
 
     Raises
     ------
     ValueError
         If the shapes don't fit together: an array stands under another one's name.
     """
-    shapes = [np.shape(params[name]) for name in _NAMES]
-    if not (shapes[0][1:] == shapes[1] == shapes[2][:1] and shapes[2][1:] == shapes[3]):
+    names = [*_NAMES, *(name for name in ("W3", "b3") if name in params)]
+    shapes = [np.shape(params[name]) for name in names]
+    weights, biases = shapes[::2], shapes[1::2]
+    if [W[1:] for W in weights] != biases or [W[:1] for W in weights[1:]] != biases[:-1]:
         raise ValueError(
-            f"the shapes of W1, b1, W2, b2 don't fit together: {', '.join(map(str, shapes))}. An array stands under"
+            f"the shapes of {', '.join(names)} don't fit together: {', '.join(map(str, shapes))}. An array stands under"
             " another one's name. (A lambda that is made in a loop sees the name with which the loop ends; lambda v,"
             " name=name: ... keeps its own.)"
         )
-    return float(sum(TOY_FUNCTIONS["exponential"].value(np.asarray(params[name])) for name in _NAMES))
+    return float(sum(TOY_FUNCTIONS["exponential"].value(np.asarray(params[name])) for name in names))
 
 
 _QUOTIENTS = Reference(mistakes.quotients, deviations=mistakes.QUOTIENTS)
@@ -231,29 +233,37 @@ def check_relative_error(relative_error: Callable, on: Problem | None = None) ->
 def check_check_gradients(check_gradients: Callable, on: Problem | None = None) -> None:
     """Check ``check_gradients(loss_fn, params, grads)`` -> dict name -> relative error, with :func:`toy_loss`.
 
-    Right gradients must give small errors, and altered ones the error that the alteration makes.
+    Right gradients must give small errors, and altered ones the error that the alteration makes; the names are those
+    of ``params``, in the last case those of three layers.
     """
     given = on or problem("biased")
-    params = {name: np.array(array, dtype=np.float64) for name, array in given.params.items()}
-    right = {name: TOY_FUNCTIONS["exponential"].central(array, 0.0) for name, array in params.items()}
-    asked = []
-    for turn, wrong in enumerate((None, *_NAMES)):
-        altered = {name: array.copy() for name, array in right.items()}
-        if wrong is not None:
-            altered[wrong].flat[-1] *= 1 + 0.1 * turn if turn > 1 else -0.5
-        parts = {}
-        for name in _NAMES:
-            expected = np.max(np.abs(altered[name] - right[name]) / (np.abs(altered[name]) + np.abs(right[name])))
-            # The round-off of the loss, divided by the step and by the smallest derivative.
-            tolerance = roundoff_tolerance(np.float64, max(array.size for array in params.values()), toy_loss(params))
-            tolerance /= DEFAULT_STEP * np.min(np.abs(right[name]))
-            case = ", all gradients being right" if wrong is None else f", one entry of {wrong} being wrong"
-            parts[name] = Part(f"check_gradients: the error of {name}{case}", expected, float(tolerance))
-        arguments = {"loss_fn": toy_loss, "params": params, "grads": altered}
-        asked.append(Asked(given, arguments, parts, {name: name for name in _NAMES}, known={"exact": right}))
+    two_layers = {name: np.array(array, dtype=np.float64) for name, array in given.params.items()}
+    three_layers = two_layers | {"W3": two_layers["W2"][:2].T.copy(), "b3": two_layers["b2"][:2] - 0.5}
+    deeper = given._replace(name=f"params of three layers, W1, b1, W2, b2, W3, b3, with N={len(given.X)}")
+    cases = [(given, two_layers, wrong) for wrong in (None, *_NAMES)] + [(deeper, three_layers, "W3")]
+    asked = [_gradients_of(*case, turn) for turn, case in enumerate(cases)]
     reference = Reference(mistakes.checked_gradients, mistakes.right_of_checking, mistakes.CHECKING)
     judge(check_gradients, asked, reference, "test-check-gradients")
     passed("check_gradients finds right gradients right and wrong ones wrong.", on)
+
+
+def _gradients_of(given: Problem, params: dict[str, np.ndarray], wrong: str | None, turn: int) -> Asked:
+    """Gradients of which the one of the array ``wrong`` is altered."""
+    right = {name: TOY_FUNCTIONS["exponential"].central(array, 0.0) for name, array in params.items()}
+    altered = {name: array.copy() for name, array in right.items()}
+    if wrong is not None:
+        # The first entries of some and the last ones of others.
+        altered[wrong].flat[-(turn % 2)] *= 1 + 0.1 * turn if turn > 1 else -0.5
+    parts = {}
+    for name in params:
+        expected = np.max(np.abs(altered[name] - right[name]) / (np.abs(altered[name]) + np.abs(right[name])))
+        # The round-off of the loss, divided by the step and by the smallest derivative.
+        tolerance = roundoff_tolerance(np.float64, max(array.size for array in params.values()), toy_loss(params))
+        tolerance /= DEFAULT_STEP * np.min(np.abs(right[name]))
+        case = ", all gradients being right" if wrong is None else f", one entry of {wrong} being wrong"
+        parts[name] = Part(f"check_gradients: the error of {name}{case}", expected, float(tolerance))
+    arguments = {"loss_fn": toy_loss, "params": params, "grads": altered}
+    return Asked(given, arguments, parts, {name: name for name in params}, known={"exact": right})
 
 
 # --- 3.d, the hunt ---------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from course_utils.checks.pytorch_models import (
     case_of,
     cases_of,
     clearest,
+    expect_precision,
     expect_shapes,
     expect_unchanged,
     held_by,
@@ -79,6 +80,7 @@ def check_build_mlp(build_mlp: Callable, state_of: Callable, logits_of: Callable
             expect_shapes("build_mlp", held, sizes, "inputs and outputs are exchanged: nn.Linear takes the number of"
                            " inputs first.")  # fmt: skip
             X = 3 * rng.standard_normal((120, sizes[0]))
+            X[-10:] *= 4  # so far out that activations that differ at 6 or 20 alone are told apart
             got, expected = call(logits_of, model, X), right_logits(held, X, activation)
             tolerance = logits_tolerance(held, X)
             try:
@@ -178,6 +180,10 @@ def _expect_copy(convert: Callable, case: Case, models: Models) -> None:
             expect_close(f"{name} in the model", held[name], array, tolerance=0.0)
         except CheckFailed as failure:
             failure.cause = _cause_of_copy(name, held, case.params)
+            if failure.cause is None and not np.array_equal(
+                held_by(call(convert, case.params), models.state_of)[name], held[name]
+            ):
+                failure.cause = f"{name} is drawn anew in each call, and isn't copied from params."
             raise
     logits = call(models.logits_of, model, case.X)
     expected, tolerance = right_logits(case.params, case.X, "relu"), logits_tolerance(case.params, case.X)
@@ -187,9 +193,8 @@ def _expect_copy(convert: Callable, case: Case, models: Models) -> None:
         seen = Observation(
             vars(case), {"logits": np.asarray(logits, float)}, {"logits": expected}, {"logits": tolerance}
         )
-        cause = _cause_in_network([seen], "relu")
-        failure.cause = cause.sentence if cause else random_cause(lambda: call(models.logits_of, model, case.X), logits)
-        raise
+        failure.cause = random_cause(lambda: call(models.logits_of, model, case.X), logits)
+        raise with_cause(failure, lambda: _cause_in_network([seen], "relu")) from None
 
 
 def _expect_own_memory(convert: Callable, held_after_change: Callable, case: Case, models: Models) -> None:
@@ -293,6 +298,7 @@ def check_scores(scores: Callable, *models: Callable, on: Problem | None = None)
     def observe(function: Callable, model: Any, case: Case) -> Values:
         got = as_numbers("scores(model, X)", call(function, model, case.X))
         expect_unchanged("scores", model, case, given)
+        expect_precision("scores(model, X)", got, case)
         return {"scores(model, X)": got}
 
     problems = [on] if on else [problem("toy"), problem("biased")]
@@ -393,7 +399,10 @@ def check_torch_gradients(loss_and_gradients: Callable, *models: Callable, on: P
         _, got = pair_of(function, model, case)
         got = expect_keys("loss_and_gradients", got, tuple(case.params))
         expect_unchanged("loss_and_gradients", model, case, given)
-        return {f"the gradient of {name}": as_numbers(f"the gradient of {name}", got[name]) for name in case.params}
+        values = {f"the gradient of {name}": as_numbers(f"the gradient of {name}", got[name]) for name in case.params}
+        for label, value in values.items():
+            expect_precision(label, value, case)
+        return values
 
     deviations = [*reference.OBJECTIVE, *reference.GRADIENTS, *GENERAL]
     own = _follows_own_loss(loss_and_gradients, given)

@@ -111,9 +111,21 @@ def _expect_distribution(held: Mapping[str, np.ndarray], scale: float | None) ->
         found = float(np.std(array))
         # 14,000 weights or more: five per cent are more than seven standard errors.
         if abs(found / expected - 1) > 0.05:
-            raise CheckFailed(name, f"the standard deviation is {found:.3g}, expected {expected:.3g}.")
+            raise CheckFailed(
+                name,
+                f"the standard deviation is {found:.3g}, expected {expected:.3g}.",
+                cause="all weights of a layer are the same number: draw each of them."
+                if array.any() and np.ptp(array) == 0
+                else None,
+            )
         if abs(float(np.mean(array))) > 0.06 * expected:
-            raise CheckFailed(name, f"the mean is {np.mean(array):.3g}, expected nearly 0.")
+            raise CheckFailed(
+                name,
+                f"the mean is {np.mean(array):.3g}, expected nearly 0.",
+                cause="the numbers are added to the weights that were there; take their place."
+                if abs(float(np.mean(array)) - 1) < 0.06 * expected  # all weights were 1
+                else None,
+            )
         distance = _distance_from_normal(array.ravel()[:8000] / found)
         if distance > 0.04:
             raise CheckFailed(

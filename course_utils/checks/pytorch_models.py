@@ -346,3 +346,14 @@ def cause_of(functions: Functions, cases: Sequence[AnyCase], task: Task[AnyCase]
 def expect_unchanged(function: str, model: Any, case: Case, models: Models) -> None:
     if not holds(held_by(model, models.state_of), case.params):
         raise CheckFailed(function, "the call has changed the model's parameters; it should leave them as they are.")
+
+
+def expect_precision(quantity: str, got: np.ndarray, case: Case) -> None:
+    """Values of a model in single precision are in single precision: more digits than it has tell nothing."""
+    if case.dtype == np.float32 and got.dtype == np.float64:
+        raise CheckFailed(
+            quantity,
+            "it is float64 for a model in float32.",
+            cause="the values are converted to double precision; leave them in the model's.",
+            deviations=("float64",),
+        )

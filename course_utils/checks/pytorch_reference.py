@@ -291,6 +291,8 @@ OBJECTIVE = [
             ("W1 alone", lambda params: weights_of(params)[:1], "only W1 is regularised; all weights are to be."),
             ("last weights alone", lambda params: weights_of(params)[-1:],
              "only the last layer's weights are regularised; those of all layers are to be."),
+            ("all but the last weights", lambda params: weights_of(params)[:-1],
+             "the last layer's weights aren't regularised; those of all layers are to be."),
             ("two layers", lambda params: weights_of(params)[:2],
              "only the weights of the first two layers are regularised; those of all layers are to be."),
             ("first and last", lambda params: [weights_of(params)[0], weights_of(params)[-1]],
@@ -528,6 +530,8 @@ _SCHEDULES: Sequence[tuple[str, Rate, str]] = (
     ("exponential", lambda t, E, rho, exact: math.exp(-rho * (t // E)),
      "the learning rate is multiplied by exp(-decay * epoch); it should be by decay ** epoch."),
     ("decay twice", lambda t, E, rho, exact: rho ** (2 * (t // E)), "the learning rate decays twice after each epoch."),
+    ("an epoch late", lambda t, E, rho, exact: rho ** max(t // E - 1, 0),
+     "the learning rate is the same in the first two epochs, and decays from then on; it should after the first."),
     ("every second epoch", lambda t, E, rho, exact: rho ** (t // (2 * E)),
      "the learning rate decays after every second epoch; it should after every one."),
 )  # fmt: skip
@@ -589,6 +593,8 @@ INITIAL = [_named(name, "deviation", change, sentence) for name, change, sentenc
          "these are absolute values: half of the weights should be negative."),
         ("cut off at two", lambda s: (0.8796 * s, 0.0),
          "the normal distribution is cut off at two standard deviations, which makes it narrower."),
+        ("limited to one", lambda s: (0.7184 * s, 0.0),
+         "numbers beyond one standard deviation are set to it, which makes the distribution narrower."),
         ("mean s", lambda s: (s, s), "the mean is the standard deviation; it should be 0."),
     )
 ]  # fmt: skip

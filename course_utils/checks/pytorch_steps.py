@@ -125,7 +125,8 @@ def _differs_in_rates_alone(functions: Functions, run: Run, models: Models) -> b
     for kind, _ in models_for(run, models):
         for function in functions(run):
             try:
-                rates = [_rate(function, kind, run, count, models) for count in (0, 1, 50, 98)]
+                # The rates of a schedule may depend on the number of batches: two have the same first one.
+                rates = [_rate(function, kind, run, count, models) for count in (0, 1)]
                 longer = _rate(function, kind, replace(run, rate=2 * run.rate), 0, models)
                 right = np.isclose(rates[0], run.rate, rtol=1e-6) or not np.isclose(longer, 2 * rates[0], rtol=1e-6)
                 if right and min(*rates, longer) > 0:

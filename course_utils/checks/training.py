@@ -16,7 +16,7 @@ from course_utils.checks.batches import expect_fair_batches
 from course_utils.checks.descent import expect_descent
 from course_utils.checks.record import Findings, judged
 from course_utils.checks.schedule import expect_schedule
-from course_utils.comparison import CheckFailed, as_numbers, call, passed
+from course_utils.comparison import CheckFailed, as_numbers, call, call_keeping, passed
 from course_utils.judge import answers
 from course_utils.reference import SAMPLES, Problem, problem
 
@@ -36,17 +36,26 @@ def check_sample_batch(sample_batch: Callable, seed: int = 1) -> None:
     """
     X, y = _numbered_rows(seed)
     size, single = len(X) // 4, X.astype(np.float32)
-    findings = Findings()
+    findings, usual = Findings(), ()
     with findings.looking():
-        _expect_batch(call(sample_batch, X, y, size, seed), X, y, size)
+        usual = call_keeping(sample_batch, {"X": X, "y": y, "batch_size": size, "rng": seed})
+        _expect_batch(usual, X, y, size)
         _expect_batch(call(sample_batch, single, y, 1, seed), single, y, 1)
         for draw in range(8):  # an index that is too large for X comes in one of these
             call(sample_batch, X, y, len(X) - 1, seed + draw)
-    for larger in (len(X), len(X) + 3):
-        with findings.looking():
-            _expect_whole_set(sample_batch, X, y, larger, seed)
+    if _is_of_size(usual, size):  # else the number of rows is wrong throughout
+        for larger in (len(X), len(X) + 3):
+            with findings.looking():
+                _expect_whole_set(sample_batch, X, y, larger, seed)
     findings.tell()
     passed("sample_batch gives rows of X with their labels; the whole set if batch_size isn't smaller.")
+
+
+def _is_of_size(batch: Any, size: int) -> bool:
+    try:
+        return len(_pair(batch)[0]) == size
+    except (CheckFailed, TypeError):
+        return False
 
 
 def _expect_whole_set(sample_batch: Callable, X: np.ndarray, y: np.ndarray, larger: int, seed: int) -> None:
@@ -70,9 +79,10 @@ def _expect_whole_set(sample_batch: Callable, X: np.ndarray, y: np.ndarray, larg
 @answers("test-sample-batch-random")
 def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
     """Check that ``sample_batch`` draws every row at times, with the generator that it is given."""
-    # As many features as rows: who takes the one for the other is told by the other check.
-    X, y = _numbered_rows(seed, rows=31, features=31)
-    size = 10
+    # As many features as rows: who takes the one for the other is told by the other check. And no more rows than
+    # CIFAR-10 has classes: every label is one of these, whatever is made of it.
+    X, y = _numbered_rows(seed, rows=10, features=10)
+    y, size = y - y.min(), 4
 
     def drawn(rng: Any, size: int = size) -> np.ndarray:
         return _told_rows(call(sample_batch, X, y, size, rng), X, y)
@@ -87,18 +97,24 @@ def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
             "the same seed gave two different batches. Draw with rng, not with np.random itself.",
             "rng ignored", "the rows aren't drawn with rng alone, but with a generator that starts anew or is shared.",
         )  # fmt: skip
-    if any(len(rows) != len(first) for _, rows in others):
+    sizes = {len(rows) for _, rows in batches}
+    if len(sizes) > 1 and max(sizes) <= size:  # how many rows a batch should have is told by the other check
         fail("batches of one batch_size have different numbers of rows.", "size varies",
              "what is drawn reaches beyond the end of X, where it is cut off.")  # fmt: skip
-    if all(np.array_equal(first, rows) for _, rows in others):
+    if min(sizes) < len(X) and all(np.array_equal(first, rows) for _, rows in others):
         in_order = np.array_equal(first, np.arange(len(first)))
         fail(
             f"{len(batches)} seeds gave the same batch. Draw the indices with rng.", "rng not used",
             "these are always the first rows." if in_order else "the rows don't depend on rng.",
         )  # fmt: skip
+    if np.mean([len(np.unique(rows)) / len(rows) for _, rows in batches]) <= 0.5:  # with replacement, it is 0.86
+        fail(
+            "the rows of a batch are mostly the same one. Draw batch_size indices, each by itself.", "repeated rows",
+            "few rows are drawn, and repeated.",
+        )  # fmt: skip
     generator = np.random.default_rng(seed)
     successive = [rows for _, rows in _those_that_work(drawn, [generator] * 8)]
-    if all(np.array_equal(successive[0], rows) for rows in successive[1:]):
+    if min(sizes) < len(X) and all(np.array_equal(successive[0], rows) for rows in successive[1:]):
         fail(
             "with a generator as rng, each call gave the same batch. Draw with rng itself.", "generator not used",
             "the generator that is given isn't the one that is drawn with.",
@@ -122,7 +138,7 @@ def _those_that_work(drawn: Callable[..., np.ndarray], rngs: Sequence[Any]) -> l
 
 def _expect_every_row(drawn: Callable[..., np.ndarray], rows: int, size: int, seed: int) -> None:
     # Small batches show a mistake that depends on the size. In large ones, which are drawn in few calls, a row comes
-    # 300 times on average, and 8 times if indices are drawn about the middle, from a normal distribution, say.
+    # 300 times on average, and 24 times if indices are drawn about the middle, from a normal distribution, say.
     seeds = range(1000 * seed + 20, 1000 * seed + 370)
     few = _times_drawn(drawn, rows, seeds[:40])
     if not few[size:].any():
@@ -220,16 +236,18 @@ def _cause_of_batch_shape(
     rows = _rows_of(X_batch, X)
     if len(X_batch) == len(X) and -1 not in rows and rows.max() < asked < len(X):
         return "the arguments are swapped: draw batch_size indices from len(X) numbers."
+    if X_batch.ndim == 1 and np.isin(X_batch, X).all():
+        return "these are single numbers of X; rows are asked for, as in X[indices]."
     if X_batch.ndim == 1 and -1 not in _rows_of(y_batch, X):
         return "X_batch and y_batch are returned in the wrong order."
     if X_batch.shape == (X.shape[1], asked) and -1 not in _rows_of(X_batch.T, X):
         return "X_batch is transposed: the rows are samples."
     if y_batch.ndim == 2 and len(y_batch) == asked and (y_batch.sum(axis=1) == 1).all():
         return "the labels are returned as rows of 0 and 1: take them as they are in y."
-    if -1 not in rows and len(y_batch) == len(y) and np.array_equal(y_batch, y):
-        return "the labels are those of all rows: take those of the indices that were drawn."
     if -1 not in rows and np.array_equal(rows, np.arange(len(X))):
         return "the batch is the whole set, where batch_size rows are asked for."
+    if -1 not in rows and len(y_batch) == len(y) and np.array_equal(y_batch, y):
+        return "the labels are those of all rows: take those of the indices that were drawn."
     return None
 
 
@@ -315,10 +333,12 @@ def _cause_of_shape(prediction: _Prediction) -> str | None:
     if got.shape == logits.shape:
         if np.allclose(got, logits) or np.allclose(got, probabilities):
             return "these are the scores: the class is the index of the largest one in each row."
+        if np.array_equal(got, logits == logits.max(axis=1, keepdims=True)):
+            return "these are rows of 0 and 1: the class is the index of the 1."
         return None
     if got.shape == (len(logits), 1) and np.array_equal(got[:, 0], logits.argmax(axis=1)):
         return "the axis is kept: leave keepdims away, or take the column out."
-    if got.shape == logits.shape[1:] and np.array_equal(got, logits.argmax(axis=0)):
+    if got.shape == logits.shape[1:] and any(np.array_equal(got, z.argmax(axis=0)) for z in (logits, probabilities)):
         return "the largest score is sought along axis 0, over the samples."
     if got.shape == () and got == logits.argmax():
         return "the largest score is sought in the whole array, not in each row."
@@ -345,6 +365,10 @@ def _other_classes(prediction: _Prediction) -> dict[str, np.ndarray]:
         "this is the class with the largest score in absolute value.": np.abs(z3).argmax(axis=1),
         "the classes are counted from 1; they count from 0.": right + 1,
         "this is the hidden unit with the largest value, not the class.": a2.argmax(axis=1),
+        "the hidden units are tanh(z2), where the ReLU is asked for.": (
+            np.tanh(z2) @ params["W2"] + params["b2"]
+        ).argmax(axis=1),
+        "the largest score is sought in the whole array, not in each row.": (z3 == z3.max()).argmax(axis=1),
         "this is the class of the first row, for all rows.": np.full_like(right, right[0]),
         "the probabilities are rounded before the largest is sought.": a3.round().argmax(axis=1),
         "this is the class with the largest score, counted from the last.": z3.shape[1] - 1 - right,

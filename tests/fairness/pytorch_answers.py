@@ -1162,3 +1162,36 @@ _right(
             nn.init.zeros_(p)
     """,
 )
+
+
+# --- Data on which the one property shows -----------------------------------------------------
+
+_scoring("in double precision", ".numpy()", ".double().numpy()", says="converted to double precision")
+_building("ReLU6 for ReLU", "nn.ReLU", "nn.ReLU6", says="the activation is relu6; relu is asked for")
+_losing("gradients in double precision", ".T.numpy().copy()", ".T.double().numpy()", "test-torch-gradients",
+        says="converted to double precision")  # fmt: skip
+_losing("last weights not regularised", "for weight in weights)", "for weight in weights[:-1])",
+        says="the last layer's weights aren't regularised")  # fmt: skip
+_scheduling(
+    "LambdaLR of the rate itself after the first epoch",
+    "LambdaLR(optimizer, lambda t: (learning_rate if t >= E else 1) * learning_rate_decay ** (t // E))",
+    "multiplied by learning_rate twice",
+)  # fmt: skip
+_scheduling("CosineAnnealingLR", "CosineAnnealingLR(optimizer, T_max=len(batches))", "")
+_scheduling("an epoch late", "LambdaLR(optimizer, lambda t: learning_rate_decay ** max(t // E - 1, 0))",
+            "the same in the first two epochs, and decays from then on")  # fmt: skip
+_copying(
+    "biases as they were drawn", "        layer.bias.copy_", "        0 and layer.bias.copy_", says="is drawn anew"
+)
+_initialising("one number for all", "std=std, generator=generator", "mean=std, std=0.0, generator=generator",
+              says="all weights of a layer are the same number")  # fmt: skip
+_initialising(
+    "added", "nn.init.normal_(layer.weight, std=std, generator=generator)",
+    "layer.weight.data.add_(std * torch.randn(layer.weight.shape, generator=generator))",
+    says="the numbers are added to the weights",
+)  # fmt: skip
+_initialising(
+    "limited to one standard deviation", "nn.init.normal_(layer.weight, std=std, generator=generator)",
+    "layer.weight.data.copy_(std * torch.randn(layer.weight.shape, generator=generator).clamp(-1, 1))",
+    says="beyond one standard deviation are set to it",
+)  # fmt: skip

@@ -2562,3 +2562,120 @@ _wrong(
     "test-sample-batch", "test-sample-batch-random", says="the arguments are swapped",
 )  # fmt: skip
 _prediction("ReLU on the scores too", 'np.maximum(forward(params, X)["z3"], 0).argmax(axis=1)', "applied to the scores")
+
+# --- Data on which the one property shows -----------------------------------------------------
+
+_wrong(
+    "the whole set where there are rows enough", "sample_batch",
+    "if len(X) >= batch_size:\n    return X, y\ni = np.random.default_rng(rng).integers(len(X), size=batch_size)\n"
+    "return X[i], y[i]",
+    "test-sample-batch", says="the batch is the whole set, where batch_size rows are asked for",
+)  # fmt: skip
+_batch("each row with a probability", "i = rng.random(len(X)) < batch_size / len(X)\nreturn X[i], y[i]",
+       "test-sample-batch")  # fmt: skip
+_batch("one row, repeated", f"indices = np.full(batch_size, rng.integers(len(X)))\n{_TAKE}", says="few rows are drawn")
+_batch(
+    "the data themselves shuffled",
+    "order = rng.permutation(len(X))\nX[:], y[:] = X[order], y[order]\nreturn X[:batch_size], y[:batch_size]",
+    "test-sample-batch",
+)  # fmt: skip
+_batch("rows of 0 and 1 for labels", "i = rng.integers(len(X), size=batch_size)\nreturn X[i], np.eye(10)[y[i]]",
+       "test-sample-batch")  # fmt: skip
+_batch("single numbers", "i = rng.integers(len(X), size=batch_size)\nreturn np.take(X, i), y[i]", "test-sample-batch",
+       says="these are single numbers of X")  # fmt: skip
+_prediction(
+    "rows of 0 and 1 as floats", '(lambda p: 1.0 * (p == p.max(axis=1, keepdims=True)))(forward(params, X)["a3"])',
+    "these are rows of 0 and 1",
+)  # fmt: skip
+_prediction("tanh for the ReLU", '(np.tanh(forward(params, X)["z2"]) @ params["W2"] + params["b2"]).argmax(axis=1)',
+            "the hidden units are tanh(z2)")  # fmt: skip
+_ENDS = "aren't those with which the training ends"
+for _name, _old, _new, _loses, _says in (
+    ("the mean of the parameters returned", "return params,", "return {name: (array + params[name]) / 2 for name, array"
+     " in given.items()},", _DESCENT, _ENDS),
+    ("the given parameters returned", "return params,", "return given,", _DESCENT, _ENDS),
+    ("no step in the first iteration", "learning_rate * gradient", "(iteration > 0) * learning_rate * gradient",
+     _DESCENT, "no step is made in the first iteration"),
+    ("gradient at the start", "backward(params,", "backward(given,", _DESCENT, "each step is the same as the first"),
+    ("decayed too", "- learning_rate * gradient", "* (1 - learning_rate) - learning_rate * gradient", _DESCENT,
+     "a multiple of the parameters themselves"),
+    ("decay an epoch late", "        learning_rate *= ", "        learning_rate *= 1 if iteration < epoch else ",
+     _SCHEDULE, "the same in the first two epochs, and decays from then on"),
+    ("accuracies of the unfinished epoch too", "if (iteration + 1) % epoch == 0:", "if (iteration + 1) % epoch == 0 or"
+     " iteration == num_iters - 1:", _SCHEDULE, "after the last iteration too"),
+    ("batches from the first 1,000 rows", "sample_batch(X, y,", "sample_batch(X[:1000], y[:1000],", _BATCHES,
+     "drawn from the first 1,000 rows"),
+):  # fmt: skip
+    _body = _TRAIN.replace("params = {name: array", "given = params\nparams = {name: array").replace(_old, _new)
+    _wrong(_name, "train", _body, _loses, says=_says)
+_drawn("batches that grow", "order = rng.permutation(len(X))",
+       "last = (iteration % epoch + 1) * batch_size\nX_batch, y_batch = X[order[:last]], y[order[:last]]\n"
+       "if last >= epoch * batch_size:\n    order = rng.permutation(len(X))",
+       _BATCHES, says="the batches grow")  # fmt: skip
+_CHECK = """
+errors = {}
+for name in params:
+    numerical = numerical_gradient(lambda array, name=name: loss_fn({**params, name: array}), params[name])
+    errors[name] = relative_error(numerical, grads[name])
+return errors
+"""
+for _name, _old, _new, _says in (
+    ("names of two layers", "in params:", 'in ("W1", "b1", "W2", "b2"):', ""),
+    (
+        "first entries alone",
+        "(numerical, grads[name])",
+        "(numerical.flat[0], grads[name].flat[0])",
+        "only the first entry",
+    ),
+    ("numerical gradients returned", "relative_error(numerical, grads[name])", "numerical", "the numerical gradients"),
+):
+    _wrong(_name, "check_gradients", _CHECK.replace(_old, _new), "test-check-gradients", says=_says)
+for _name, _old, _new, _says in (
+    ("points at a fixed distance", "x[index] {} h", "x[index] {} 1e-5", "the points are always 1e-5 from x"),
+    ("column by column", "return gradient", 'return gradient.ravel().reshape(x.shape, order="F")', "column by column"),
+    ("flat, and divided by h", "return gradient", "return 2 * gradient.ravel()", "the gradient is flat"),
+    ("half of the distance, divided by 2h", "x[index] {} h", "x[index] {} h / 2", "divided by 2h: move x by h"),
+):
+    _body = _DIFFERENCES
+    for _sign in "+-" if "{}" in _old else "+":
+        _body = _body.replace(_old.format(_sign), _new.format(_sign))
+    _wrong(_name, "numerical_gradient", _body, "test-numerical-gradient", says=_says)
+_wrong("divided by twice b", "relative_error", "return np.max(np.abs(a - b) / np.maximum(1e-8, 2 * np.abs(b)))",
+       "test-relative-error", says="divided by twice |a| or twice |b|")  # fmt: skip
+_wrong("0.001 added", "relative_error", "return np.max(np.abs(a - b) / (np.abs(a) + np.abs(b) + 1e-3))",
+       "test-relative-error", says="0.001 is added to |a| + |b|")  # fmt: skip
+_wrong("mean over the classes", "grad_a2", "return dz3 @ W2.T / dz3.shape[1]", "test-grad-a2",
+       says="the mean over the classes is taken")  # fmt: skip
+_wrong(
+    "columns guessed from the labels", "grad_z3",
+    "Delta = np.zeros((len(y), y.max() + 1))\nDelta[np.arange(len(y)), y] = 1\nreturn (a3 - Delta) / len(y)",
+    "test-grad-z3",
+)  # fmt: skip
+_wrong("classes counted from 1", "grad_z3", "return (a3 - (y[:, None] == np.arange(1, a3.shape[1] + 1))) / len(y)",
+       "test-grad-z3", says="1 is subtracted one class too early")  # fmt: skip
+for _name, _expressions, _says in (
+    ("other classes negative", "[p - 1 if k == y else -p for k, p in enumerate(ps)]", "have the wrong sign"),
+    (
+        "true class not in the sum",
+        "[p / (1 - ps[y]) - int(k == y) for k, p in enumerate(ps)]",
+        "leaves the true class out",
+    ),
+    ("every class as the true one", "[-p * (1 - p) / ps[y] for p in ps]", "is taken for every class k"),
+):
+    _body = f"es = [sp.exp(v) for v in z]\nps = [e / sum(es) for e in es]\nreturn {_expressions}"
+    _wrong(_name, "dJ_dz3_symbolic", _body, "test-dJ_dz3-symbolic", says=_says)
+_wrong(
+    "largest of the row everywhere", "relu", "return np.maximum(z.max(axis=1, keepdims=True), 0) + 0 * z",
+    "test-relu", says="the largest value of each row",
+)  # fmt: skip
+_wrong("logarithm to the base 10", "softmax",
+       "s = z - z.max(axis=1, keepdims=True)\nreturn np.exp(s - np.log10(np.exp(s).sum(axis=1, keepdims=True)))",
+       "test-softmax", says="the logarithm of the sum has base 10")  # fmt: skip
+_wrong(
+    "rounded down", "softmax_cross_entropy",
+    "s = z3 - z3.max(axis=1, keepdims=True)\nown = s[np.arange(len(y)), y]\n"
+    "return float((np.log(np.exp(s).sum(axis=1)) - own).sum() // len(y))",
+    "test-cross-entropy", says="have lost their decimals",
+)  # fmt: skip
+_loss("all entries of the product", 'reg * sum(np.sum(params[name].T @ params[name]) for name in ("W1", "W2"))',
+      says="its diagonal alone holds the squares")  # fmt: skip
