@@ -6,11 +6,12 @@ figure. Nothing is graded, and nothing that is written as a prediction keeps a f
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from course_utils.plots.style import GREEN, ORANGE
 
@@ -23,8 +24,11 @@ _AGAIN = "Write it in the cell above, run that cell, then this one again."
 _CHARACTERS_PER_INCH = 14
 
 
+Value = TypeVar("Value", float, str)
+
+
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Generic[Value]):
     """What was predicted for one quantity.
 
     Attributes
@@ -38,11 +42,11 @@ class Prediction:
     """
 
     about: str
-    value: float | str | None
+    value: Value | None
     text: str
 
 
-def number(about: str, answer: object, least: float, most: float, unit: str = "") -> Prediction:
+def number(about: str, answer: object, least: float, most: float, unit: str = "") -> Prediction[float]:
     """A prediction that is a number.
 
     Parameters
@@ -58,13 +62,13 @@ def number(about: str, answer: object, least: float, most: float, unit: str = ""
     """
     if answer is None:
         return _asked_for(about, f"No prediction yet. {_AGAIN}")
-    is_number = isinstance(answer, Real) and not isinstance(answer, bool)
-    if not is_number or not least <= answer <= most:  # False for nan, too
+    value = float(answer) if isinstance(answer, Real) and not isinstance(answer, bool) else math.nan
+    if not least <= value <= most:  # False for nan, too
         return _asked_for(about, f"The prediction must be a number from {least:g} to {most:g}. {_AGAIN}")
-    return Prediction(about, float(answer), f"{float(answer):.3g} {unit}".strip())
+    return Prediction(about, value, f"{value:.3g} {unit}".strip())
 
 
-def choice(about: str, answer: object, options: Mapping[str, str]) -> Prediction:
+def choice(about: str, answer: object, options: Mapping[str, str]) -> Prediction[str]:
     """A prediction that is one of several options.
 
     Parameters
@@ -85,7 +89,7 @@ def choice(about: str, answer: object, options: Mapping[str, str]) -> Prediction
     return Prediction(about, letter, options[letter])
 
 
-def _asked_for(about: str, text: str) -> Prediction:
+def _asked_for(about: str, text: str) -> Prediction[Any]:
     return Prediction(about, None, text)
 
 

@@ -97,7 +97,8 @@ def _compared(figure: Any, accuracies: Mapping[str, float], predicted: Mapping[s
 
 def _draw(axes: Axes, X: np.ndarray, y: np.ndarray, size: float) -> None:
     for index, (colour, marker) in enumerate(zip(_COLOURS, _MARKERS, strict=True)):
-        axes.scatter(*X[y == index].T, s=size, marker=marker, color=colour, linewidths=0)
+        points = X[y == index]
+        axes.scatter(points[:, 0], points[:, 1], s=size, marker=marker, color=colour, linewidths=0)
     axes.set(xlim=(-_REACH, _REACH), ylim=(-_REACH, _REACH), xticks=(-1, 0, 1), yticks=(-1, 0, 1), aspect="equal")
 
 

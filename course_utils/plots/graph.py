@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def _described(values: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndar
 
 
 def _written(value: np.ndarray | float, mark: str = "") -> str:
-    array = np.ma.asanyarray(value)
+    array: np.ndarray = np.ma.asanyarray(value)
     if array.ndim == 0 or array.dtype.kind in "iu":
         if np.ma.is_masked(array):
             return f"{mark}__"
@@ -122,5 +122,5 @@ def _written(value: np.ndarray | float, mark: str = "") -> str:
     return "\n".join(f"{mark}[" + " ".join(map(_entry, row)) + "]" for row in rows)
 
 
-def _entry(item: float) -> str:
+def _entry(item: Any) -> str:
     return "  __ " if item is np.ma.masked else f"{item + 0.0:5.2f}"
