@@ -19,7 +19,7 @@ LAB := jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root)
 DRY := $(if $(DRY_RUN),--dry-run)
 EXPORT := nbgrader export --exporter=autograder.export.PlatformExport --assignment="['$(ASSIGNMENT)']"
 
-.PHONY: help setup lab formgrader demo release handout roster collect-zip grade feedback export feedback-zip likeness data \
+.PHONY: help setup lab formgrader demo release handout roster collect-zip grade feedback export feedback-zip likeness report data \
 	notebooks check quick test browser nbval attacks fairness reproduce bench bench-checks bench-grading lock clean given-file
 
 help: ## list the targets
@@ -45,7 +45,7 @@ course/lab/$(ASSIGNMENT): | release
 formgrader: $(READY) ## open JupyterLab with nbgrader's formgrader
 	PYTHONPATH="$(CURDIR)" $(LAB) --ServerApp.jpserver_extensions=autograder.served=True
 
-demo: $(READY) ## release, submit, grade and return with a simulated class
+demo: $(READY) ## release, submit, grade, return and report with a simulated class
 	python -m autograder.demo
 
 release: $(READY) ## make the students' version in course/release
@@ -76,6 +76,9 @@ feedback-zip: $(READY) given-file ## pack the feedback pages for Moodle: make fe
 likeness: $(READY) ## write course/likeness.html: evidence of like work, for the instructor alone
 	python -m autograder likeness $(ASSIGNMENT) --to course/likeness.html
 
+report: $(READY) ## write course/report.html and report.csv: what the class understood
+	python -m autograder report $(ASSIGNMENT) --to course/report.html
+
 given-file:
 	@test -n "$(FILE)" || { echo "Name the platform's file: make $(MAKECMDGOALS) FILE=..."; exit 1; }
 
@@ -94,7 +97,8 @@ quick: $(READY) ## run the tests that aren't marked slow: less than a minute in 
 	python -m pytest -q -m "not slow"
 
 test: check browser nbval ## check, run every test, and every notebook with its stored outputs compared
-	python -m pytest -q
+	python -m pytest -q -m "not alone" --numprocesses logical --maxprocesses 4 --dist worksteal
+	python -m pytest -q -m alone
 
 browser: $(READY) ## install the Chromium in which tests look at pages, where root can install Debian's
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome || { \

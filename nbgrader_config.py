@@ -64,6 +64,9 @@ c.CsvExportPlugin.to = str(WORK / "grades.csv")
 c.HTMLExporter.preprocessors = ["autograder.pages.AsPage"]
 c.HTMLExporter.filters = {"markdown2html": "autograder.pages.markdown_on_a_page"}
 
+# Formulas and pictures of the commonest mistakes, for the page that "make report" ends with.
+c.Report.explain = "autograder.report.two_layer_net:explain"
+
 # Pages that students get back: no source of a hidden test.
 c.GenerateFeedback.preprocessors = [GetGrades, HideHiddenTests, CSSHTMLHeaderPreprocessor]
 

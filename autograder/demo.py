@@ -1,4 +1,4 @@
-"""The whole way of an assignment with a simulated class: release, submit, grade, return.
+"""The whole way of an assignment with a simulated class: release, submit, grade, return, report.
 
 ``python -m autograder.demo`` needs nothing but this repository. It works in
 ``course/demo``, away from the real gradebook, and prints who got which points and why not.
@@ -25,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SAWarning
 
+from autograder import report
 from autograder.cage import CageUnavailable
 from autograder.feedback import lost_points_messages
 from autograder.release import TRAINED
@@ -37,6 +38,7 @@ warnings.filterwarnings("ignore", category=SAWarning)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ASSIGNMENT = "two_layer_net"
+REPORT = "report.html"
 
 
 class Student(NamedTuple):
@@ -207,7 +209,7 @@ def table(results: list[Result]) -> Table:
 
 
 def run(work: Path, students: tuple[Student, ...] = CLASS) -> list[Result]:
-    """Release, submit, autograde and return feedback in the folder ``work``, which is emptied first.
+    """Release, submit, autograde, return feedback and report in the folder ``work``, which is emptied first.
 
     Raises
     ------
@@ -237,6 +239,7 @@ def run(work: Path, students: tuple[Student, ...] = CLASS) -> list[Result]:
             progress.update(steps, description=f"feedback for {student.name}")
             _require(api.generate_feedback(ASSIGNMENT, student.name))
             progress.advance(steps)
+    report.write(api.coursedir, ASSIGNMENT, work / REPORT)
     results = collect_results(config.CourseDirectory.db_url, work / "autograded")
     names = [student.name for student in students]
     return sorted(results, key=lambda result: names.index(result.student))
@@ -268,6 +271,7 @@ def main() -> int:
     console = Console(width=max(Console().width, 120))
     console.print(table(results))
     console.print(f"Feedback pages: {work / 'feedback'}")
+    console.print(f"What the class understood: {work / REPORT}")
     surprises = {student.name: unexpected(results, student) for student in CLASS}
     for name, questions in surprises.items():
         if questions:

@@ -19,7 +19,8 @@ from traitlets.config import Configurable
 from autograder.assignment import Assignment
 from autograder.grading import Graded, remove
 
-_HEADING = "While grading: "
+#: Begins the paragraph of an automatic comment that names trouble.
+HEADING = "While grading: "
 _FINGERPRINT = "Fingerprint of what was packed: "
 
 
@@ -130,7 +131,7 @@ class Writer:
         if notebook.name == min(self.assignment.notebooks):
             sentences += graded.trouble.get("", [])
             texts += [f"{_FINGERPRINT}{graded.fingerprint}."] if graded.fingerprint else []
-        texts += [f"{_HEADING}{'; '.join(sentences)}."] if sentences else []
+        texts += [f"{HEADING}{'; '.join(sentences)}."] if sentences else []
         order = [cell.grade_id for cell in self.assignment.notebooks[notebook.name].cells]
         comments = sorted(notebook.comments, key=lambda comment: order.index(comment.name))
         if comments and texts:

@@ -15,7 +15,7 @@ from nbformat.notebooknode import NotebookNode
 from nbgrader.preprocessors import LimitOutput
 from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution, is_task, parse_utc
 
-from autograder import packed, submission
+from autograder import handed_in, packed, submission
 from autograder.assignment import Assignment, SourceNotebook
 from autograder.cage import CageUnavailable
 from autograder.codec import CodecError, PeerGone
@@ -198,6 +198,7 @@ class _OneNotebook:
     def __init__(self, name: str, source: SourceNotebook, graded: Graded) -> None:
         self.name = name
         self.graded = graded
+        self.pictures: dict[str, list[dict[str, str]]] = {}
         self.notebook = nbformat.v4.new_notebook(metadata={"kernelspec": dict(source.kernelspec)})
         graded.scores[name] = {cell.grade_id: None for cell in source.cells if cell.grade or cell.task}
         graded.unanswered[name] = []
@@ -227,6 +228,7 @@ class _OneNotebook:
                 marks = cell.metadata.nbgrader
                 if marks.get("checksum") == compute_checksum(cell):
                     self.graded.unanswered[self.name].append(marks.grade_id)
+        self.pictures = handed_in.pictures(content, notebook)
 
     def _score(self, cell: NotebookNode) -> float | None:
         """A cell's points, worked out by nbgrader itself."""
@@ -244,6 +246,7 @@ class _OneNotebook:
             cell.metadata.pop("autograder", None)
         text = self._signed(layers, trouble)
         if len(text) > MAX_NOTEBOOK_BYTES:
+            self.pictures = {}
             for cell in self.notebook.cells:
                 if cell.cell_type == "code" and not is_grade(cell):
                     cell.outputs = []
@@ -257,7 +260,7 @@ class _OneNotebook:
     def _signed(self, layers: str, trouble: list[str]) -> bytes:
         notebook = nbformat.v4.new_notebook(cells=list(self.notebook.cells), metadata=self.notebook.metadata)
         marks = {"isolation": layers, "submission": self.graded.digest, "trouble": trouble}
-        notebook.metadata.autograder = marks
+        notebook.metadata.autograder = marks | ({"pictures": self.pictures} if self.pictures else {})
         if trouble:
             lines = "\n".join(f"- {markdown(line)}" for line in trouble)
             note = nbformat.v4.new_markdown_cell(f"**While this notebook was graded:**\n\n{lines}", id="while-graded")

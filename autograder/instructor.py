@@ -1,4 +1,4 @@
-"""The commands around grading: class list, submissions, feedback, likeness.
+"""The commands around grading: class list, submissions, feedback, likeness, report.
 
 Each shows what it would do with ``--dry-run``. Grades go out with ``nbgrader export``; see :mod:`autograder.export`.
 """
@@ -44,6 +44,15 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     likeness = _command(commands, "likeness", _likeness, "write a page on like work: evidence, and no verdict")
     likeness.add_argument("assignment", help="name of the assignment, e.g. two_layer_net")
     likeness.add_argument("--to", default="likeness.html", metavar="HTML", help="where to write it")
+
+    report = _command(commands, "report", _report, "write a page and a table on what the class understood")
+    report.add_argument("assignment", help="name of the assignment, e.g. two_layer_net")
+    report.add_argument(
+        "--to", default="report.html", metavar="HTML", help="where to write it; the table lies beside it"
+    )
+    report.add_argument(
+        "--since", metavar="CSV", help="the table to compare with (default: the one that is replaced, if there is one)"
+    )
 
 
 def _command(
@@ -180,3 +189,15 @@ def _likeness(given: argparse.Namespace) -> int:
     report.write(report.page(findings, given.assignment, work), Path(given.to))
     print(f"{len(findings.pairs)} pairs among {findings.students} students, in {given.to}: evidence, and no verdict.")
     return _tell(findings.trouble)
+
+
+def _report(given: argparse.Namespace) -> int:
+    from autograder import report
+
+    coursedir = _course()
+    done = report.write(coursedir, given.assignment, Path(given.to), Path(given.since) if given.since else None)
+    print(
+        f"{done.students} students, {done.causes} recognised causes and {done.clusters} kinds of other failures:"
+        f" {done.page} and {done.table}."
+    )
+    return _tell(done.trouble)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import html
 import re
+from pathlib import Path
+from typing import Any
 
 import jinja2
 import nbformat
+from nbconvert.exporters import TemplateExporter
 from nbconvert.preprocessors import Preprocessor
 from nbformat.notebooknode import NotebookNode
+from nbgrader.coursedir import CourseDirectory
+from traitlets.config import Configurable
 
+from autograder import beside
 from autograder.markup import Picture, clean_markdown, count_formulas, picture
 from autograder.outputs import as_output, clean_text
 
@@ -19,6 +25,7 @@ MAX_MARKDOWN = 200_000
 MAX_PIXELS = 50_000_000
 MAX_FORMULAS = 2000
 MAX_COLOURS = 5000
+_TEMPLATES = Path(__file__).parent / "templates"
 #: What a cell or an output costs besides its text.
 _EACH = 100
 _CUT = "\n\n[The rest isn't shown: the notebook is too long for a page.]"
@@ -67,12 +74,24 @@ class AsPage(Preprocessor):
     """Makes a notebook anew for a page: text, pictures and nbgrader's own metadata, within bounds.
 
     Templates write tags, ids, raw cells, widgets and the metadata of outputs into a page as they are; here
-    they aren't taken over.
+    they aren't taken over. In formgrader, beside an answer that a person grades stands what that needs
+    (:mod:`autograder.beside`).
     """
+
+    def __init__(self, parent: Configurable | None = None, **settings: Any) -> None:
+        super().__init__(parent=parent, **settings)
+        if isinstance(parent, TemplateExporter):
+            # Formgrader's own setting of the folders of templates goes before any in a configuration.
+            parent.extra_loaders = [jinja2.FileSystemLoader(_TEMPLATES), *parent.extra_loaders]
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Make the notebook; what may still be shown is left in ``resources`` for :func:`markdown_on_a_page`."""
         left = resources["left"] = _Left()
+        resources["beside"] = {}
+        if "submission_id" in resources:  # formgrader
+            coursedir = CourseDirectory(config=self.config)
+            folder = Path(coursedir.format_path(coursedir.source_directory, ".", resources["assignment_id"]))
+            resources["beside"] = beside.find(folder / f"{resources['notebook_id']}.ipynb", nb)
         cells = [_cell(cell, number, left) for number, cell in enumerate(nb.cells)]
         page = nbformat.v4.new_notebook(cells=cells)
         page.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
@@ -133,7 +152,18 @@ def _output(output: NotebookNode, left: _Left) -> NotebookNode | None:
 def markdown_on_a_page(context: jinja2.runtime.Context, source: str) -> str:
     """Markdown as HTML that is shown and never acts; in nbconvert's templates in place of ``markdown2html``."""
     left = context["resources"].get("left") or _Left()
-    attachments = (context.get("cell") or {}).get("attachments", {})
+    cell = context.get("cell") or {}
+    shown = _as_box(source, left, cell.get("attachments", {}))
+    name = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
+    known = context["resources"].get("beside", {}).get(name)
+    if known is None:
+        return shown
+    own = _Left()  # what a student floods a page with takes no room from the instructor's text
+    pictures = [(drawn, words) for data, words in known.pictures if (drawn := left.draw(data)) is not None]
+    return beside.laid_out(shown, pictures, *(_as_box(own.text(text), own) for text in (known.question, known.answer)))
+
+
+def _as_box(source: str, left: _Left, attachments: dict[str, dict[str, str]] | None = None) -> str:
     clean = clean_markdown(source, left.draw, attachments)
     # The pages' own style sheet leaves a table without a class unspaced.
     return left.box(clean.replace("<table>", '<table class="table table-condensed" style="width: auto">'))

@@ -27,7 +27,12 @@ EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
         "graph": (
             "The network as a graph, from the data X on the left through z2, a2, z3 and a3 to the loss J, with the"
             " values of each array below its name.",
-        )
+        ),
+        "loop-times": (
+            "Time against the number of entries, on logarithmic axes: the loop's time grows with them from the first"
+            " entry on; relu's stays the same up to a few hundred entries, and for 100,000 it is hundreds of times"
+            " shorter than the loop's.",
+        ),
     },
     "2_backprop_derivation": {
         "graph": (
@@ -40,7 +45,12 @@ EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
             "Error against step on logarithmic axes: from the right, the central differences' error falls with slope"
             " 2 to its least value near h = 1e-5 and rises with slope -1 below; the forward differences' error falls"
             " with slope 1 to a least value near h = 1e-8 that is some three digits larger.",
-        )
+        ),
+        "boundaries": (
+            "Eight squares with the regions in which a network decides for each arm of the spiral. The linear"
+            " classifier's are bounded by straight lines and cut through the arms, with accuracy 0.48; with more"
+            " hidden units the boundaries bend, and from 20 units on they follow the arms, with accuracy 1.",
+        ),
     },
     "4_cifar10_tuning": {
         "toy": (
@@ -52,11 +62,25 @@ EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
             " falling; the accuracies on training and validation data rise together to about 0.28.",
             "The weights of 50 hidden units as pictures: soft patches of colour, many of them alike.",
         ),
+        "representation": (
+            "Validation accuracies: about 0.39 of a linear classifier on pixels, 0.52 of the network on pixels, 0.47 of"
+            " the linear classifier on histograms of gradients, and 0.60 of the network on them.",
+        ),
     },
     "5_pytorch_comparison": {
         "parity": (
             "Left, the deviations of scores, loss and four gradients, all below 1e-15; right, the deviation of the"
             " parameters stays near 1e-15 over 100 steps of training, far below the bound of 1e-9.",
+        ),
+        "layers": (
+            "The size of the numbers against the layer, on a logarithmic axis, a straight line for each standard"
+            " deviation: with 0.0001 it falls by more than 150 powers of ten, with 1 it grows by nearly 40, and with"
+            " 0.17 or 0.18 it stays within a few powers of ten.",
+        ),
+        "trap": (
+            "Left, validation accuracy against hidden layers: with weights of size 1e-4 about 0.43 for one layer and"
+            " that of guessing, from one class alone, for more; with Kaiming initialisation above 0.4 at every depth."
+            " Right, the loss: at log 10 where the accuracy is that of guessing.",
         ),
         "sizes": (
             "With weights of size 1e-4, outputs and gradients shrink by a factor of about a thousand with each layer;"
@@ -68,6 +92,9 @@ EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
 }
+#: Tag of a cell whose figure shows what the student has predicted beforehand.
+PREDICTED_TAG = "predicted"
+_HEADING = "With a right solution"
 #: Id of the cell that a release begins with.
 FIRST_CELL = "begin"
 #: Widest picture in a released notebook, in pixels, and its number of colours.
@@ -93,7 +120,8 @@ class LeaveOutTrainedNetworks(NbGraderPreprocessor):
 class ShowExpectedFigures(NbGraderPreprocessor):
     """Put the stored figures of :data:`EXPECTED` below their cells, so that students know what a right one looks like.
 
-    The picture stands in the text as a data address, since Colab shows no attachments.
+    The picture stands in the text as a data address, since Colab shows no attachments. Below a cell that is tagged
+    :data:`PREDICTED_TAG` it is folded away, since it shows what is to be predicted.
     """
 
     def preprocess(self, notebook: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
@@ -112,10 +140,13 @@ class ShowExpectedFigures(NbGraderPreprocessor):
 def _expected(cell: NotebookNode, descriptions: tuple[str, ...]) -> NotebookNode:
     pages = [output.data["text/html"] for output in cell.outputs if "text/html" in output.get("data", {})]
     figures = re.findall(r'src="data:image/png;base64,([^"]+)"', "\n".join(pages))
-    lines, addresses = ["With a right solution:"], []
+    folded = PREDICTED_TAG in cell.metadata.get("tags", [])
+    lines = [f"<details><summary>{_HEADING}, once you have predicted it</summary>" if folded else f"{_HEADING}:"]
+    addresses = []
     for number, (figure, description) in enumerate(zip(figures, descriptions, strict=True), start=1):
         lines.append(f"![{description}][expected-{number}]")
         addresses.append(f"[expected-{number}]: data:image/png;base64,{_smaller(figure)}")
+    lines += ["</details>"] if folded else []
     shown = new_markdown_cell("\n\n".join(lines + addresses), metadata={"deletable": False, "editable": False})
     shown.id = f"{cell.id}-expected"
     return shown
@@ -154,7 +185,7 @@ class RunToTheEnd(NbGraderPreprocessor):
     """Have *Run All* go on after a question that isn't answered yet.
 
     Jupyter goes on after an error where a cell has the tag ``raises-exception``. Where nothing is
-    asked for but experiments, the cell is empty in place of raising an error.
+    asked for but experiments or a prediction, outside of functions, nothing raises an error.
     """
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
@@ -163,8 +194,9 @@ class RunToTheEnd(NbGraderPreprocessor):
         if cell.cell_type == "code" and cell.id != FIRST_CELL and SETUP_TAG not in tags:
             cell.metadata.tags = [*tags, "raises-exception"]
             stub = ClearSolutions(parent=self).code_stub["python"]
-            if cell.source.strip() == stub:
-                cell.source = stub.splitlines()[0]
+            given, stubs = re.subn(rf"^{re.escape(stub)}$", "", cell.source, flags=re.MULTILINE)
+            if stubs:
+                cell.source = given.strip() or stub.splitlines()[0]
         return cell, resources
 
 

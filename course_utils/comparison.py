@@ -41,6 +41,11 @@ class CheckFailed(AssertionError):
         Whether the student's function raised an error.
     data : str, optional
         On which data; :func:`on_problem` fills it in.
+    kind : str
+        For machines: what is wrong, e.g. ``"shape"`` or ``"values"``; empty where no other check fails in that way.
+    extent : dict
+        For machines, of ``kind="values"``: how many values are ``wrong``, of how many (``of``), how many of these
+        are ``above`` what is expected, and the largest deviation as a ``share`` of the largest value expected.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class CheckFailed(AssertionError):
         deviations: tuple[str, ...] = (),
         raised: bool = False,
         data: str | None = None,
+        kind: str = "",
+        extent: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(quantity, problem)
         self._shown = False
@@ -67,10 +74,15 @@ class CheckFailed(AssertionError):
         self.tolerance = tolerance
         self.cause = cause
         self.data = data
+        self.kind = kind
+        self.extent = dict(extent or {})
 
     def facts(self) -> dict[str, Any]:
-        """What a machine may count: ``question``, ``quantity`` and the names of the ``deviations`` found."""
-        return {"question": self.question, "quantity": self.quantity, "deviations": list(self.deviations)}
+        """What a machine may count: question, quantity, kind, extent, and the deviations found with their sentence."""
+        return {
+            "question": self.question, "quantity": self.quantity, "kind": self.kind, "extent": self.extent,
+            "deviations": list(self.deviations), "cause": self.cause or "",
+        }  # fmt: skip
 
     def _details(self) -> list[tuple[str, str]]:
         """The lines below the first, as name and text; the same in the card and in plain text."""
@@ -220,7 +232,8 @@ def call_keeping(function: Callable, given: Mapping[str, Any], spent: Iterable[s
         for part, intact in _parts_intact(name, before, copies[name]):
             if not intact and name not in spent:
                 called = getattr(function, "__name__", "the function")
-                raise CheckFailed(called, f"it changes {part}; leave its arguments as they are, and work on copies.")
+                problem = f"it changes {part}; leave its arguments as they are, and work on copies."
+                raise CheckFailed(called, problem, kind="argument changed")
     return result
 
 
@@ -237,7 +250,9 @@ def _parts_intact(name: str, before: Any, after: Any) -> Iterator[tuple[str, boo
 def _called(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
     name = getattr(function, "__name__", "the function")
     if not callable(function):
-        raise CheckFailed("the function", f"it is {_described(function)}, expected a function; define it with def.")
+        raise CheckFailed(
+            "the function", f"it is {_described(function)}, expected a function; define it with def.", kind="type"
+        )
     try:
         with _by_the_defaults():
             return function(*args, **kwargs)
@@ -250,7 +265,7 @@ def _called(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         raise
     except Exception as error:
         text = f"it raised {type(error).__name__}: {error}{_students_line(error)}"
-        raise CheckFailed(name, text, raised=True) from error
+        raise CheckFailed(name, text, raised=True, kind=f"raised {type(error).__name__}") from error
 
 
 @contextlib.contextmanager
@@ -365,6 +380,7 @@ def expect_close(
         raise CheckFailed(
             quantity,
             f"{found}, expected {'a single number' if expected.ndim == 0 else f'one array of shape {expected.shape}'}.",
+            kind="shape",
         )
     finite = np.isfinite(values)
     if not finite.all():
@@ -373,12 +389,14 @@ def expect_close(
             quantity,
             f"{int((~finite).sum())} of {finite.size} values are not finite numbers"
             f" (the first{where}: {values[~finite][0]}).",
+            kind="not finite",
         )
     deviation = np.abs(values - expected)
     if deviation.size == 0 or deviation.max() <= tolerance:
         return float(deviation.max(initial=0.0))
     worst = np.unravel_index(np.argmax(deviation), deviation.shape)
-    wrong = int((deviation > tolerance).sum())
+    off = deviation > tolerance
+    wrong = int(off.sum())
     raise CheckFailed(
         quantity,
         f"the value{_and_dtype(got)} is wrong."
@@ -386,7 +404,12 @@ def expect_close(
         else f"{wrong} of {deviation.size} values{_and_dtype(got)} are wrong.",
         place=f"{deviation[worst]:.3g}{_index(worst)}: got {values[worst]:.10g}, expected {expected[worst]:.10g}",
         tolerance=tolerance,
-    )
+        kind="values",
+        extent={
+            "wrong": wrong, "of": deviation.size, "above": int((off & (values > expected)).sum()),
+            "share": float(deviation.max() / max(np.max(np.abs(expected), initial=0.0), np.finfo(float).tiny)),
+        },
+    )  # fmt: skip
 
 
 def _and_dtype(got: np.ndarray) -> str:
@@ -400,12 +423,14 @@ def expect_keys(function_name: str, got: Any, keys: tuple[str, ...]) -> dict:
         raise CheckFailed(
             function_name,
             f"it returned {_described(got)}, expected a dict with the keys {', '.join(keys)}.",
+            kind="type",
         )
     missing = [key for key in keys if key not in got]
     if missing:
         raise CheckFailed(
             function_name,
             f"the returned dict lacks {', '.join(missing)}; it holds {', '.join(map(str, got)) or 'nothing'}.",
+            kind="keys",
         )
     return got
 
@@ -413,17 +438,19 @@ def expect_keys(function_name: str, got: Any, keys: tuple[str, ...]) -> dict:
 def as_numbers(quantity: str, value: Any) -> np.ndarray:
     """``value`` as an array of real numbers, or :class:`CheckFailed` with what it is instead."""
     if value is None:
-        raise CheckFailed(quantity, "the value is None. Does the function end with a return?")
+        raise CheckFailed(quantity, "the value is None. Does the function end with a return?", kind="type")
     if not isinstance(value, (numbers.Number, np.ndarray, np.generic, list, tuple)):
-        raise CheckFailed(quantity, f"it is {_described(value)}, expected numbers.")
+        raise CheckFailed(quantity, f"it is {_described(value)}, expected numbers.", kind="type")
     try:
         array = np.asarray(value)
     except ValueError:
         if isinstance(value, tuple):
-            raise CheckFailed(quantity, f"it is a tuple of {len(value)}; return the one that is asked for.") from None
-        raise CheckFailed(quantity, "it is a nested list whose rows differ in length.") from None
+            problem = f"it is a tuple of {len(value)}; return the one that is asked for."
+        else:
+            problem = "it is a nested list whose rows differ in length."
+        raise CheckFailed(quantity, problem, kind="shape") from None
     if array.dtype.kind not in "biuf":
-        raise CheckFailed(quantity, f"its dtype is {array.dtype}, expected real numbers.")
+        raise CheckFailed(quantity, f"its dtype is {array.dtype}, expected real numbers.", kind="type")
     return array
 
 

@@ -40,7 +40,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -120,6 +120,10 @@ class Splits(_Arrays):
     X_test: np.ndarray
     y_test: np.ndarray
     mean_image: np.ndarray
+
+    def first(self, number: int) -> Splits:
+        """The same splits with the first ``number`` training rows alone; ``mean_image`` stays that of all of them."""
+        return replace(self, X_train=self.X_train[:number], y_train=self.y_train[:number])
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -123,8 +123,9 @@ QUESTIONS = (
     ),
     Question("test-train-batches", _4, "Training", 2, {}, ("sample_batch", "predict"), "training:check_train_batches"),
     Question("diagnosis", _4, "The diagnosis, in writing", 2),
-    Question("test-best-net-48", _4, "Your best network", 2, {"train_best_net": "train_best_net(X, y, X_val, y_val)"}),
-    *(Question(f"test-best-net-{goal}", _4, "Your best network", 2) for goal in ("50", "52", "test")),
+    Question("test-best-net-48", _4, "Your best network", 1, {"train_best_net": "train_best_net(X, y, X_val, y_val)"}),
+    *(Question(f"test-best-net-{goal}", _4, "Your best network", 1) for goal in ("50", "52", "test")),
+    Question("findings", _4, "What you found, in writing", 4),
     Question(
         "test-build-mlp", _5, "More than two layers", 2, {"build_mlp": "build_mlp(sizes, activation)"}, (),
         "pytorch:check_build_mlp",
@@ -157,8 +158,9 @@ QUESTIONS = (
         "test-initialise", _5, "Initialisation", 1, {"initialise": "initialise(model, scale, rng)"}, (),
         "pytorch_initialise:check_initialise",
     ),
+    Question("depth", _5, "What depth brought, in writing", 2),
     Question("test-best-mlp-52", _5, "Your best network", 1, {"train_best_mlp": "train_best_mlp(X, y, X_val, y_val)"}),
-    *(Question(f"test-best-mlp-{goal}", _5, "Your best network", 1) for goal in ("55", "58", "test")),
+    Question("test-best-mlp-58", _5, "Your best network", 1),
 )  # fmt: skip
 
 

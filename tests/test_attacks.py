@@ -30,7 +30,7 @@ from autograder.zygote import trial
 from tests.attacks import flooding, forging, looking, notebooks, reaching, sample
 from tests.attacks.suite import HONEST, Attack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 ATTACKS = [*looking.ATTACKS, *forging.ATTACKS, *reaching.ATTACKS, *flooding.ATTACKS, *notebooks.ATTACKS]
 NAMES = [attack.name for attack in ATTACKS]

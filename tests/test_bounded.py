@@ -30,7 +30,7 @@ from tests.attacks.sample import ASSIGNMENT, FULL
 from tests.conftest import REPOSITORY
 from tests.test_grading import PLUGINS, WARM, autograde, write_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 _MIB = 2**20
 _SHOW_ERRORS = """\

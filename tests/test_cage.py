@@ -18,7 +18,7 @@ from autograder.zygote import trial
 from tests.attacks.ways import BECOME, MODES, USERS
 from tests.conftest import REPOSITORY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 try:
     FOUND = trial()

@@ -455,7 +455,10 @@ def test_the_figure_shows_truncation_and_round_off():
     from course_utils.plots.gradient_check import STEPS, draw_error_against_step
 
     toy, x = TOY_FUNCTIONS["exponential"], np.linspace(-1, 1, 6).reshape(2, 3)
-    picture = draw_error_against_step(on_a_copy, toy.value, x, toy.central(x, 0.0))
+    predicted = {"forward": 1e-12, "central": None}
+    picture = draw_error_against_step(on_a_copy, toy.value, x, toy.central(x, 0.0), predicted)
+    assert "Best step, forward: predicted 1e-12; seen" in picture.description
+    assert "Best step, central: No prediction yet." in picture.description
     assert "V-shaped" in picture.description
     (axes,) = picture.figure.axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")

@@ -46,4 +46,5 @@ def test_a_new_question_takes_a_record_and_a_check(monkeypatch):
     check(lambda z: np.where(z > 0, z, 0.01 * z))
     with pytest.raises(CheckFailed) as caught:
         check(lambda z: -np.where(z > 0, z, 0.01 * z))
-    assert caught.value.facts() == {"question": "test-leaky", "quantity": "leaky(z)", "deviations": ["sign"]}
+    facts = caught.value.facts()
+    assert (facts["question"], facts["quantity"], facts["deviations"]) == ("test-leaky", "leaky(z)", ["sign"])

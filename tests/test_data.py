@@ -26,7 +26,7 @@ from PIL import Image
 from course_utils import data, download, evaluation
 from tests.archive_server import PIECE, ArchiveServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 ROWS = 40
 NAMES = ("data_batch_1", "data_batch_2", "test_batch")
@@ -644,6 +644,16 @@ def test_splits(cifar10):
         expected = np.array([image.flatten() for image in images[sample]]) - mean
         # Half a unit in the last place of 255 in float32, for the mean and for the difference.
         np.testing.assert_allclose(rows[sample], expected, atol=2 * 2**-17)
+
+
+def test_the_first_training_rows_leave_all_else_as_it_is():
+    rows = np.arange(12.0).reshape(6, 2)
+    splits = data.Splits(rows, np.arange(6), rows[:2], np.arange(2), rows[:3], np.arange(3), rows.mean(axis=0))
+    few = splits.first(4)
+    np.testing.assert_array_equal(few.X_train, rows[:4])
+    np.testing.assert_array_equal(few.y_train, np.arange(4))
+    for name in ("X_val", "y_val", "X_test", "y_test", "mean_image"):
+        assert getattr(few, name) is getattr(splits, name)
 
 
 def test_smaller_splits(cifar10):

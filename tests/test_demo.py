@@ -8,10 +8,10 @@ import nbformat
 import pytest
 from rich.console import Console
 
-from autograder.demo import CLASS, table, unexpected
+from autograder.demo import CLASS, REPORT, table, unexpected
 from autograder.feedback import HideHiddenTests
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.mark.parametrize("student", CLASS, ids=lambda student: student.name)
@@ -105,3 +105,14 @@ def test_what_a_check_shows_in_place_of_a_traceback_is_kept(demo):
     text = re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
     assert "NotImplementedError: there is no best_net.npz beside the notebook" in text
     assert "check_file" not in text
+
+
+def test_the_report_names_what_the_class_did_wrong(demo):
+    _, work = demo
+    text = (work / REPORT).read_text(encoding="utf-8")
+    for sentence in ("egularisation has a factor 1/2", "derivative is missing", "he difference is divided by h"):
+        assert sentence in text
+    assert "7 students" in text
+    lecture = text[text.index('class="lecture"') :]
+    assert lecture.count('class="formula"') == 6 and lecture.count('class="picture"') == 3
+    assert not [student.name for student in CLASS if student.name in lecture]

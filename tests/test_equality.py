@@ -9,7 +9,7 @@ from tests.equality import compare
 from tests.fairness import RIGHT, WRONG
 from tests.fairness.runner import place_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 #: A deleted test earns nothing with stock nbgrader; ours puts it back. So it shows which one has graded.
 DELETED = ("deleted-test", "1_forward_check", "test-relu")

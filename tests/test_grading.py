@@ -31,7 +31,7 @@ from tests.attacks import sample
 from tests.attacks.sample import ASSIGNMENT, FULL, MOST
 from tests.conftest import REPOSITORY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 #: The small course's notebooks import nothing else, so that workers start at once.
 WARM = {"CagedExecute": {"warm": ["numpy"]}}

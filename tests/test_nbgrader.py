@@ -20,7 +20,7 @@ import pytest
 from autograder.demo import Student, solve, submit
 from tests.conftest import REPOSITORY, SOURCE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 FIRST = "1_forward_check.ipynb"
 

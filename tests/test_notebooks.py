@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 from autograder.notebooks import without_noise
-from autograder.release import EXPECTED, FIRST_CELL, TRAINED
+from autograder.release import EXPECTED, FIRST_CELL, PREDICTED_TAG, TRAINED, RunToTheEnd
 from course_utils.notebooks import ASKED
 from course_utils.questions import QUESTIONS
 from tests.conftest import SOURCE
@@ -59,6 +59,26 @@ def test_nbgrader_metadata(name, sources):
         if setting["grade"] and not setting["solution"]:
             assert setting["grade_id"].startswith("test-")
     assert "setup" in cells[identifiers.index("setup")].metadata.tags
+
+
+#: What an estimate of the minutes of work is made of.
+WORDS_A_MINUTE, MINUTES_A_POINT, MINUTES_A_QUESTION = 100, 6, 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_begins_with_aims_and_times_and_ends_with_eight_questions(name, sources):
+    given = [cell for cell in sources[name].cells if cell.cell_type == "markdown" and not cell.metadata.nbgrader.grade]
+    first = given[0].source
+    (questions,) = [cell.source for cell in given if cell.id == "ask-yourself"]
+    for part in ("**You learn**", "**It builds on**", "**It takes**", "of waiting (measured"):
+        assert part in first
+    text = "\n".join(cell.source for cell in given)
+    minutes = len(text.split()) / WORDS_A_MINUTE + MINUTES_A_POINT * POINTS[name] + MINUTES_A_QUESTION * text.count("?")
+    assert int(re.search(r"about (\d+) minutes of work", first)[1]) == pytest.approx(minutes, rel=0.05)
+    assert f"{WORDS_A_MINUTE} words a minute, {MINUTES_A_POINT} minutes a point, a minute a question" in first
+    assert (
+        len(re.findall(r"^\d\. .*\?\n   <details><summary>Answer</summary>.+</details>$", questions, re.MULTILINE)) == 8
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -147,6 +167,9 @@ def test_release_shows_expected_figures_with_descriptions(release, sources):
         for grade_id, descriptions in EXPECTED.get(name.removesuffix(".ipynb"), {}).items():
             cell = next(cell for cell in released.cells if cell.id == f"{grade_id}-expected")
             assert order.index(cell.id) == order.index(grade_id) + 1
+            (source,) = [cell for cell in sources[name].cells if cell.metadata.nbgrader["grade_id"] == grade_id]
+            # What is to be predicted can be looked at, but isn't seen at once.
+            assert cell.source.startswith("<details>") == (PREDICTED_TAG in source.metadata.get("tags", []))
             for description in descriptions:
                 assert f"![{description}][" in cell.source
             for picture in re.findall(r"data:image/png;base64,(\S+)", cell.source):
@@ -154,3 +177,16 @@ def test_release_shows_expected_figures_with_descriptions(release, sources):
                     assert image.width <= 800 and image.height > 100
                 shown += 1
     assert shown == sum(len(text) for cells in EXPECTED.values() for text in cells.values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("source", "released"),
+    [
+        ("# YOUR CODE HERE\nraise NotImplementedError()", "# YOUR CODE HERE"),
+        ("best = None\n# YOUR CODE HERE\nraise NotImplementedError()", "best = None"),
+        ("def f():\n    # YOUR CODE HERE\n    raise NotImplementedError()",) * 2,
+    ],
+)
+def test_release_raises_nothing_outside_of_functions(source, released):
+    cell, _ = RunToTheEnd().preprocess_cell(nbformat.v4.new_code_cell(source), {}, 0)
+    assert cell.source == released

@@ -16,7 +16,7 @@ from autograder.export import GradesTable, PlatformExport, fill
 from autograder.tables import Table, UnusableFile, harmless
 from tests import platform_files as files
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

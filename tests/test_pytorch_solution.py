@@ -37,6 +37,22 @@ def test_long_runs_are_kept_and_taken_up_again(solution, tmp_path, monkeypatch):
     assert set(json.loads((tmp_path / "depth_study.json").read_text())) == {"runs"}
 
 
+def test_quick_results_are_kept_apart(solution, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    solution["data"] = 1
+    solution["kept"]("runs", doubled, [{"number": 1}])
+    solution["QUICK"], solution["data"] = True, 10
+    assert solution["kept"]("runs", doubled, [{"number": 1}]) == [{"number": 1, "result": 12}]
+    assert set(json.loads((tmp_path / "depth_study.json").read_text())) == {"runs", "runs, quick"}
+
+
+def test_the_right_standard_deviation_keeps_the_size_through_fifty_layers(solution):
+    for sigma, least, most in ((np.sqrt(2 / 64), 1e-2, 1e2), (1e-4, 0, 1e-100), (1.0, 1e30, np.inf)):
+        sizes = solution["through_layers"](sigma)
+        assert len(sizes) == 50
+        assert least <= sizes[-1] / sizes[0] <= most
+
+
 def test_batches_show_every_row_once_in_an_epoch(solution):
     batches = solution["draw_batches"](20, 6, 3, rng=0)
     assert batches.shape == (9, 6)

@@ -25,7 +25,7 @@ from tests.attacks.ways import BECOME, MODES, ORDINARY, USERS
 from tests.conftest import REPOSITORY
 from tests.fairness import RIGHT, WRONG
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 try:
     trial()

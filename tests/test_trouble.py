@@ -21,7 +21,7 @@ from autograder.settings import CagedExecute
 from tests.attacks import sample
 from tests.attacks.sample import ASSIGNMENT, FULL
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 _ENDLESS = "while True:\n    pass"
 _STUBBORN = "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass"

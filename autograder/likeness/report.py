@@ -225,12 +225,15 @@ def write(text: str, target: Path) -> None:
     os.replace(partial, target)
 
 
-def _safe(text: str) -> str:
-    """A text escaped; signs that change a line's direction, and control signs, become visible."""
-    kept = (
+def visible(text: str) -> str:
+    """A text in which signs that change a line's direction, and control signs, are seen."""
+    return "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for sign in text
     )
-    return html.escape("".join(kept))
+
+
+def _safe(text: str) -> str:
+    return html.escape(visible(text))
 
 
 def _both(pair: tuple[str, str]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from course_utils.handover import grading
 from course_utils.plots.style import BLUE, ORANGE, WIDTH, Picture, finished
+from course_utils.predictions import compare, mark, number
 
 #: From steps that drown in round-off to steps that are larger than the weights.
 STEPS = 10.0 ** np.arange(-13, 0.01, 0.25)
@@ -15,7 +16,11 @@ _EPSILON = float(np.finfo(np.float64).eps)
 
 
 def draw_error_against_step(
-    numerical_gradient: Callable, f: Callable[[np.ndarray], float], x: np.ndarray, gradient: np.ndarray
+    numerical_gradient: Callable,
+    f: Callable[[np.ndarray], float],
+    x: np.ndarray,
+    gradient: np.ndarray,
+    predicted: Mapping[str, object],
 ) -> Picture | None:
     """Draw the errors of central and forward differences against the step h, on logarithmic axes.
 
@@ -28,6 +33,8 @@ def draw_error_against_step(
     x : array
     gradient : array shaped like x
         The exact gradient of f at x.
+    predicted : mapping
+        ``forward`` and ``central`` -> the step that the student expects to be best, or None.
 
     Returns
     -------
@@ -47,9 +54,9 @@ def draw_error_against_step(
     axes.loglog(steps, central, "o", color=BLUE, markersize=4, label="central differences")
     # Each guide line goes through the middle of the errors on its own side of the minimum.
     for errors, slope, low, high, text, shift in (
-        (forward, 1, 1e-6, 1e-2, "truncation\nslope 1", (-36, 16)),
-        (central, 2, 1e-3, 1e-1, "truncation\nslope 2", (34, -26)),
-        (central, -1, 1e-13, 1e-8, "round-off\nslope $-1$", (40, 12)),
+        (forward, 1, 1e-6, 1e-2, "slope 1", (-28, 14)),
+        (central, 2, 1e-3, 1e-1, "slope 2", (30, -20)),
+        (central, -1, 1e-13, 1e-8, "slope $-1$", (34, 12)),
     ):
         side = (steps >= low) & (steps <= high)
         level = np.exp(np.mean(np.log(np.maximum(errors[side], _EPSILON)) - slope * np.log(steps[side])))
@@ -59,17 +66,18 @@ def draw_error_against_step(
             text, (middle, level * middle**slope), xytext=shift, textcoords="offset points",
             ha="center", va="center", fontsize=9, color="0.25",
         )  # fmt: skip
-    axes.axvline(1e-5, color="0.6", linestyle=":", linewidth=1)
-    axes.annotate("$h = 10^{-5}$", (1e-5, 1), xycoords=("data", "axes fraction"), xytext=(4, -12),
-                  textcoords="offset points", fontsize=9, color="0.35")  # fmt: skip
+    predictions, seen = [], []
+    for name, errors, line in (("forward", forward, ":"), ("central", central, "--")):
+        predictions.append(number(f"best step, {name}", predicted[name], steps[0], steps[-1]))
+        seen.append(f"{steps[np.argmin(errors)]:.0e}, where the error is {errors.min():.0e}")
+        mark(axes, predictions[-1], f"your prediction, {name}", line)
     axes.set(xlabel="step $h$", ylabel="largest error, relative to the gradient")
-    axes.legend(loc="lower left", frameon=False)
-    return finished(
-        figure,
-        "Error of a numerical gradient against its step h, on logarithmic axes. Each curve is V-shaped: on the left"
-        " round-off falls with slope -1, on the right truncation rises with slope 1 for forward and 2 for central"
-        f" differences. The smallest error is {central.min():.1e} of central and {forward.min():.1e} of forward ones.",
+    axes.legend(loc="lower right", framealpha=1, edgecolor="white", fontsize=9)
+    text = (
+        "Error of a numerical gradient against its step h, on logarithmic axes. Each curve is V-shaped: on the left it"
+        " falls with slope -1, on the right it rises with slope 1 for forward and 2 for central differences."
     )
+    return finished(figure, f"{text} {compare(figure, predictions, seen)}")
 
 
 def _error(got: np.ndarray, exact: np.ndarray) -> float:

@@ -44,7 +44,7 @@ def draw_graph(values: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndar
     values : mapping
         Arrays (or numbers) for any of ``X``, ``W1``, ``b1``, ``z2``, ``a2``, ``W2``, ``b2``,
         ``z3``, ``a3``, ``y``, ``loss``; they are written in blue. Keep them small: a
-        matrix is printed whole.
+        matrix is printed whole. Masked entries are written as blanks, to be filled in: see :func:`blanks`.
     gradients : mapping, optional
         Gradients of the loss with respect to any of them, written below in orange, with a sign of
         differentiation before them.
@@ -85,6 +85,11 @@ def draw_graph(values: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndar
     return finished(figure, _described(values, gradients))
 
 
+def blanks(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ma.MaskedArray]:
+    """Arrays of these shapes that :func:`draw_graph` writes as blanks."""
+    return {name: np.ma.masked_all(shape) for name, shape in shapes.items()}
+
+
 def _draw_arrow(axes: Axes, start: str, end: str) -> None:
     (_, x0, y0), (_, x1, y1) = _NODES[start], _NODES[end]
     if y0 == y1:
@@ -101,12 +106,21 @@ def _described(values: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndar
     inputs = [f"{end} is computed from {listed([start for start, other in _EDGES if other == end])}"
               for end in ("z2", "a2", "z3", "a3", "loss")]  # fmt: skip
     text = f"Computational graph of the network. {'; '.join(inputs)}. Values are written at {listed(list(values))}"
-    return f"{text}, and gradients of the loss below {listed(list(gradients))}." if gradients else f"{text}."
+    text = f"{text}, and gradients of the loss below {listed(list(gradients))}." if gradients else f"{text}."
+    blank = [name for name, value in values.items() if np.ma.is_masked(value)]
+    blank += [f"the gradient of {name}" for name, value in (gradients or {}).items() if np.ma.is_masked(value)]
+    return f"{text} Blank, to be filled in: {listed(blank)}." if blank else text
 
 
 def _written(value: np.ndarray | float, mark: str = "") -> str:
-    array = np.asarray(value)
+    array = np.ma.asanyarray(value)
     if array.ndim == 0 or array.dtype.kind in "iu":
+        if np.ma.is_masked(array):
+            return f"{mark}__"
         return mark + (f"{array:.2f}" if array.ndim == 0 and array.dtype.kind == "f" else str(array))
-    rows = np.atleast_2d(array)
-    return "\n".join(f"{mark}[" + " ".join(f"{item + 0.0:5.2f}" for item in row) + "]" for row in rows)
+    rows = array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
+    return "\n".join(f"{mark}[" + " ".join(map(_entry, row)) + "]" for row in rows)
+
+
+def _entry(item: float) -> str:
+    return "  __ " if item is np.ma.masked else f"{item + 0.0:5.2f}"

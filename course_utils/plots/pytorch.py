@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from course_utils.plots.style import BLUE, GREEN, ORANGE, WIDTH, Picture, finished, plain
+from course_utils.predictions import compare, mark, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,22 +86,104 @@ def _spread(rows: Sequence[Mapping[str, float]], key: str) -> str:
     return mean if len(values) == 1 else f"{mean} ({min(values):.3f} to {max(values):.3f})"
 
 
-def print_trap(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print what becomes of nets by depth and scale of their first weights.
+def plot_trap(rows: Sequence[Mapping[str, Any]], accuracy: object) -> Picture:
+    """What becomes of nets by depth and scale of their first weights.
 
     Parameters
     ----------
     rows : sequence of mappings
         ``depth`` (hidden layers), ``scale`` (a float, or None for Kaiming initialisation),
         ``val_accuracy``, ``loss`` and ``classes``, how many different answers the net gives.
+    accuracy : object
+        What the student expects of three hidden layers and the small scale.
     """
-    print("first weights   hidden layers   loss    validation accuracy   different answers")
-    for row in rows:
-        scale = "Kaiming" if row["scale"] is None else f"{row['scale']:g}"
-        print(
-            f"{scale:15} {row['depth']:^13d}   {row['loss']:.3f}   {row['val_accuracy']:^19.3f}   {row['classes']:^17d}"
-            .rstrip()
+    import matplotlib.pyplot as plt
+
+    expected = number("accuracy with three hidden layers and small weights", accuracy, 0, 1)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
+    described, seen = [], "no such net"
+    for scale, colour, marker in zip(dict.fromkeys(row["scale"] for row in rows), (ORANGE, BLUE), "os", strict=False):
+        own = sorted((row for row in rows if row["scale"] == scale), key=lambda row: row["depth"])
+        label = "Kaiming initialisation" if scale is None else f"all weights of size {scale:g}"
+        depths = [row["depth"] for row in own]
+        for axes, key in ((left, "val_accuracy"), (right, "loss")):
+            axes.plot(depths, [row[key] for row in own], marker=marker, color=colour, label=label)
+        for row in own:
+            left.annotate(
+                str(row["classes"]), (row["depth"], row["val_accuracy"]), ha="center", fontsize=8, color=colour,
+                xytext=(0, 7 if scale is None else -14), textcoords="offset points",
+            )  # fmt: skip
+            described.append(
+                f"{label}, depth {row['depth']}: accuracy {row['val_accuracy']:.3f}, different answers {row['classes']}"
+            )
+            if scale is not None and row["depth"] == 3:
+                seen = f"accuracy {row['val_accuracy']:.3f}"
+    if expected.value is not None:
+        left.plot(3, expected.value, marker="D", color=GREEN, linestyle="none")
+        left.annotate(
+            "your prediction", (3, expected.value), xytext=(8, 0), textcoords="offset points", va="center", fontsize=8,
+            color=GREEN,
         )  # fmt: skip
+    left.set(ylabel="validation accuracy", title="Accuracy (numbers: different answers)", ylim=(0, 0.6))
+    left.title.set_fontsize(10)
+    right.axhline(np.log(10), color="0.6", linestyle=":", label="log 10")
+    right.set(ylabel="loss of the last 100 batches", title="Loss")
+    for axes in (left, right):
+        axes.set_xticks(sorted({row["depth"] for row in rows}))
+        axes.set_xlabel("hidden layers")
+        plain(axes)
+    right.legend(frameon=False, fontsize=8)
+    told = compare(figure, [expected], [seen])
+    return finished(
+        figure, f"Validation accuracy and number of different answers by hidden layers. {'; '.join(described)}. {told}"
+    )
+
+
+def plot_layers(through_layers: Callable[[float], Sequence[float]], sigmas: object, predicted: object) -> Picture:
+    """How large the numbers are that go through many random layers.
+
+    Parameters
+    ----------
+    through_layers : callable
+        Standard deviation of the weights -> mean size of the numbers after each layer.
+    sigmas : object
+        The standard deviations that are tried; what is no number from 1e-6 to 10 is left out.
+    predicted : object
+        The standard deviation that the student expects to keep the size.
+    """
+    import matplotlib.pyplot as plt
+
+    expected = number("standard deviation that keeps the size", predicted, 1e-6, 10)
+    tried = [number("", sigma, 1e-6, 10).value for sigma in sigmas] if isinstance(sigmas, (list, tuple)) else []
+    figure, axes = plt.subplots(figsize=(WIDTH - 1, 3.8))
+    looks = [(colour, style) for style in ("-", "-.", ":") for colour in (BLUE, ORANGE, "black")]
+    lines = [
+        (sigma, *looks[place % len(looks)], f"{sigma:g}")
+        for place, sigma in enumerate(sigma for sigma in tried if sigma is not None)
+    ]
+    if expected.value is not None:
+        lines.append((expected.value, GREEN, "--", f"{expected.value:g}, your prediction"))
+    changes = {}
+    for sigma, colour, style, label in lines:
+        sizes = np.asarray(through_layers(sigma), dtype=np.float64)
+        axes.semilogy(np.arange(1, len(sizes) + 1), sizes, linestyle=style, color=colour, label=rf"$\sigma$ = {label}")
+        changes[sigma] = float(np.log10(sizes[-1] / sizes[0])) if sizes.min() > 0 else -np.inf
+    for bound in (np.finfo(np.float32).tiny, np.finfo(np.float32).max):
+        axes.axhline(float(bound), color="0.6", linewidth=1)
+    axes.text(
+        0.98, 1e-37, "between the grey lines: the range of float32", transform=axes.get_yaxis_transform(), fontsize=8,
+        color="0.35", ha="right", va="bottom",
+    )  # fmt: skip
+    axes.set(xlabel="layer", ylabel="mean size of the numbers", title="Through many random layers with the ReLU")
+    if lines:
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    plain(axes)
+    least = min(changes, key=lambda sigma: abs(changes[sigma]), default=None)
+    told = compare(figure, [expected], ["nothing" if least is None else f"{least:g}, of those drawn"])
+    courses = [f"with {sigma:g} by 10 to the {change:.0f}" for sigma, change in changes.items()]
+    return finished(
+        figure, f"From the first to the last layer the size of the numbers changes {'; '.join(courses)}. {told}"
+    )
 
 
 def plot_sizes(sizes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Picture:
@@ -167,10 +250,20 @@ def print_study(rows: Sequence[Mapping[str, Any]]) -> None:
     print("Means; in brackets the smallest and the largest of the seeds.")
 
 
-def plot_study(rows: Sequence[Mapping[str, Any]]) -> Picture:
-    """Accuracy against depth for each activation: points for seeds, lines for means; rows as for print_study."""
+def plot_study(rows: Sequence[Mapping[str, Any]], best_depth: object) -> Picture:
+    """Accuracy against depth for each activation: points for seeds, lines for means.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        As for :func:`print_study`.
+    best_depth : object
+        What the student expects: the number of hidden layers that is best on the test images.
+    """
     import matplotlib.pyplot as plt
 
+    all_depths = sorted({row["depth"] for row in rows})
+    expected = number("hidden layers that are best on the test images", best_depth, all_depths[0], all_depths[-1])
     figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 3.4), sharey=True)
     activations = [name for name in _NAMES if any(row["activation"] == name for row in rows)]
     titles = {"val_accuracy": "Validation", "test_accuracy": "10,000 test images", "train_accuracy": "Training"}
@@ -185,17 +278,22 @@ def plot_study(rows: Sequence[Mapping[str, Any]]) -> Picture:
             axes.scatter(
                 [row["depth"] + shift for row in own], [row[key] for row in own], s=20, alpha=0.4, linewidths=0, **style
             )
-        axes.set_xticks(sorted({row["depth"] for row in rows}))
+        mark(axes, expected)
+        axes.set_xticks(all_depths)
         axes.set(xlabel="hidden layers", title=title)
         plain(axes)
     panels[0].set_ylabel("accuracy (points: seeds; lines: means)")
     panels[0].legend(frameon=False)
     activation, depth, best = _groups(rows)[0]
+    of_test = {
+        depth: np.mean([row["test_accuracy"] for row in rows if row["depth"] == depth]) for depth in all_depths
+    }  # fmt: skip
+    told = compare(figure, [expected], [f"{max(of_test, key=of_test.__getitem__)}, in the mean of all activations"])
     return finished(
         figure,
         f"Accuracy on validation, test and training data against the number of hidden layers, a line for each"
         f" activation. On the validation data {_NAMES[activation]} is best at depth {depth}, with accuracy"
-        f" {np.mean([row['val_accuracy'] for row in best]):.3f}.",
+        f" {np.mean([row['val_accuracy'] for row in best]):.3f}. {told}",
     )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from course_utils.plots.style import BLUE, ORANGE, WIDTH, Picture, finished, listed, plain
+from course_utils.plots.style import BLUE, GREEN, ORANGE, WIDTH, Picture, finished, listed, plain
+from course_utils.predictions import choice, compare, mark, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -131,7 +132,7 @@ def show_weights(W1: np.ndarray, columns: int = 14, most: int = 100) -> Picture:
     return finished(figure, f"{title}, each drawn as a coloured picture of 32 by 32 pixels: grey is a weight of 0.")
 
 
-def plot_search(rows: Sequence[Mapping[str, Any]]) -> Picture:
+def plot_search(rows: Sequence[Mapping[str, Any]], most_important: object, best_accuracy: object) -> Picture:
     """What each setting of a search brings.
 
     Parameters
@@ -140,27 +141,56 @@ def plot_search(rows: Sequence[Mapping[str, Any]]) -> Picture:
         One for each training: ``learning_rate``, ``hidden_size``, ``reg``, ``batch_size``,
         ``num_iters`` (iterations so far) and ``val_accuracy``. Where a search looks at a training
         more than once, it has several rows, and a line joins them.
+    most_important, best_accuracy : object
+        What the student expects: the setting whose values make the largest difference, and the best accuracy.
     """
     import matplotlib.pyplot as plt
 
+    options = {name: name.replace("_", " ") for name in SETTING_NAMES}
+    important = choice("most important setting", most_important, options)
+    expected = number("best validation accuracy", best_accuracy, 0, 1)
     stages = sorted({row["num_iters"] for row in rows})
     colours = dict(zip(stages, plt.get_cmap("viridis")(np.linspace(0.85, 0.05, len(stages))), strict=True))
     figure, panels = plt.subplot_mosaic(
         [["progress"] * len(SETTING_NAMES), list(SETTING_NAMES)], figsize=(WIDTH, 6.2), sharey=True
     )
+    if expected.value is not None:
+        panels["progress"].axhline(expected.value, color=GREEN, linestyle="--", linewidth=1.5, label="your prediction")
     _draw_progress(panels["progress"], rows, stages, colours)
+    differences = {name: _difference_of_means(rows, name) for name in SETTING_NAMES}
     for name in SETTING_NAMES:
         _draw_effect(panels[name], name, rows, stages, colours)
+        predicted = name == important.value
+        title = f"differ by {differences[name]:.3f}" + "\nyour prediction" * predicted
+        panels[name].set_title(title, fontsize=9, color=GREEN if predicted else "0.4")
         panels[name].label_outer()
     for name in ("progress", SETTING_NAMES[0]):
         panels[name].set_ylabel("validation accuracy")
     best = max(rows, key=lambda row: row["val_accuracy"])
     settings = listed([f"{name.replace('_', ' ')} {best[name]:g}" for name in SETTING_NAMES])
+    largest = max(SETTING_NAMES, key=lambda name: differences[name])
+    found = [
+        f"{options[largest]}, means differ by {differences[largest]:.3f}",
+        f"accuracy {best['val_accuracy']:.3f}",
+    ]
+    told = compare(figure, [important, expected], found)
     return finished(
         figure,
         f"Validation accuracy of {len(rows)} trainings against their length, and by each setting. The best has"
-        f" accuracy {best['val_accuracy']:.3f}, with {settings}, after {best['num_iters']:,} iterations.",
+        f" accuracy {best['val_accuracy']:.3f}, with {settings}, after {best['num_iters']:,} iterations. {told}",
     )
+
+
+def _difference_of_means(rows: Sequence[Mapping[str, Any]], name: str) -> float:
+    """The largest less the smallest of the means by a setting's values, after the round that tried most settings."""
+    rounds = [row["num_iters"] for row in rows]
+    most = max(set(rounds), key=lambda num_iters: (rounds.count(num_iters), -num_iters))
+    by_value: dict[Any, list[float]] = {}
+    for row in rows:
+        if row["num_iters"] == most:
+            by_value.setdefault(row[name], []).append(row["val_accuracy"])
+    means = [float(np.mean(found)) for found in by_value.values()]
+    return max(means) - min(means)
 
 
 def _draw_progress(axes: Axes, rows: Sequence[Mapping[str, Any]], stages: list[int], colours: dict) -> None:
@@ -192,7 +222,6 @@ def _draw_effect(axes: Axes, name: str, rows: Sequence[Mapping[str, Any]], stage
         axes.plot(range(len(values)), means, color=colours[stage], marker="_", markersize=13, linewidth=1.2)
     axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     axes.set(xlabel=name.replace("_", " "), xlim=(-0.5, len(values) - 0.5))
-    axes.set_title("lines: means", fontsize=9, color="0.4")
     plain(axes)
 
 
@@ -217,6 +246,36 @@ def plot_comparison(rows: Sequence[Mapping[str, Any]]) -> Picture:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(WIDTH - 0.6, 0.42 * len(rows) + 1.1))
+    _draw_ways(axes, rows)
+    return finished(figure, f"Mean validation accuracy of {len(rows)} ways to train: {_means_of(rows)}.")
+
+
+def plot_representations(rows: Sequence[Mapping[str, Any]], better: object, best_accuracy: object) -> Picture:
+    """What a representation is worth to two classifiers.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        As for :func:`plot_comparison`, in this order: pixels with the linear classifier, pixels with the network, HOG
+        with the linear classifier, HOG with the network.
+    better, best_accuracy : object
+        What the student expects: "a" or "b", see the notebook, and the accuracy of the network on HOG.
+    """
+    import matplotlib.pyplot as plt
+
+    options = {"a": "the network on pixels", "b": "the linear classifier on HOG"}
+    which = choice("the better one", better, options)
+    expected = number("accuracy of the network on HOG", best_accuracy, 0, 1)
+    _, network, linear, both = (float(np.mean(row["val_accuracy"])) for row in rows)
+    figure, axes = plt.subplots(figsize=(WIDTH - 0.6, 0.42 * len(rows) + 1.1))
+    mark(axes, expected)
+    _draw_ways(axes, rows)
+    found = [options["a" if network > linear else "b"], f"accuracy {both:.3f}"]
+    told = compare(figure, [which, expected], found)
+    return finished(figure, f"Mean validation accuracy: {_means_of(rows)}. {told}")
+
+
+def _draw_ways(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     for place, row in enumerate(rows):
         values = np.atleast_1d(row["val_accuracy"])
         axes.scatter(values, [place] * len(values), s=22, color=VALIDATION_COLOUR, alpha=0.5, linewidths=0)
@@ -226,8 +285,49 @@ def plot_comparison(rows: Sequence[Mapping[str, Any]]) -> Picture:
     axes.invert_yaxis()
     axes.set(xlabel="validation accuracy (points: seeds; bars and numbers: means)")
     plain(axes)
-    means = [f"{row['name']}, accuracy {np.mean(row['val_accuracy']):.3f}" for row in rows]
-    return finished(figure, f"Mean validation accuracy of {len(rows)} ways to train: {'; '.join(means)}.")
+
+
+def _means_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(f"{row['name']}, accuracy {np.mean(row['val_accuracy']):.3f}" for row in rows)
+
+
+def show_mistakes(
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str], most: int = 24
+) -> Picture:
+    """The photographs that a network mistakes, those first of which it is surest.
+
+    Parameters
+    ----------
+    images : (N, 32, 32, 3) uint8 array
+    labels : (N,) int array
+        True classes.
+    probabilities : (N, K) array
+        The network's.
+    class_names : sequence of str
+    most : int
+        So many are shown.
+    """
+    import matplotlib.pyplot as plt
+
+    predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    shown = wrong[np.argsort(-sure[wrong], kind="stable")[:most]]
+    columns = 6
+    rows = max(-(-len(shown) // columns), 1)
+    figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, 1.55 * rows), squeeze=False)
+    for axes in panels.flat:
+        axes.axis("off")
+    said = []
+    for axes, index in zip(panels.flat, shown, strict=False):
+        true, taken = class_names[labels[index]], class_names[predicted[index]]
+        axes.imshow(images[index])
+        axes.set_title(f"{true}, taken\nfor {taken}, {100 * sure[index]:.0f} %", fontsize=8)
+        said.append(f"{true} taken for {taken}")
+    return finished(
+        figure,
+        f"{len(shown)} of {len(wrong)} photographs that the network mistakes, those first of which it is surest:"
+        f" {', '.join(said) or 'none'}.",
+    )
 
 
 def plot_confusion(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Picture:

@@ -21,7 +21,7 @@ from playwright.sync_api import Page
 from tests.browser.conftest import PATIENCE
 from tests.conftest import REPOSITORY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 ASSIGNMENT = "two_layer_net"
 _CALL = "fetch('/pwned')"
@@ -134,6 +134,26 @@ def _hostile(folder: Path) -> None:
     (folder / "nbgrader_config.py").write_text("import pathlib\npathlib.Path('pwned').touch()\n")
 
 
+def _solution(path: Path, grade_id: str) -> str:
+    """What the instructor wrote into a cell."""
+    cells = nbformat.read(path, as_version=4).cells
+    return next(cell.source for cell in cells if cell.metadata.nbgrader.grade_id == grade_id)
+
+
+def _trained(notebook: nbformat.NotebookNode) -> None:
+    """Give the training that the diagnosis is about the pictures that a student sees."""
+    names = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in notebook.cells]
+    cell = notebook.cells[names.index("default-training")]
+    hostile = {"image/svg+xml": f"<svg xmlns='http://www.w3.org/2000/svg'>{_SCRIPT}</svg>", "text/html": _SCRIPT}
+    shown = {"image/png": _drawing()}
+    cell.outputs = [
+        nbformat.v4.new_output("display_data", hostile),
+        nbformat.v4.new_output("stream", text="validation accuracy 0.286"),
+        nbformat.v4.new_output("display_data", shown, metadata={"image/png": {"alt": "loss \"><script>"}}),
+        nbformat.v4.new_output("display_data", {"image/png": "bm8gcGljdHVyZQ=="}),
+    ]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def course(tmp_path_factory, cage, browser, served) -> _Course:
     """A course in a folder of its own, in which one hostile and one honest student have been graded."""
@@ -155,6 +175,11 @@ def course(tmp_path_factory, cage, browser, served) -> _Course:
     path = folder / "submitted" / "ada" / ASSIGNMENT / "4_cifar10_tuning.ipynb"
     notebook = nbformat.read(path, as_version=4)
     _answer(notebook, "diagnosis", _HONEST, **{"curve.png": {"image/png": _drawing()}})
+    _trained(notebook)
+    nbformat.write(notebook, path)
+    path = folder / "submitted" / "ada" / ASSIGNMENT / "2_backprop_derivation.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    _answer(notebook, "derivation", _solution(folder / "notebooks" / ASSIGNMENT / path.name, "derivation"))
     nbformat.write(notebook, path)
     run("autograder", "grade", ASSIGNMENT)
     run("nbgrader", "generate_feedback", ASSIGNMENT)
@@ -288,11 +313,45 @@ def test_a_flood_of_elements_is_shown_within_seconds(course, page, where):
 
 def test_honest_markdown_is_shown(course, page):
     _open(page, course.pages["ada", "4_cifar10_tuning"])
-    shown = page.locator(".text_cell_render", has=page.locator("text=What I found"))
+    shown = page.locator(".text_cell_render .handed-in", has=page.locator("text=What I found"))
     assert shown.locator("h2").inner_text() == "What I found"
     assert [cell.inner_text() for cell in shown.locator("td").all()] == ["1e-4", "0.286", "2e-3", "0.519"]
     assert shown.locator("pre code").inner_text().splitlines()[1] == '    print(f"<{rate}>")'
     assert shown.locator(".MathJax").count() == 2
     assert "(1)" in shown.locator(".MathJax_Display").inner_text()
-    assert shown.locator("img").evaluate("image => [image.naturalWidth, image.alt]") == [120, "the curve"]
+    assert shown.locator("p img").evaluate("image => [image.naturalWidth, image.alt]") == [120, "the curve"]
     assert "source (https://example.org/a)" in shown.inner_text()
+
+
+def test_rubric_and_pictures_stand_beside_the_answer(course, page):
+    _open(page, course.pages["ada", "4_cifar10_tuning"])
+    box = page.locator(".nbgrader_cell", has=page.locator("[id='diagnosis']"))
+    answer, beside = box.locator(".handed-in"), box.locator(".beside")
+    assert "one point for what the pictures show, one for what follows" in beside.inner_text()
+    assert "Then more capacity" not in beside.inner_text()
+    beside.locator("summary").click()
+    assert "Then more capacity" in beside.inner_text()
+    left, right = answer.bounding_box(), beside.bounding_box()
+    assert left["x"] + left["width"] <= right["x"] and abs(left["y"] - right["y"]) < 2
+    pictures = answer.locator("img").evaluate_all("all => all.map(image => [image.naturalWidth, image.alt])")
+    assert pictures == [[120, "the curve"], [120, 'loss "><script>']]
+    assert page.locator(".beside").count() == 1
+    page.set_viewport_size({"width": 700, "height": 900})
+    assert beside.bounding_box()["y"] >= answer.bounding_box()["y"] + answer.bounding_box()["height"]
+
+
+def test_a_derivation_is_typeset_without_a_network(course, page):
+    page.context.route(lambda address: not address.startswith(course.address), lambda route: route.abort())
+    _open(page, course.pages["ada", "2_backprop_derivation"])
+    box = page.locator(".nbgrader_cell", has=page.locator("[id='derivation']"))
+    assert "One point each for" in box.locator(".beside").inner_text()
+    answer = box.locator(".handed-in")
+    assert answer.locator(".MathJax_Display").count() == 18
+    assert answer.locator(".MathJax_Error, .MathJax_Preview:not(:empty)").count() == 0
+    assert [text for text in answer.locator("p").all_inner_texts() if "$" in text] == []
+    assert [address for address in page.visited if not address.startswith((course.address, "data:", "about:"))] == []
+
+
+def test_what_is_for_graders_is_on_no_feedback_page(course, page):
+    text = (course.folder / "feedback" / "ada" / ASSIGNMENT / "4_cifar10_tuning.html").read_text()
+    assert "Then more capacity" not in text and 'class="beside"' not in text

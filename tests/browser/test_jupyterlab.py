@@ -13,10 +13,21 @@ from autograder.demo import solve
 from tests.browser.conftest import PATIENCE
 from tests.conftest import SOURCE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 FIRST = "1_forward_check.ipynb"
 _LONG = "long.ipynb"
+_SLIDER = "slider.ipynb"
+_SLIDE = """
+import numpy as np
+from course_utils.plots.boundaries import draw_boundaries, slide
+from course_utils.spiral import spiral
+
+def draw(number):
+    return draw_boundaries(lambda params, X: {"z3": number * np.c_[X, X.sum(axis=1)]}, {f"H = {number}": {}}, *spiral())
+
+slide(draw, 1, 50, "hidden units")
+"""
 _WRONG, _RIGHT = "0.5 * reg *", "reg *"
 
 
@@ -32,6 +43,8 @@ def lab(tmp_path_factory, browser, served, release) -> str:
     cell.source = cell.source.replace(_WRONG, _RIGHT)
     notebook.cells.append(nbformat.v4.new_code_cell("import time\nfor _ in range(6000): time.sleep(0.1)"))
     nbformat.write(notebook, folder / _LONG)
+    slider = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(_SLIDE.strip())], metadata=notebook.metadata)
+    nbformat.write(slider, folder / _SLIDER)
     settings = tmp_path_factory.mktemp("settings")
     for name, values in {
         "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight are on the page, too
@@ -117,3 +130,14 @@ def test_the_kernel_is_interrupted_and_restarted(lab, page):
     expect(_cell(page, "check_relu(").locator(".jp-OutputArea-output")).to_contain_text("passed:", timeout=PATIENCE)
     first = page.locator(".jp-CodeCell .jp-InputPrompt").first
     expect(first).to_contain_text("[1]", timeout=PATIENCE)
+
+
+def test_a_slider_shows_what_it_stands_at(lab, page):
+    _open(page, lab, _SLIDER)
+    cell = _cell(page, "import numpy")
+    _run(page, cell)
+    picture = cell.locator(".jp-OutputArea img")
+    expect(picture).to_have_attribute("alt", re.compile(r"H = 1: accuracy"), timeout=PATIENCE)
+    cell.locator(".jp-OutputArea .noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    expect(picture).to_have_attribute("alt", re.compile(r"H = 2: accuracy"), timeout=PATIENCE)

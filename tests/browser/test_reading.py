@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import PATIENCE
 from tests.conftest import SOURCE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 # The texts, formulas and outputs that are wider than their place; code scrolls by itself.
 _CUT_OFF = """

@@ -1,0 +1,426 @@
+"""The causes of this course as formulas and pictures.
+
+Here and not in ``course_utils``, which students have, since the right formulas are what they are asked for. A picture
+is computed by the deviation from which the cause is recognised, on a problem that students know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from autograder.report.explained import MOST_BARS, Explained, Picture
+from course_utils import mistakes
+from course_utils.checks import descent, schedule
+from course_utils.checks.gradient_check import LARGE_STEP, TOY_FUNCTIONS
+from course_utils.deviations import Deviation, samples
+from course_utils.reference import problem
+from course_utils.steps import STEPS, right_steps
+
+#: Stands for the number of a mistake that has one, such as the slope of a leaky ReLU.
+_FACTOR = 0.3
+
+# --- Formulas ---------------------------------------------------------------------------
+
+
+def _with(right: str, **wrong: str) -> dict[str, tuple[str, str]]:
+    """Name -> wrong and right formula."""
+    return {name: (text, right) for name, text in wrong.items()}
+
+
+_SUM = r"\sum_j e^{z_{ij}}"
+_GENERAL = _with(
+    "v", sign="-v", not_averaged=r"N\,v", averaged_twice=r"\dfrac{1}{N}\,v", doubled=r"2\,v", halved=r"\dfrac{1}{2}\,v",
+    squared="v^2", absolute="|v|", one_too_large="v+1", transposed=r"v^{\top}",
+)  # fmt: skip
+_RELU = _with(
+    r"\mathrm{relu}(z)=\max(0,z)",
+    relu_missing=r"\mathrm{relu}(z)=z", absolute_value=r"\mathrm{relu}(z)=|z|",
+    relu_step=r"\mathrm{relu}(z)=[\,z>0\,]", relu_of_the_wrong_sign=r"\mathrm{relu}(z)=\min(0,z)",
+    relu_of_the_negative=r"\mathrm{relu}(z)=\max(0,-z)", leaky_relu=r"\mathrm{relu}(z)=\max(0,z)+c\,\min(0,z)",
+    relu_scaled=r"\mathrm{relu}(z)=c\,\max(0,z)", relu_cut_off_at_1=r"\mathrm{relu}(z)=\min(\max(0,z),1)",
+    relu_cut_off_at_6=r"\mathrm{relu}(z)=\min(\max(0,z),6)", relu_at_least_1=r"\mathrm{relu}(z)=\max(1,z)",
+    sigmoid_for_relu=r"\mathrm{relu}(z)=\dfrac{1}{1+e^{-z}}", tanh_for_relu=r"\mathrm{relu}(z)=\tanh z",
+    softplus_for_relu=r"\mathrm{relu}(z)=\log(1+e^{z})", silu_for_relu=r"\mathrm{relu}(z)=\dfrac{z}{1+e^{-z}}",
+    gelu_for_relu=r"\mathrm{relu}(z)=z\,\Phi(z)", relu_squared=r"\mathrm{relu}(z)=\max(0,z)^2",
+    largest_of_all=r"\mathrm{relu}(z)=\max_{n,j}z_{nj}",
+)  # fmt: skip
+_SOFTMAX = _with(
+    rf"p_{{ik}}=\dfrac{{e^{{z_{{ik}}}}}}{{{_SUM}}}",
+    softmax_over_columns=r"p_{ik}=\dfrac{e^{z_{ik}}}{\sum_n e^{z_{nk}}}",
+    softmax_over_everything=r"p_{ik}=\dfrac{e^{z_{ik}}}{\sum_{n,j} e^{z_{nj}}}",
+    softmax_not_normalised=r"p_{ik}=e^{z_{ik}}", softmax_missing=r"p_{ik}=z_{ik}",
+    softmax_without_exponential=r"p_{ik}=\dfrac{z_{ik}}{\sum_j z_{ij}}",
+    softmax_of_the_wrong_sign=r"p_{ik}=\dfrac{e^{-z_{ik}}}{\sum_j e^{-z_{ij}}}",
+    softmax_base_2=r"p_{ik}=\dfrac{2^{z_{ik}}}{\sum_j 2^{z_{ij}}}",
+    softmax_base_10=r"p_{ik}=\dfrac{10^{z_{ik}}}{\sum_j 10^{z_{ij}}}",
+    softmax_twice=r"p=\mathrm{softmax}(\mathrm{softmax}(z))",
+    sigmoid_for_softmax=r"p_{ik}=\dfrac{1}{1+e^{-z_{ik}}}", log_probabilities=rf"p_{{ik}}=z_{{ik}}-\log{_SUM}",
+    one_minus_softmax=rf"p_{{ik}}=1-\dfrac{{e^{{z_{{ik}}}}}}{{{_SUM}}}",
+)  # fmt: skip
+_LAYERS = {
+    **_with(
+        r"z_2=X\,W_1+b_1", b1_missing=r"z_2=X\,W_1", b1_added_twice=r"z_2=X\,W_1+2\,b_1",
+        b1_subtracted=r"z_2=X\,W_1-b_1", relu_in_first=r"z_2=\max(0,X)\,W_1+b_1",
+    ),
+    **_with(
+        r"z_3=a_2\,W_2+b_2", b2_missing=r"z_3=a_2\,W_2", b2_added_twice=r"z_3=a_2\,W_2+2\,b_2",
+        b2_subtracted=r"z_3=a_2\,W_2-b_2", second_layer_takes_z2=r"z_3=z_2\,W_2+b_2",
+        relu_on_logits=r"z_3=\max(0,\,a_2\,W_2+b_2)",
+    ),
+    **_with(r"a_2=\max(0,z_2)", softmax_of_hidden=r"a_2=\mathrm{softmax}(z_2)"),
+}  # fmt: skip
+_DATA = _with(
+    r"J=-\dfrac{1}{N}\sum_i \log p_{i,y_i}",
+    loss_summed=r"J=-\sum_i \log p_{i,y_i}", loss_averaged_twice=r"J=-\dfrac{1}{N^2}\sum_i \log p_{i,y_i}",
+    loss_averaged_over_entries=r"J=-\dfrac{1}{N K}\sum_i \log p_{i,y_i}",
+    loss_averaged_over_classes=r"J=-\dfrac{1}{K}\sum_i \log p_{i,y_i}",
+    loss_sign=r"J=\dfrac{1}{N}\sum_i \log p_{i,y_i}",
+    loss_halved=r"J=-\dfrac{1}{2N}\sum_i \log p_{i,y_i}", loss_doubled=r"J=-\dfrac{2}{N}\sum_i \log p_{i,y_i}",
+    logarithm_base_2=r"J=-\dfrac{1}{N}\sum_i \log_2 p_{i,y_i}",
+    logarithm_base_10=r"J=-\dfrac{1}{N}\sum_i \log_{10} p_{i,y_i}",
+    logarithm_missing=r"J=-\dfrac{1}{N}\sum_i p_{i,y_i}", probability_for_loss=r"J=\dfrac{1}{N}\sum_i p_{i,y_i}",
+    one_minus_probability=r"J=\dfrac{1}{N}\sum_i (1-p_{i,y_i})",
+    mean_before_logarithm=r"J=-\log\,\dfrac{1}{N}\sum_i p_{i,y_i}",
+    every_class_counted=r"J=-\dfrac{1}{N}\sum_{i,k} \log p_{ik}",
+    every_class_averaged=r"J=-\dfrac{1}{N K}\sum_{i,k} \log p_{ik}",
+    all_rows_with_all_labels=r"J=-\dfrac{1}{N^2}\sum_{i,n} \log p_{i,y_n}",
+    entropy_for_cross_entropy=r"J=-\dfrac{1}{N}\sum_{i,k} p_{ik}\log p_{ik}",
+    loss_of_probabilities=r"J=-\dfrac{1}{N}\sum_i \log\,\mathrm{softmax}(p)_{i,y_i}",
+    largest_class_taken=r"J=-\dfrac{1}{N}\sum_i \max_k\,\log p_{ik}",
+    binary_cross_entropy=r"J=-\dfrac{1}{N}\sum_i\left(\log p_{i,y_i}+\sum_{k\neq y_i}\log(1-p_{ik})\right)",
+    true_logit_missing=rf"J=\dfrac{{1}}{{N}}\sum_i \log{_SUM}", log_sum_missing=r"J=-\dfrac{1}{N}\sum_i z_{i,y_i}",
+)  # fmt: skip
+_PENALTY = _with(
+    r"J=J_{data}+\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_missing=r"J=J_{data}",
+    regularisation_halved=r"J=J_{data}+\dfrac{\lambda}{2}\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_twice=r"J=J_{data}+2\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_averaged=r"J=J_{data}+\dfrac{\lambda}{N}\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_averaged_and_halved=r"J=J_{data}+\dfrac{\lambda}{2N}\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_subtracted=r"J=J_{data}-\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_without_strength=r"J=J_{data}+\|W_1\|^2+\|W_2\|^2",
+    strength_squared=r"J=J_{data}+\lambda^2\left(\|W_1\|^2+\|W_2\|^2\right)",
+    only_W1_regularised=r"J=J_{data}+\lambda\|W_1\|^2", only_W2_regularised=r"J=J_{data}+\lambda\|W_2\|^2",
+    W2_without_strength=r"J=J_{data}+\lambda\|W_1\|^2+\|W_2\|^2",
+    biases_regularised=r"J=J_{data}+\lambda\left(\|W_1\|^2+\|W_2\|^2+\|b_1\|^2+\|b_2\|^2\right)",
+    norms_not_squared=r"J=J_{data}+\lambda\left(\|W_1\|+\|W_2\|\right)",
+    absolute_weights=r"J=J_{data}+\lambda\sum|w|", weights_not_squared=r"J=J_{data}+\lambda\sum w",
+    square_of_sum=r"J=J_{data}+\lambda\left((\sum w_1)^2+(\sum w_2)^2\right)",
+    data_loss_missing=r"J=\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
+)  # fmt: skip
+_Z3 = _with(
+    r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p-\Delta)",
+    delta_missing=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,p",
+    delta_missing_and_not_averaged=r"\dfrac{\partial J}{\partial z_3}=p",
+    delta_not_averaged=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,p-\Delta",
+    delta_added=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p+\Delta)",
+    one_subtracted_everywhere=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p-1)",
+    probabilities_missing=r"\dfrac{\partial J}{\partial z_3}=-\dfrac{1}{N}\,\Delta",
+    not_averaged=r"\dfrac{\partial J}{\partial z_3}=p-\Delta",
+    averaged_over_entries=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N K}\,(p-\Delta)",
+    averaged_over_classes=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{K}\,(p-\Delta)",
+    derivative_of_the_probability=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,p\,(1-p)",
+    softmax_differentiated_by_entries=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p-\Delta)\odot p\odot(1-p)",
+    sign=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(\Delta-p)",
+)  # fmt: skip
+_Z2 = _with(
+    r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot[\,z_2>0\,]",
+    mask_missing=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}",
+    mask_inverted=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot[\,z_2<0\,]",
+    mask_of_the_gradient=r"\dfrac{\partial J}{\partial z_2}=\max\left(0,\dfrac{\partial J}{\partial a_2}\right)",
+    mask_alone=r"\dfrac{\partial J}{\partial z_2}=[\,z_2>0\,]",
+    relu_for_its_derivative=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot\max(0,z_2)",
+    values_for_the_mask=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot z_2",
+    sign_for_the_mask=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot\mathrm{sign}(z_2)",
+    mask_above_1=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot[\,z_2>1\,]",
+)  # fmt: skip
+
+
+def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
+    W, b = rf"\dfrac{{\partial J}}{{\partial W_{layer}}}", rf"\dfrac{{\partial J}}{{\partial b_{layer}}}"
+    z = rf"\dfrac{{\partial J}}{{\partial z_{layer + 1}}}"
+    row = rf"\left({z}\right)"
+    weights = {
+        f"W{layer}_transposed": rf"{W}={row}^{{\top}}{inputs}",
+        f"W{layer}_averaged_again": rf"{W}=\dfrac{{1}}{{N}}\,{inputs}^{{\top}}{z}",
+        f"W{layer}_of_entries": rf"{W}={inputs}\odot {z}",
+        f"W{layer}_of_a_mask": rf"{W}=[\,{inputs}>0\,]^{{\top}}{z}",
+        f"W{layer}_of_the_first_sample": rf"{W}=\left({inputs}\right)_{{1}}^{{\top}}{row}_{{1}}",
+    }
+    biases = {
+        f"b{layer}_over_the_wrong_axis": rf"{b}=\sum_k{row}_{{ik}}",
+        f"b{layer}_mean_over_the_wrong_axis": rf"{b}=\dfrac{{1}}{{K}}\sum_k{row}_{{ik}}",
+        f"b{layer}_sum_of_everything": rf"{b}=\sum_{{i,k}}{row}_{{ik}}",
+        f"b{layer}_sum_of_everything_spread": rf"{b}=\sum_{{i,k}}{row}_{{ik}}",
+        f"b{layer}_mean": rf"{b}=\dfrac{{1}}{{N}}\sum_i{row}_{{ik}}",
+        f"b{layer}_not_summed": rf"{b}={z}",
+        f"b{layer}_first_row": rf"{b}={row}_{{1k}}",
+    }
+    return _with(rf"{W}={inputs}^{{\top}}{z}", **weights) | _with(rf"{b}=\sum_i{row}_{{ik}}", **biases)
+
+
+_A2, _DZ3 = r"\dfrac{\partial J}{\partial a_2}", r"\dfrac{\partial J}{\partial z_3}"
+_STEPS = {
+    **_Z3, **_Z2, **_of_layer(1, "X"), **_of_layer(2, "a_2"),
+    **_with(
+        rf"{_A2}={_DZ3}\,W_2^{{\top}}",
+        da2_positive=rf"{_A2}=\max\left(0,{_DZ3}\,W_2^{{\top}}\right)",
+        da2_averaged_again=rf"{_A2}=\dfrac{{1}}{{N}}\,{_DZ3}\,W_2^{{\top}}",
+        da2_of_sizes=rf"{_A2}={_DZ3}\,|W_2|^{{\top}}",
+    ),
+}  # fmt: skip
+_W = r"\dfrac{\partial J}{\partial W}=\dfrac{\partial J_{data}}{\partial W}"
+_BACKWARD = {
+    **{name: pair for name, pair in _STEPS.items() if name not in _GENERAL},
+    **_with(
+        rf"{_W}+2\lambda W",
+        regularisation_missing=_W, regularisation_without_2=rf"{_W}+\lambda W",
+        regularisation_twice=rf"{_W}+4\lambda W",
+        regularisation_subtracted=rf"{_W}-2\lambda W", regularisation_averaged=rf"{_W}+\dfrac{{2\lambda}}{{N}}W",
+        regularisation_averaged_without_2=rf"{_W}+\dfrac{{\lambda}}{{N}}W", strength_ignored=rf"{_W}+2W",
+        strength_squared=rf"{_W}+2\lambda^2 W", strength_alone=rf"{_W}+2\lambda",
+        squares_not_derived=rf"{_W}+c\,\lambda W^2", signs_of_the_weights=rf"{_W}+c\,\lambda\,\mathrm{{sign}}(W)",
+    ),
+    **_with(
+        r"\dfrac{\partial J}{\partial W_2}=a_2^{\top}\dfrac{\partial J}{\partial z_3}+2\lambda W_2",
+        z2_for_a2=r"\dfrac{\partial J}{\partial W_2}=z_2^{\top}\dfrac{\partial J}{\partial z_3}+2\lambda W_2",
+    ),
+    **_with(
+        r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p-\Delta)",
+        logits_for_probabilities=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(z_3-\Delta)",
+        probabilities_twice=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(\mathrm{softmax}(p)-\Delta)",
+    ),
+}  # fmt: skip
+_QUOTIENT = _with(
+    r"\dfrac{f(x+h)-f(x-h)}{2h}",
+    forward_difference=r"\dfrac{f(x+h)-f(x)}{h}", backward_difference=r"\dfrac{f(x)-f(x-h)}{h}",
+    divided_by_h=r"\dfrac{f(x+h)-f(x-h)}{h}", divided_by_4h=r"\dfrac{f(x+h)-f(x-h)}{4h}",
+    divided_by_h_squared=r"\dfrac{f(x+h)-f(x-h)}{h^2}", multiplied_by_h=r"\dfrac{f(x+h)-f(x-h)}{2}\,h",
+    not_divided=r"f(x+h)-f(x-h)", forward_halved=r"\dfrac{f(x+h)-f(x)}{2h}", backward_halved=r"\dfrac{f(x)-f(x-h)}{2h}",
+    forward_not_divided=r"f(x+h)-f(x)", sign=r"\dfrac{f(x-h)-f(x+h)}{2h}",
+    half_a_step=r"\dfrac{f(x+\dfrac{h}{2})-f(x-\dfrac{h}{2})}{h}", double_step=r"\dfrac{f(x+2h)-f(x-2h)}{4h}",
+    absolute_difference=r"\dfrac{|f(x+h)-f(x-h)|}{2h}",
+)  # fmt: skip
+_BELOW = r"\max(10^{-8},\,|a|+|b|)"
+_ERROR = _with(
+    rf"\max\,\dfrac{{|a-b|}}{{{_BELOW}}}",
+    averaged=rf"\mathrm{{mean}}\,\dfrac{{|a-b|}}{{{_BELOW}}}", summed=rf"\sum\,\dfrac{{|a-b|}}{{{_BELOW}}}",
+    smallest=rf"\min\,\dfrac{{|a-b|}}{{{_BELOW}}}", signed=rf"\max\,\dfrac{{a-b}}{{{_BELOW}}}",
+    sum_inside=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,|a+b|)}", of_norms=r"\dfrac{\|a-b\|}{\|a\|+\|b\|}",
+    difference_inside=rf"\max\,\dfrac{{|\,|a|-|b|\,|}}{{{_BELOW}}}",
+    by_the_larger=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,|a|,\,|b|)}", by_a=r"\max\,\dfrac{|a-b|}{|a|}",
+    by_b=r"\max\,\dfrac{|a-b|}{|b|}", by_the_mean=r"\max\,\dfrac{2\,|a-b|}{|a|+|b|}", not_relative=r"\max\,|a-b|",
+    limit_added=r"\max\,\dfrac{|a-b|}{|a|+|b|+10^{-8}}", limit_missing=r"\max\,\dfrac{|a-b|}{|a|+|b|}",
+)  # fmt: skip
+
+_STEP = r"\theta\leftarrow\theta-\eta\,\nabla\tilde J"
+_DESCENT = {
+    **_with(
+        _STEP,
+        uphill=r"\theta\leftarrow\theta+\eta\,\nabla\tilde J",
+        summed=r"\theta\leftarrow\theta-\eta\,B\,\nabla\tilde J",
+        doubled=r"\theta\leftarrow\theta-2\,\eta\,\nabla\tilde J",
+        halved=r"\theta\leftarrow\theta-\dfrac{\eta}{2}\nabla\tilde J",
+        replaced=r"\theta\leftarrow-\eta\,\nabla\tilde J",
+        sign=r"\theta\leftarrow\theta-\eta\,\mathrm{sign}(\nabla\tilde J)",
+    ),
+    "rate twice": (r"\theta\leftarrow\theta-\eta^2\,\nabla\tilde J", _STEP),
+    "no rate": (r"\theta\leftarrow\theta-\nabla\tilde J", _STEP),
+    "no penalty": (r"\theta\leftarrow\theta-\eta\,\nabla J", _STEP),
+}  # fmt: skip
+_RATE = r"\eta_t=\eta_0\,d^{\,\lfloor t/E\rfloor}"
+_SCHEDULE = {
+    "never": (r"\eta_t=\eta_0", _RATE), "every iteration": (r"\eta_t=\eta_0\,d^{\,t}", _RATE),
+    "early": (r"\eta_t=\eta_0\,d^{\,\lceil t/E\rceil}", _RATE),
+    "before": (r"\eta_t=\eta_0\,d^{\,\lfloor t/E\rfloor+1}", _RATE),
+    "parts": (r"\eta_t=\eta_0\,d^{\,t/E}", _RATE), "rows": (r"\eta_t=\eta_0\,d^{\,\lfloor t/N\rfloor}", _RATE),
+    "batch": (r"\eta_t=\eta_0\,d^{\,\lfloor t/B\rfloor}", _RATE),
+    "every second": (r"\eta_t=\eta_0\,d^{\,\lfloor t/(2E)\rfloor}", _RATE),
+    "grows": (r"\eta_t=\eta_0\,d^{\,-\lfloor t/E\rfloor}", _RATE),
+    "inverse": (r"\eta_t=\dfrac{\eta_0}{1+d\,\lfloor t/E\rfloor}", _RATE),
+    "exponential": (r"\eta_t=\eta_0\,e^{-d\,\lfloor t/E\rfloor}", _RATE),
+    "taken off 1": (r"\eta_t=\eta_0\,(1-d)^{\lfloor t/E\rfloor}", _RATE),
+    "linear": (r"\eta_t=\eta_0\,(1-d\,\lfloor t/E\rfloor)", _RATE),
+}  # fmt: skip
+
+# --- Where they are recognised --------------------------------------------------------------
+
+_Arguments = Callable[[], Mapping[str, Any]]
+
+
+def _known() -> dict[str, Any]:
+    given = problem("biased")
+    return {**given.values, **given.params, "X": given.X, "y": given.y, "dz3": given.values["z3"]}
+
+
+def _step(variable: str) -> tuple:
+    def arguments() -> dict[str, Any]:
+        return {name: _known()[name] for name in STEPS[variable]} | {"right": right_steps()}
+
+    return mistakes.of_step(variable), arguments, (*mistakes.STEP_MISTAKES[variable], *mistakes.GENERAL), _STEPS
+
+
+def _whole() -> dict[str, Any]:
+    given = problem("biased")
+    return {"params": given.params, "X": given.X, "y": given.y, "reg": given.reg or 0.1}
+
+
+def _backward() -> dict[str, Any]:
+    return {**mistakes.backward_arguments(problem("biased"), 0.3), "right": right_steps()}
+
+
+def _point() -> dict[str, Any]:
+    return {"toy": TOY_FUNCTIONS["exponential"], "x": problem("biased").params["W1"], "step": LARGE_STEP}
+
+
+def _two() -> dict[str, Any]:
+    a = problem("biased").params["W1"]
+    return {"a": a, "b": a * (1 + 0.1 * np.cos(np.arange(a.size))).reshape(a.shape)}
+
+
+#: Question -> its model, the arguments of a call, what is recognised in it, and formulas.
+QUESTIONS: dict[str, tuple[Callable, _Arguments, tuple[Deviation, ...], dict[str, tuple[str, str]]]] = {
+    "test-relu": (mistakes.of_relu, lambda: {"z": _known()["z2"]}, (*mistakes.RELU, *mistakes.GENERAL), _RELU),
+    "test-softmax": (
+        mistakes.of_softmax, lambda: {"z": _known()["z3"]}, (*mistakes.SOFTMAX, *mistakes.GENERAL), _SOFTMAX,
+    ),
+    "test-forward": (
+        mistakes.network, lambda: {"params": problem("biased").params, "X": problem("biased").X}, mistakes.FORWARD,
+        {**_RELU, **_SOFTMAX, **_LAYERS},
+    ),
+    "test-cross-entropy": (
+        mistakes.of_cross_entropy, lambda: {"z3": _known()["z3"], "y": _known()["y"]}, mistakes.CROSS_ENTROPY, _DATA,
+    ),
+    "test-loss": (
+        lambda given, changes: {"loss": mistakes.network(given, changes)["loss"]}, _whole, mistakes.LOSS,
+        {**_RELU, **_LAYERS, **_DATA, **_PENALTY},
+    ),
+    **{f"test-grad-{variable}": _step(variable) for variable in STEPS},
+    "test-backward": (mistakes.gradients, _backward, mistakes.BACKWARD, _BACKWARD),
+    "test-numerical-gradient": (mistakes.quotients, _point, mistakes.QUOTIENTS, _QUOTIENT),
+    "test-relative-error": (mistakes.relative_errors, _two, mistakes.RELATIVE_ERRORS, _ERROR),
+}  # fmt: skip
+
+
+@cache
+def explain(question: str, cause: str) -> Explained | None:
+    """The formulas and the picture of a cause that was recognised in a question; None where there are none."""
+    if question in TRAINING:
+        formulas, of = TRAINING[question]
+        wrong, right = formulas.get(cause, ("", ""))
+        picture = of(cause)
+        return Explained(wrong, right, picture) if wrong or picture else None
+    if question not in QUESTIONS:
+        return None
+    model, arguments, known, formulas = QUESTIONS[question]
+    wrong, right = {**_GENERAL, **formulas}.get(cause, ("", ""))
+    made = next((one for one in known if one.name == cause), None)
+    picture = None if made is None else _picture(model, arguments(), made)
+    return Explained(wrong, right, picture) if wrong or picture else None
+
+
+def _of_steps(cause: str) -> Picture | None:
+    """How far w^2 falls in some steps, with a gradient as many times too long as the check has it."""
+    if cause not in descent._SCALES:
+        return None
+    rate, rows, size, steps = 0.15, 20, 4, np.arange(9)
+    factor = descent._SCALES[cause][0](rate, rows, size)
+    right, wrong = ((1 - 2 * rate * scale) ** (2.0 * steps) for scale in (1.0, factor))
+    says = f"w^2 in {steps[-1]} steps from w = 1, with {rate:g} for the learning rate and batches of {size} of {rows}."
+    return _curve(steps.astype(float), right, wrong, says)
+
+
+def _of_rates(cause: str) -> Picture | None:
+    """The learning rate against the iteration, from what the check compares with."""
+    rows, size, decay, t = 40, 4, 0.7, np.arange(50)
+    if cause in schedule._EPOCHS:
+        epoch, factor = schedule._EPOCHS[cause][0], schedule._FACTORS[""][0]
+    elif cause in schedule._FACTORS:
+        epoch, factor = schedule._EPOCHS[""][0], schedule._FACTORS[cause][0]
+    else:
+        return None
+    right, wrong = (
+        np.asarray(of(decay, number(t, rows // size, rows, size)), dtype=float)
+        for number, of in ((schedule._EPOCHS[""][0], schedule._FACTORS[""][0]), (epoch, factor))
+    )
+    says = f"The learning rate, as a share of the first, in 50 iterations: epochs of {rows // size}, decay {decay:g}."
+    return _curve(t.astype(float), right, wrong, says)
+
+
+#: Question -> formulas, and what draws a cause.
+TRAINING: dict[str, tuple[dict[str, tuple[str, str]], Callable[[str], Picture | None]]] = {
+    "test-train-descent": (_DESCENT, _of_steps),
+    "test-train-schedule": (_SCHEDULE, _of_rates),
+}
+
+
+def _picture(model: Callable, arguments: Mapping[str, Any], made: Deviation) -> Picture | None:
+    """What it changes: curves, where it is a function of one variable, else the first values of what differs."""
+    number = f", with {_FACTOR:g} for its number" if made.fitted else ""
+    variable = np.linspace(-3.0, 3.0, 121)
+    places: dict[str, tuple[dict[str, Any], Callable, str]] = {
+        "relu": ({"z": variable[:, None]}, mistakes.of_relu, "relu(z) for z from -3 to 3")
+    }
+    if "right" in arguments:
+        ones = {"da2": np.ones((121, 1)), "z2": variable[:, None], "right": right_steps()}
+        places["after grad_z2"] = (
+            ones, mistakes.of_step("z2"), "What flows back through the ReLU of a gradient of 1, for z2 from -3 to 3",
+        )  # fmt: skip
+    drawn = None
+    if made.stage in places:
+        given, of, says = places[made.stage]
+        drawn = _curve(variable, *_both(of, given, made), f"{says}{number}.")
+    if drawn is None and made.stage in ("penalty", "averaging", "softmax_cross_entropy") and "reg" in arguments:
+        strengths = np.linspace(0.05, 0.95, 19)
+        pairs = [_both(model, {**arguments, "reg": reg}, made) for reg in strengths]
+        right, wrong = ([one[side] for one in pairs] for side in (0, 1))
+        if all(value is not None and value.size == 1 for value in [*right, *wrong]):
+            one, other = (np.ravel(np.array(values, dtype=np.float64)) for values in (right, wrong))
+            drawn = _curve(strengths, one, other, f"The loss for reg from 0.05 to 0.95{number}.")
+    return drawn or _bars(*_both(model, arguments, made), number)
+
+
+def _curve(x: np.ndarray, right: np.ndarray | None, wrong: np.ndarray | None, says: str) -> Picture | None:
+    if right is None or wrong is None or right.shape != x.shape or wrong.shape != x.shape or not _differ(right, wrong):
+        return None
+    return Picture(right, wrong, says, x)
+
+
+def _bars(right: np.ndarray | None, wrong: np.ndarray | None, number: str) -> Picture | None:
+    if right is None or wrong is None or not _differ(right[:MOST_BARS], wrong[:MOST_BARS]):
+        return None
+    most = max(right.size, wrong.size)
+    shown = f"The first {MOST_BARS} values" if most > MOST_BARS else "The values" if most > 1 else "The value"
+    return Picture(right[:MOST_BARS], wrong[:MOST_BARS], f"{shown} on a small problem{number}.")
+
+
+def _differ(right: np.ndarray, wrong: np.ndarray) -> bool:
+    """Whether an eye sees the difference."""
+    if right.shape != wrong.shape:
+        return True
+    return float(np.max(np.abs(right - wrong))) > 0.01 * float(np.max(np.abs([right, wrong])))
+
+
+def _both(
+    model: Callable, arguments: Mapping[str, Any], made: Deviation
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The values of the first part that differs, right and wrong, flat; None where there are none to draw."""
+    change = partial(made.change, _FACTOR) if made.fitted else made.change
+    returned = made.stage.split()[0] == "returned"
+    try:
+        with np.errstate(all="ignore"):
+            right = dict(model(arguments, {}))
+            wrong = dict(model(arguments, {} if returned else {made.stage: change}))
+            for part in made.stage.split()[1:] or list(wrong) if returned else []:
+                wrong[part] = change(np.asarray(wrong[part], float), np.asarray(wrong[part]), samples(arguments))
+    except Exception:  # it doesn't fit these arguments, as a student's function then raises
+        return None, None
+    for part, value in right.items():
+        one, other = (np.ravel(np.asarray(some, dtype=np.float64)) for some in (value, wrong[part]))
+        if one.shape != other.shape or not np.allclose(one, other):
+            return (one, other) if other.size and np.isfinite(other).all() and np.isfinite(one).all() else (None, None)
+    return None, None
