@@ -369,6 +369,7 @@ def _other_classes(prediction: _Prediction) -> dict[str, np.ndarray]:
             np.tanh(z2) @ params["W2"] + params["b2"]
         ).argmax(axis=1),
         "the largest score is sought in the whole array, not in each row.": (z3 == z3.max()).argmax(axis=1),
+        "the largest probability is sought in the whole array, not in each row.": (a3 == a3.max()).argmax(axis=1),
         "this is the class of the first row, for all rows.": np.full_like(right, right[0]),
         "the probabilities are rounded before the largest is sought.": a3.round().argmax(axis=1),
         "this is the class with the largest score, counted from the last.": z3.shape[1] - 1 - right,
