@@ -107,15 +107,17 @@ class SaveCellsKeepingGrades(SaveCells):
                     for row in [*rows, cell]:
                         database.delete(row)
             database.commit()
+            database.expire_all()
             for name, info in new.items():
                 getattr(self.gradebook, f"update_or_create_{kind}_cell")(
                     name, self.notebook_id, self.assignment_id, **info
                 )
-        database.refresh(notebook)
+        database.expire_all()
 
     def _mirror(self, notebook: Notebook) -> None:
         """Give each submission what :meth:`nbgrader.api.Gradebook.add_submission` would give it."""
         database = self.gradebook.db
+        database.expire_all()  # the notebook's cells are looked up anew
         theirs = {submitted.assignment_id: submitted for submitted in notebook.submissions}
         for submission in notebook.assignment.submissions:
             submitted = theirs.get(submission.id) or SubmittedNotebook(notebook=notebook, assignment=submission)
@@ -127,6 +129,7 @@ class SaveCellsKeepingGrades(SaveCells):
             for cell in [*notebook.solution_cells, *notebook.task_cells]:
                 if cell.id not in commented:
                     Comment(cell_id=cell.id, notebook=submitted)
+            database.add(submitted)  # and with it what it has now
         database.commit()
 
 
