@@ -5,7 +5,9 @@ Only the names and kinds of entries are looked at, of two levels of folders; wha
 
 from __future__ import annotations
 
+import errno
 import fnmatch
+import itertools
 import os
 import re
 import stat
@@ -16,6 +18,9 @@ from pathlib import Path
 from nbgrader.coursedir import CourseDirectory
 
 from autograder.submission import TIMESTAMP, shown
+
+#: Entries of a student's folder that are looked at.
+_MAX_ENTRIES = 1000
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def find(
             try:
                 answer = _of_student(root / entry, name, others, coursedir.ignore)
             except OSError as error:
-                answer = f"the student's folder can't be read ({error.strerror}); give yourself the right to"
+                answer = f"the student's folder can't be used ({error.strerror}); put the submission into {name} in it"
         elif stat.S_ISLNK(kind):
             answer = f"{shown(entry)} is a link, which is not followed; put the folder itself in its place"
         elif of_known and not others:
@@ -107,7 +112,7 @@ def find(
 
 def _of_student(folder: Path, name: str, others: set[str], ignore: Iterable[str]) -> Place | str:
     """What a student's folder holds of an assignment; else why not, empty if it holds only others."""
-    entries = _entries(folder, ignore)
+    entries = _entries(folder, ignore, _MAX_ENTRIES)
     if name in entries and not stat.S_ISDIR(entries[name]):
         return f"{shown(name)} in the student's folder is no folder, or a link; put a folder in its place"
     alike = [entry for entry, kind in entries.items() if stat.S_ISDIR(kind) and _plain(entry) == _plain(name)]
@@ -136,12 +141,21 @@ def _several(names: list[str]) -> str:
     return ", ".join(map(shown, names[:3])) + (" and more" if len(names) > 3 else "")
 
 
-def _entries(folder: Path, ignore: Iterable[str]) -> dict[str, int]:
-    """Name -> mode of what lies in a folder; what is hidden or ignored is left out."""
+def _entries(folder: Path, ignore: Iterable[str], most: int | None = None) -> dict[str, int]:
+    """Name -> mode of what lies in a folder; what is hidden or ignored is left out.
+
+    Raises
+    ------
+    OSError
+        If it can't be read, or there are more than ``most`` entries.
+    """
     try:
-        names = os.listdir(folder)
+        with os.scandir(folder) as found:
+            names = [entry.name for entry in itertools.islice(found, None if most is None else most + 1)]
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    if most is not None and len(names) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most} entries")
     kept = [one for one in names if not one.startswith(".") and not any(fnmatch.fnmatch(one, sign) for sign in ignore)]
     return {one: os.lstat(folder / one).st_mode for one in kept}
 

@@ -291,6 +291,15 @@ def test_with_other_assignments_what_lies_loose_is_named_and_not_graded(tmp_path
     assert "there is 'first.ipynb', 'second.ipynb' in no assignment's folder" in summary.failed["ada"]
 
 
+def test_a_students_folder_of_many_entries_is_named_and_not_graded(tmp_path, cage):
+    course = sample.new_course(tmp_path, **SETTINGS)
+    _without_folder(sample.hand_in(course, "ada"))
+    for number in range(1000):
+        (tmp_path / "submitted" / "ada" / str(number)).touch()
+    summary = grade_class(course, ASSIGNMENT, jobs=1)
+    assert "more than 1000 entries" in summary.failed["ada"]
+
+
 def test_a_folder_that_cannot_be_written_gets_one_sentence(tmp_path, monkeypatch, capsys):
     course = sample.new_course(tmp_path, **SETTINGS)
     sample.hand_in(course, "ada")
