@@ -23,6 +23,7 @@ from typing import Any
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
+from nbgrader.utils import compute_checksum
 
 from autograder.assignment import SETUP_TAG, Assignment, SourceCell, SourceNotebook
 from autograder.outputs import clean_text
@@ -344,7 +345,7 @@ def _clean_cell(raw: dict) -> NotebookNode:
     metadata = metadata if isinstance(metadata, dict) else {}
     kept: dict[str, Any] = {}
     if isinstance(metadata.get("nbgrader"), dict) and isinstance(metadata["nbgrader"].get("grade_id"), str):
-        kept["nbgrader"] = {"grade_id": metadata["nbgrader"]["grade_id"]}
+        kept["nbgrader"] = {"grade_id": metadata["nbgrader"]["grade_id"], "as_given": _as_given(raw, source)}
     tags = metadata.get("tags")
     if isinstance(tags, list):
         texts = [clean_text(tag)[:200] for tag in tags if isinstance(tag, str)]
@@ -360,6 +361,16 @@ def _clean_cell(raw: dict) -> NotebookNode:
         }  # fmt: skip
     cell.id = str(raw.get("id", ""))
     return cell
+
+
+def _as_given(raw: dict, source: str) -> bool:
+    """Whether a cell is as it was when nbgrader wrote its checksum, in whichever release that was."""
+    marks = raw["metadata"]["nbgrader"]
+    try:
+        cell = nbformat.from_dict({"cell_type": raw["cell_type"], "source": source, "metadata": {"nbgrader": marks}})
+        return compute_checksum(cell) == marks["checksum"]
+    except Exception:  # whatever else a student has put there
+        return False
 
 
 def restore(notebook: NotebookNode, source: SourceNotebook) -> list[str]:
@@ -383,14 +394,14 @@ def restore(notebook: NotebookNode, source: SourceNotebook) -> list[str]:
     altered = []
     for index, cell in enumerate(notebook.cells):
         known = places.get(index)
-        cell.metadata.pop("nbgrader", None)
+        as_given = cell.metadata.pop("nbgrader", {}).get("as_given", False)
         cell.metadata.autograder = {"runs": "cage"}
         if known is not None:
             if cell.cell_type != known.cell_type:
                 cell = notebook.cells[index] = _with_type(cell, known.cell_type)
                 altered.append(known)
             elif known.locked and cell.source.rstrip() not in (known.released.rstrip(), known.source.rstrip()):
-                altered.append(known)
+                altered += [] if as_given else [known]
             _mark(cell, known, source)
     if any(cell.cell_type == "code" for cell in altered):
         names = ", ".join(cell.grade_id or cell.cell_id for cell in altered if cell.cell_type == "code")

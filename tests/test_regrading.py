@@ -32,7 +32,7 @@ CLOCK = "import time\nprint(time.monotonic_ns())"
 LENIENT = {"scale": "def scale(x, factor):\n    return x * factor if factor != 0 else x"}
 STRICT = {"scale": "def scale(x, factor):\n    if factor == -3.0:\n        raise ValueError\n    return x * factor"}
 MENDED = (
-    "assert close(scale(np.arange(3.0), 2.0), [0.0, 2.0, 4.0])\n"
+    "assert close(scale(np.arange(4.0), 2.0), [0.0, 2.0, 4.0, 6.0])\n"
     "### BEGIN HIDDEN TESTS\nassert close(scale(np.array([[1.5]]), 0.0), [[0.0]])\n### END HIDDEN TESTS"
 )
 
@@ -100,6 +100,7 @@ def test_a_mended_test_runs_again_and_no_other(course):
     summary = grade_class(course, ASSIGNMENT, jobs=1, accept_lower=True)
     assert [change[1:] for change in summary.changes] == [("test-scale", "first", 2.0, 0.0)]
     assert sample.points(course, "ada") == FULL - 2
+    assert summary.graded["ada"][3] == []  # the cell is as it was handed out
     after = shown(course, "ada")
     assert {name for name in after if after[name] != before[name]} == {"test-scale"}
     assert shown(course, "ada", "second") == second
