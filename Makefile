@@ -61,8 +61,8 @@ roster: $(READY) given-file ## take a class list into the gradebook: make roster
 collect-zip: $(READY) given-file ## take in a platform's zip: make collect-zip FILE=submissions.zip [WORKSHEET=moodle.csv]
 	python -m autograder collect-zip $(ASSIGNMENT) "$(FILE)" $(if $(WORKSHEET),--worksheet "$(WORKSHEET)") $(DRY)
 
-grade: $(READY) ## grade course/submitted, all students in parallel
-	python -m autograder grade $(ASSIGNMENT)
+grade: $(READY) ## grade course/submitted, what has changed, all students in parallel [ACCEPT_LOWER=1]
+	python -m autograder grade $(ASSIGNMENT) $(if $(ACCEPT_LOWER),--accept-lower)
 
 feedback: $(READY) ## write the feedback pages into course/feedback
 	nbgrader generate_feedback $(ASSIGNMENT)

@@ -16,13 +16,14 @@ if str(REPOSITORY) not in sys.path:  # nbgrader's commands don't import from the
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
 from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor  # noqa: E402
-from nbgrader.converters import GenerateAssignment  # noqa: E402
 from nbgrader.preprocessors import GetGrades  # noqa: E402
 
 from autograder.feedback import HideHiddenTests  # noqa: E402
+from autograder.plugins import use_own_converters  # noqa: E402
 from autograder.release import (  # noqa: E402
     TRAINED,
     BeginWithPackage,
+    KeepingRelease,
     LeaveOutTrainedNetworks,
     RunToTheEnd,
     ShowExpectedFigures,
@@ -41,7 +42,7 @@ c.CourseDirectory.solution_directory = str(WORK / "solution")
 c.CourseDirectory.db_url = f"sqlite:///{WORK / 'gradebook.db'}"
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__"]
 
-_default = GenerateAssignment.class_traits()["preprocessors"].default()
+_default = KeepingRelease.class_traits()["preprocessors"].default()
 c.GenerateAssignment.preprocessors = [
     ShowExpectedFigures, BeginWithPackage, *_default, RunToTheEnd, LeaveOutTrainedNetworks,
 ]  # fmt: skip
@@ -51,7 +52,7 @@ c.BeginWithPackage.wheel = os.environ.get("COURSE_WHEEL", "")
 c.Autograde.exclude_overwriting = {"two_layer_net": list(TRAINED)}
 
 # nbgrader's own commands and formgrader grade as "make grade" does, each in a cage; see autograder/README.md.
-c.Autograde.exporter_class = "autograder.plugins.GradeInCage"
+use_own_converters()
 
 c.Exchange.root = os.environ.get("COURSE_EXCHANGE", str(WORK / "exchange"))
 c.Exchange.path_includes_course = False

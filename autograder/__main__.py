@@ -35,14 +35,19 @@ def main(arguments: list[str] | None = None) -> int:
     grade = commands.add_parser(
         "grade", help="grade a class in parallel", epilog=_PROTECTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Grade every submission of an assignment. What has been graded before and hasn't changed is"
+        description="Grade every submission of an assignment. A question is graded again where something has changed"
+        " that its grade depends on: the submission, the instructor's notebook, the checks, the settings. All else is"
         " left as it is, so that the same command, started again after a kill, goes on where it was.",
     )  # fmt: skip
     grade.add_argument("assignment", help="name of the assignment, e.g. two_layer_net")
     grade.add_argument("--jobs", type=int, metavar="N", help="local processes (default: one for each processor)")
     grade.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://host:8786")
     grade.add_argument("--student", default="*", metavar="PATTERN", help="only students with such names")
-    grade.add_argument("--force", action="store_true", help="grade again what has been graded before")
+    grade.add_argument("--force", action="store_true", help="grade again what hasn't changed too")
+    grade.add_argument(
+        "--accept-lower", action="store_true",
+        help="write lower grades too, where what was graded again is the same submission as before",
+    )  # fmt: skip
     grade.add_argument(
         "--isolation", choices=["cage", "none"],
         help="none: run students' code WITH YOUR RIGHTS, where no cage can be built; recorded with each grade",
@@ -77,13 +82,14 @@ def _grade(given: argparse.Namespace, console: Console, warmed: Zygote | None) -
     try:
         summary = run.grade_class(
             course, given.assignment, jobs=given.jobs, scheduler=given.scheduler, settings=settings,
-            students=given.student, force=given.force, console=console, warmed=warmed,
+            students=given.student, force=given.force, accept_lower=given.accept_lower, console=console,
+            warmed=warmed,
         )  # fmt: skip
     except CageUnavailable as error:
         console.print(f"Nothing was graded. {error}", style="red", markup=False)
         console.print("To grade without a cage all the same, with your own rights: --isolation none", markup=False)
         return 2
-    except (UnknownAssignment, run.NoSubmissions, run.AlreadyRunning, ClusterUnusable) as error:
+    except (UnknownAssignment, run.NoSubmissions, run.AlreadyRunning, run.Unwritable, ClusterUnusable) as error:
         console.print(str(error), style="red", markup=False)
         return 2
     except SQLAlchemyError as error:
@@ -97,8 +103,12 @@ def _grade(given: argparse.Namespace, console: Console, warmed: Zygote | None) -
     parts += [f"{troubled} with trouble"] if troubled else []
     parts += [f"{len(summary.skipped)} graded before"] if summary.skipped else []
     parts += [f"{len(summary.failed)} without a grade"] if summary.failed else []
+    parts += [f"{len(summary.refused)} as they were"] if summary.refused else []
     console.print(", ".join(parts) + ".")
-    return 1 if summary.failed else 0
+    if summary.refused:
+        console.print(summary.not_written(), style="red", markup=False)
+        console.print("To write it all the same: make grade ACCEPT_LOWER=1, or --accept-lower", markup=False)
+    return 1 if summary.failed or summary.refused else 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple
 
-from autograder.submission import MAX_BYTES, MAX_FILES
+from autograder.submission import MAX_BYTES, MAX_FILES, without_common_folder
 from autograder.tables import UnusableFile, shown
 
 #: Bounds on a platform's archive: entries, and the bytes of a student's archive's list of entries.
@@ -166,7 +166,7 @@ def unpacked(name: str, content: bytes, budget: Budget, nesting: int = 1) -> tup
                 trouble.append(f"{shown(name)}: {held}")
             else:
                 trouble += add(files, entry.path, held, budget, nesting)
-    return _without_common_folder(files), trouble
+    return without_common_folder(files)[0], trouble
 
 
 def add(files: dict[str, bytes], path: str, content: bytes, budget: Budget, nesting: int = 0) -> list[str]:
@@ -211,11 +211,3 @@ def _free(files: dict[str, bytes], path: str) -> str:
 def _in_the_way(taken: set[str], path: str) -> bool:
     parents = {str(parent) for parent in PurePosixPath(path).parents}
     return bool(parents & taken) or any(name.startswith(f"{path}/") for name in taken)
-
-
-def _without_common_folder(files: dict[str, bytes]) -> dict[str, bytes]:
-    """The files without the one folder that all of them lie in."""
-    tops = {path.split("/", 1)[0] for path in files}
-    if len(tops) == 1 and all("/" in path for path in files):
-        return _without_common_folder({path.split("/", 1)[1]: content for path, content in files.items()})
-    return files

@@ -96,8 +96,11 @@ class Assignment:
     files : dict
         Relative path -> content of the instructor's files beside the notebooks, which take
         the place of a student's files of the same name.
+    asked : tuple of str
+        Relative paths of the files, besides the notebooks, that a student is asked to hand in.
     """
 
     name: str
     notebooks: dict[str, SourceNotebook]
     files: dict[str, bytes]
+    asked: tuple[str, ...] = ()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode
+from nbgrader.api import Gradebook
+from nbgrader.converters import GenerateFeedback
 from nbgrader.preprocessors import ClearHiddenTests, NbGraderPreprocessor
 from nbgrader.utils import is_grade
 from traitlets import List
 from traitlets.config import Config
+
+from autograder import dependence
 
 #: Terminal colours in a traceback.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -47,6 +53,60 @@ class HideHiddenTests(NbGraderPreprocessor):
             if output.output_type == "error" and len(output.traceback) != 1:
                 output.traceback = [f"{output.ename}: {output.evalue}"]
         return cell, resources
+
+
+class FeedbackOfChanges(GenerateFeedback):
+    """``nbgrader generate_feedback``, which writes each page of which something has changed, and no other.
+
+    nbgrader's own looks at the time at which a submission came, and so leaves pages as they are after points or
+    comments have changed. Here the last line of a page holds the number of all that it was made from: the graded
+    notebook, what the gradebook says about it, and the program. A page without a graded notebook is deleted.
+    """
+
+    notebooks: list[str]
+
+    def init_destination(self, assignment_id: str, student_id: str) -> bool:
+        """Leave in ``notebooks`` those whose pages are to be written; whether there are any."""
+        if student_id in self.coursedir.student_id_exclude.split(","):
+            return False
+        folder = Path(self._format_dest(assignment_id, student_id))
+        graded = {path.stem for path in Path(self._format_source(assignment_id, student_id)).glob("*.ipynb")}
+        for page in folder.glob("*.html"):
+            if page.stem not in graded:
+                self.log.warning("Removing %s, of which there is no graded notebook", page)
+                page.unlink()
+        pages = {path: folder / f"{Path(path).stem}.html" for path in self.notebooks}
+        numbers = {path: self._number(Path(path), assignment_id, student_id) for path in pages}
+        self.notebooks = [path for path, page in pages.items() if self.force or _number_in(page) != numbers[path]]
+        self._numbers = {Path(path).stem: number for path, number in numbers.items()}
+        if not self.notebooks:
+            self.log.info("The pages of %s are as they should be", student_id)
+        return bool(self.notebooks)
+
+    def _number(self, path: Path, assignment_id: str, student_id: str) -> str:
+        with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as gradebook:
+            found = gradebook.find_submission_notebook(path.stem, assignment_id, student_id)
+            grades = sorted((grade.name, grade.score, grade.max_score) for grade in found.grades)
+            comments = sorted((comment.name, comment.comment or "") for comment in found.comments)
+            said = repr((grades, comments, found.late_submission_penalty))
+        program = dependence.sources(("autograder.feedback", "autograder.pages"))
+        settings = [repr(self.config.HTMLExporter), repr(self.preprocessors)]
+        return dependence.number(path.read_bytes(), said, *settings, *program)
+
+    def write_single_notebook(self, output: str, resources: ResourcesDict) -> None:
+        """Write a page, with its number in the last line."""
+        number = self._numbers[resources["nbgrader"]["notebook"]]
+        super().write_single_notebook(f"{output}\n<!-- {number} -->\n", resources)
+
+
+def _number_in(page: Path) -> str:
+    """The number in the last line of a page; empty if it has none, or there is no page."""
+    try:
+        last = page.read_bytes().splitlines()[-1].decode()
+    except (OSError, IndexError, UnicodeDecodeError):
+        return ""
+    found = re.fullmatch("<!-- ([0-9a-f]+) -->", last)
+    return found[1] if found else ""
 
 
 def lost_points_messages(notebook: NotebookNode) -> dict[str, str]:

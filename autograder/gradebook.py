@@ -7,8 +7,10 @@ its final name only after that, so that a run that was killed leaves nothing hal
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from nbgrader.api import Assignment as GradebookAssignment
 from nbgrader.api import Grade, Gradebook, SubmittedAssignment, SubmittedNotebook
@@ -22,6 +24,48 @@ from autograder.grading import Graded, remove
 #: Begins the paragraph of an automatic comment that names trouble.
 HEADING = "While grading: "
 _FINGERPRINT = "Fingerprint of what was packed: "
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a student stands in an assignment.
+
+    Attributes
+    ----------
+    points, most : float
+        What was earned, those given by hand included, and what could be had.
+    waiting : float
+        How much of ``most`` nobody has given points for yet.
+    given : float
+        Points that a person has given and should look at again, since something has been graded anew.
+    seconds_late : float
+    penalty : float
+        Points that are taken away because it was late.
+    """
+
+    points: float
+    most: float
+    waiting: float = 0.0
+    given: float = 0.0
+    seconds_late: float = 0.0
+    penalty: float = 0.0
+
+
+class Change(NamedTuple):
+    """A question for which a student gets other points than before.
+
+    Attributes
+    ----------
+    student, question, notebook : str
+    before, now : float
+        Points.
+    """
+
+    student: str
+    question: str
+    notebook: str
+    before: float
+    now: float
 
 
 class Writer:
@@ -67,24 +111,31 @@ class Writer:
         final = self.folder(student)
         return final.with_name(f".{final.name}.partial")
 
-    def write(self, student: str, graded: Graded) -> tuple[float, float, float]:
-        """Commit a graded submission, whose files lie in its partial folder.
+    def changes(self, student: str, graded: Graded) -> list[Change]:
+        """Where a result would give a student other points than the gradebook has; what was given by hand stands."""
+        found = self.gradebook.find_submission(self.assignment.name, student)
+        changes = []
+        for notebook in sorted(found.notebooks, key=lambda notebook: notebook.name):
+            for grade in sorted(notebook.grades, key=lambda grade: grade.name):
+                scores = graded.scores.get(notebook.name, {})
+                if grade.name in scores and grade.manual_score is None:
+                    before, now = grade.auto_score or 0.0, scores[grade.name] or 0.0
+                    if before != now:
+                        changes.append(Change(student, grade.name, notebook.name, before, now))
+        self.gradebook.db.expunge_all()
+        return changes
 
-        Parameters
-        ----------
-        student : str
-        graded : Graded
+    def drop(self, student: str) -> None:
+        """Remove the partial folder of a result that isn't written."""
+        remove(str(self.partial_folder(student)))
 
-        Returns
-        -------
-        tuple of float
-            Points, the most that could be had, and how much of that is to be graded by hand.
-        """
+    def write(self, student: str, graded: Graded) -> Standing:
+        """Commit a graded submission, whose files lie in its partial folder."""
         database = self.gradebook.db
         # Gradebook's methods commit on their own; for the time of this transaction they only flush.
         commit, database.commit = database.commit, database.flush
         try:
-            points = self._write_grades(student, graded)
+            standing = self._write_grades(student, graded)
         except BaseException:
             database.rollback()
             raise
@@ -98,9 +149,9 @@ class Writer:
                 os.rename(final / f"{name}.ipynb", partial / f"{name}.ipynb")
         remove(str(final))
         os.rename(partial, final)
-        return points
+        return standing
 
-    def _write_grades(self, student: str, graded: Graded) -> tuple[float, float, float]:
+    def _write_grades(self, student: str, graded: Graded) -> Standing:
         gradebook, name = self.gradebook, self.assignment.name
         gradebook.update_or_create_student(student)
         details = {"timestamp": datetime.fromisoformat(graded.timestamp)} if graded.timestamp else {}
@@ -110,7 +161,8 @@ class Writer:
             if notebook.name in graded.scores:
                 for grade in notebook.grades:
                     grade.auto_score = graded.scores[notebook.name].get(grade.name)
-                    grade.needs_manual_grade = grade.auto_score is None or grade.manual_score is not None
+                    if grade.name in graded.judged[notebook.name]:
+                        grade.needs_manual_grade = grade.auto_score is None or grade.manual_score is not None
                 for comment in notebook.comments:
                     unanswered = comment.name in graded.unanswered[notebook.name]
                     comment.auto_comment = "No response." if unanswered else None
@@ -119,8 +171,13 @@ class Writer:
         self._penalise(found)
         gradebook.db.flush()
         grades = [grade for notebook in found.notebooks for grade in notebook.grades]
-        by_hand = sum(grade.max_score or 0.0 for grade in grades if grade.needs_manual_grade)
-        return sum(map(_score, grades)), sum(grade.max_score or 0.0 for grade in grades), by_hand
+        return Standing(
+            points=sum(map(_score, grades)), most=sum(map(_most, grades)),
+            waiting=sum(_most(grade) for grade in grades if grade.auto_score is None and grade.manual_score is None),
+            given=sum(_score(grade) for grade in grades if grade.manual_score is not None and grade.needs_manual_grade),
+            seconds_late=found.total_seconds_late,
+            penalty=sum(notebook.late_submission_penalty or 0.0 for notebook in found.notebooks),
+        )  # fmt: skip
 
     def _comment(self, notebook: SubmittedNotebook, graded: Graded) -> None:
         """Write the fingerprint and what went wrong into the automatic comment of a notebook's first cell that has one.
@@ -153,3 +210,7 @@ def _score(grade: Grade) -> float:
     """A grade's points; the gradebook's own column is worked out when it is read from the database."""
     given = grade.auto_score if grade.manual_score is None else grade.manual_score
     return (given or 0.0) + ((grade.extra_credit or 0.0) if given is not None else 0.0)
+
+
+def _most(grade: Grade) -> float:
+    return float(grade.max_score or 0.0)

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
@@ -19,10 +19,14 @@ from autograder import handed_in, packed, submission
 from autograder.assignment import Assignment, SourceNotebook
 from autograder.cage import CageUnavailable
 from autograder.codec import CodecError, PeerGone
+from autograder.earlier import Earlier
 from autograder.names import kept_names, renamed
 from autograder.outputs import clean_text
 from autograder.session import Cell, Grader, Ran
 from autograder.settings import Settings
+
+if TYPE_CHECKING:
+    from autograder.handler import Job
 
 #: Bytes of a graded notebook as written.
 MAX_NOTEBOOK_BYTES = 32 * 2**20
@@ -39,9 +43,16 @@ class Graded:
     digest : str
         Of the files that were graded; empty where they couldn't be read.
     skipped : bool
-        Whether these files had been graded before, and so nothing was done.
+        Whether all had been graded before, and so nothing was done.
+    anew : bool
+        Whether other files had been graded before.
+    numbers : dict
+        Notebook name -> ``grade_id`` -> the number of all that the grade depends on, for the handler alone.
+    judged : dict
+        Notebook name -> ``grade_id`` of each cell whose points were found anew, and not kept.
     scores : dict
-        Notebook name -> ``grade_id`` -> points by the tests; None where a person has to decide.
+        Notebook name -> ``grade_id`` -> points by the tests; None where a person has to decide. A notebook of which
+        nothing has changed since it was graded is missing.
     unanswered : dict
         Notebook name -> ``grade_id`` of each solution cell that is as it was released.
     trouble : dict
@@ -58,6 +69,9 @@ class Graded:
 
     digest: str = ""
     skipped: bool = False
+    anew: bool = False
+    numbers: dict[str, dict[str, str]] = field(default_factory=dict)
+    judged: dict[str, list[str]] = field(default_factory=dict)
     scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
     unanswered: dict[str, list[str]] = field(default_factory=dict)
     trouble: dict[str, list[str]] = field(default_factory=dict)
@@ -81,7 +95,7 @@ class Graded:
 
     def as_message(self) -> tuple[dict, list[memoryview]]:
         """What crosses to the writer; see :meth:`from_message`."""
-        plain = {name: value for name, value in vars(self).items() if name != "notebooks"}
+        plain = {name: value for name, value in vars(self).items() if name not in ("notebooks", "numbers")}
         return {**plain, "notebooks": list(self.notebooks)}, [memoryview(text) for text in self.notebooks.values()]
 
     @classmethod
@@ -100,14 +114,16 @@ class Graded:
                 for name, given in message["scores"].items()
             }
             graded = cls(
-                str(message["digest"]), message["skipped"] is True, scores, dict(message["unanswered"]), {},
+                str(message["digest"]), message["skipped"] is True, message["anew"] is True, {},
+                dict(message["judged"]), scores, dict(message["unanswered"]), {},
                 str(message["fingerprint"]), str(message["timestamp"]), float(message["seconds"]),
                 dict(zip(message["notebooks"], map(bytes, buffers), strict=True)),
             )  # fmt: skip
             for place, sentences in message["trouble"].items():
                 graded.name(place, *map(str, sentences))
             known = all(cells.keys() <= ids[name] for name, cells in scores.items())
-            known &= all(set(cells) <= ids[name] for name, cells in graded.unanswered.items())
+            named = [*graded.unanswered.items(), *graded.judged.items()]
+            known &= all(set(cells) <= ids[name] for name, cells in named)
             known &= {*graded.trouble, *graded.notebooks} <= {"", *ids}
             known &= all(
                 score is None or 0 <= score < math.inf for cells in scores.values() for score in cells.values()
@@ -122,10 +138,9 @@ class Graded:
 def grade(
     graded: Graded,
     files: dict[str, bytes],
-    assignment: Assignment,
-    settings: Settings,
+    job: Job,
+    found: Mapping[str, Earlier],
     grader: Grader,
-    left_out: Mapping[str, str],
     begin: Callable[[str], None],
 ) -> None:
     """Grade a submission.
@@ -133,14 +148,13 @@ def grade(
     Parameters
     ----------
     graded : Graded
-        Receives the result, with every notebook of the assignment in ``scores`` and ``notebooks``.
+        Receives the result, with every notebook of the assignment in ``notebooks``.
     files : dict
         As from :func:`autograder.submission.collect`; those that clash with the instructor's are dropped.
-    assignment : Assignment
-    settings : Settings
+    job : Job
+    found : dict
+        Notebook name -> what was found of it earlier, where that counts.
     grader : Grader
-    left_out : dict
-        Notebook name -> why it isn't graded this time.
     begin : callable
         Called with each notebook's name before it is graded.
 
@@ -151,6 +165,7 @@ def grade(
     PeerGone
         If the grader's warmed process has ended.
     """
+    assignment, settings = job.assignment, job.settings
     start = time.monotonic()
     if settings.isolation == "none":
         graded.name("", "graded without isolation")
@@ -164,15 +179,20 @@ def grade(
     graded.name("", *trouble)
     everything = {**files, **assignment.files}
     for name, source in assignment.notebooks.items():
+        before = found.get(name)
+        if before is not None and not before.changed(graded.numbers[name]):
+            graded.name(name, *before.trouble)
+            graded.notebooks[name] = before.text
+            continue
         one = _OneNotebook(name, source, graded)
         begin(name)
         try:
-            if name in left_out:
-                graded.name(name, left_out[name])
+            if name in job.left_out:
+                graded.name(name, job.left_out[name])
             elif name not in paths:
                 graded.name(name, "the notebook is missing")
                 one.earns_nothing()
-            else:
+            elif before is None or not one.grade_again(files[paths[name]], before, grader, everything, job):
                 one.grade(files[paths[name]], grader, everything, settings)
         except (CageUnavailable, PeerGone):
             raise
@@ -202,6 +222,7 @@ class _OneNotebook:
         self.notebook = nbformat.v4.new_notebook(metadata={"kernelspec": dict(source.kernelspec)})
         graded.scores[name] = {cell.grade_id: None for cell in source.cells if cell.grade or cell.task}
         graded.unanswered[name] = []
+        graded.judged[name] = list(graded.scores[name])
         self.source = source
 
     def earns_nothing(self) -> None:
@@ -217,18 +238,65 @@ class _OneNotebook:
             return
         self.graded.name(self.name, *submission.restore(notebook, self.source))
         self.notebook = notebook
-        ran = execute(notebook, grader, files, settings)
+        ran = execute(notebook.cells, grader, files, settings)
         self.graded.name(self.name, *ran.trouble)
-        limit = LimitOutput(max_lines=settings.max_lines, max_traceback=settings.max_traceback)
-        limit.preprocess(notebook, {})
-        for cell in notebook.cells:
-            if is_grade(cell):
-                self.graded.scores[self.name][cell.metadata.nbgrader.grade_id] = self._score(cell)
-            if is_solution(cell) and not is_task(cell):
-                marks = cell.metadata.nbgrader
-                if marks.get("checksum") == compute_checksum(cell):
-                    self.graded.unanswered[self.name].append(marks.grade_id)
+        self._bound_outputs(notebook.cells, settings)
+        self._find_scores()
         self.pictures = handed_in.pictures(content, notebook)
+
+    def grade_again(self, content: bytes, before: Earlier, grader: Grader, files: dict[str, bytes], job: Job) -> bool:
+        """Run no test but those that have changed, after the student's cells, and keep what the others have put out.
+
+        Returns False, and has done nothing, if that isn't possible: the notebook has changed elsewhere, or something
+        had to be stopped, then or now, and which cells that was for isn't known.
+        """
+        tests = {cell.grade_id for cell in self.source.cells if cell.is_test}
+        changed = before.changed(self.graded.numbers[self.name])
+        needed = {name for one in changed & tests for name in job.dependences[self.name][one].after} | changed & tests
+        notebook, trouble = submission.read_notebook(content)
+        if notebook is None or tests <= needed:
+            return False
+        trouble += submission.restore(notebook, self.source)
+        static = Graded()
+        static.name(self.name, *trouble)
+        if static.trouble.get(self.name, []) != before.trouble:
+            return False
+        stored = {cell.id: cell for cell in nbformat.reads(before.text.decode(), as_version=4).cells}
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        last = max((number for number, cell in enumerate(code) if _grade_id(cell) in needed), default=-1)
+        again = [number for number, cell in enumerate(code) if _grade_id(cell) in changed & tests]
+        for number, cell in enumerate(code):
+            kept = stored.get(cell.id)
+            if number not in again and (kept is None or kept.source != cell.source):
+                return False
+            unneeded = number > last or _grade_id(cell) in tests - needed
+            cell.metadata.autograder.skipped = unneeded and cell.metadata.autograder.runs not in ("both", "lent")
+        ran = execute(code, grader, files, job.settings) if again else Ran([])
+        if ran.trouble:
+            return False
+        for number, cell in enumerate(code):
+            if number not in again:
+                cell.outputs, cell.execution_count = stored[cell.id].outputs, number + 1
+        self.graded.name(self.name, *trouble)
+        self.notebook = notebook
+        self._bound_outputs([code[number] for number in again], job.settings)
+        self._find_scores()
+        self.pictures = handed_in.pictures(content, notebook)
+        self.graded.judged[self.name] = sorted(changed & self.graded.scores[self.name].keys())
+        return True
+
+    def _bound_outputs(self, cells: list[NotebookNode], settings: Settings) -> None:
+        limit = LimitOutput(max_lines=settings.max_lines, max_traceback=settings.max_traceback)
+        for number, cell in enumerate(cells):
+            limit.preprocess_cell(cell, {}, number)
+
+    def _find_scores(self) -> None:
+        for cell in self.notebook.cells:
+            if is_grade(cell):
+                self.graded.scores[self.name][_grade_id(cell)] = self._score(cell)
+            answer = is_solution(cell) and not is_task(cell)
+            if answer and cell.metadata.nbgrader.get("checksum") == compute_checksum(cell):
+                self.graded.unanswered[self.name].append(_grade_id(cell))
 
     def _score(self, cell: NotebookNode) -> float | None:
         """A cell's points, worked out by nbgrader itself."""
@@ -259,7 +327,10 @@ class _OneNotebook:
 
     def _signed(self, layers: str, trouble: list[str]) -> bytes:
         notebook = nbformat.v4.new_notebook(cells=list(self.notebook.cells), metadata=self.notebook.metadata)
-        marks = {"isolation": layers, "submission": self.graded.digest, "trouble": trouble}
+        marks: dict[str, object] = {
+            "isolation": layers, "submission": self.graded.digest, "trouble": trouble,
+            "questions": self.graded.numbers.get(self.name, {}),
+        }  # fmt: skip
         notebook.metadata.autograder = marks | ({"pictures": self.pictures} if self.pictures else {})
         if trouble:
             lines = "\n".join(f"- {markdown(line)}" for line in trouble)
@@ -268,21 +339,26 @@ class _OneNotebook:
         return nbformat.writes(notebook).encode("utf-8", "replace")
 
 
-def execute(notebook: NotebookNode, grader: Grader, files: dict[str, bytes], settings: Settings) -> Ran:
-    """Run the code cells of a restored notebook; the outputs are put into it."""
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    cells = []
+def execute(cells: list[NotebookNode], grader: Grader, files: dict[str, bytes], settings: Settings) -> Ran:
+    """Run the code cells among those of a restored notebook; the outputs are put into them."""
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    run = []
     for number, cell in enumerate(code):
         mark = cell.metadata.get("autograder", {})
-        nbgrader = cell.metadata.get("nbgrader", {})
-        name = nbgrader.get("grade_id") or f"number {number + 1}"
-        runs = mark.get("runs", "cage")
-        cells.append(Cell(name, cell.source, runs, nbgrader.get("points"), mark.get("order", 0)))
-    ran = grader.run(cells, files, readable=list(settings.readable), environment=dict(settings.environment))
+        name = _grade_id(cell) or f"number {number + 1}"
+        points = cell.metadata.get("nbgrader", {}).get("points")
+        skipped = mark.get("skipped", False)
+        run.append(Cell(name, cell.source, mark.get("runs", "cage"), points, mark.get("order", 0), skipped))
+    ran = grader.run(run, files, readable=list(settings.readable), environment=dict(settings.environment))
     for number, (cell, outputs) in enumerate(zip(code, ran.outputs, strict=True), 1):
         cell.execution_count = number
         cell.outputs = [_as_node(output, number) for output in outputs]
     return ran
+
+
+def _grade_id(cell: NotebookNode) -> str:
+    """nbgrader's name of a cell; empty if it has none."""
+    return cell.metadata.get("nbgrader", {}).get("grade_id", "")
 
 
 def _as_node(output: dict, count: int) -> NotebookNode:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import json
 import os
 import pickle
 import signal
@@ -21,10 +20,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from autograder import grading, packed, submission
+from autograder import earlier, grading, packed, submission
 from autograder.assignment import Assignment
 from autograder.cage import CageUnavailable
 from autograder.codec import Channel, CodecError, PeerGone
+from autograder.dependence import Dependence, joined
 from autograder.grading import Graded
 from autograder.outputs import clean_text
 from autograder.session import Grader
@@ -55,12 +55,19 @@ class Job:
         Folder for temporary files.
     folder : str
         The submission's.
-    ignore : tuple of str
+    ignore, only : tuple of str
         See :func:`autograder.submission.collect`.
+    trouble : tuple of str
+        Sentences about where the submission lies.
     files : dict, optional
         Relative path -> content, where another handler has read them.
     graded : str
-        Folder of the graded submission, if there may be one: where it is of the same files, nothing is done.
+        Folder of the graded submission, if there may be one: what its grades depend on is compared, and what hasn't
+        changed is kept.
+    force : bool
+        Whether nothing is kept.
+    dependences : dict
+        Notebook name -> ``grade_id`` -> what a grade depends on besides the submission.
     left_out : dict
         Notebook name -> why it isn't graded.
     grades : bool
@@ -81,8 +88,12 @@ class Job:
     temporary: str = ""
     folder: str = ""
     ignore: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    trouble: tuple[str, ...] = ()
     files: dict[str, bytes] | None = None
     graded: str = ""
+    force: bool = False
+    dependences: dict[str, dict[str, Dependence]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     grades: bool = True
     whole: bool = True
@@ -128,41 +139,38 @@ def main(connection: socket.socket) -> None:
 
 def _do(job: Job, channel: Channel, lent: socket.socket) -> tuple[dict, list[memoryview]]:
     """The answer to a job."""
-    files = job.files
-    trouble: list[str] = []
+    files, trouble = job.files, list(job.trouble)
     if files is None:
         own = [f"{name}.ipynb" for name in job.assignment.notebooks]
-        files, trouble = submission.collect(job.folder, job.ignore, own)
+        files, reading = submission.collect(job.folder, job.ignore, own, job.only)
         files, unpacking = packed.open_zips(files)
-        trouble += unpacking
-    digest = submission.digest(files)
-    if job.graded and digest == _graded_digest(job):
+        files, placing = submission.put_in_place(files, job.assignment)
+        trouble += [*reading, *unpacking, *placing]
+    digest = submission.digest(files, job.trouble)
+    graded = Graded(digest if job.whole else "")
+    if job.whole:
+        graded.numbers = {name: joined(digest, questions) for name, questions in job.dependences.items()}
+    found = earlier.read(job.graded, job.assignment.notebooks) if job.graded else {}
+    graded.anew = any(before.submission not in ("", digest) for before in found.values())
+    if job.force or not job.whole:
+        found = {}
+    known = found and found.keys() == graded.numbers.keys() == earlier.names(job.graded)
+    if known and not any(found[name].changed(graded.numbers[name]) for name in found):
         return Graded(digest, skipped=True).as_message()
     if job.notebooks is None and not job.grades:
         return {"names": list(files), "trouble": trouble[:100]}, [memoryview(content) for content in files.values()]
     if job.notebooks is None:
         grader = Grader(job.settings.isolation, job.settings.limits, job.settings.warm, lent, job.cage)
-        graded = Graded(digest if job.whole else "")
         graded.name("", *trouble)
         begin = lambda name: channel.send({"begin": name})  # noqa: E731 - so that a death here is told from others
-        grading.grade(graded, files, job.assignment, job.settings, grader, job.left_out, begin)
+        grading.grade(graded, files, job, found, grader, begin)
         begin("")
     else:
-        graded = Graded(digest, notebooks=job.notebooks)
+        graded.notebooks = job.notebooks
     if job.target:
         grading.store(job.target, files, job.assignment, graded.notebooks, job.mode)
         graded.notebooks = {}
     return graded.as_message()
-
-
-def _graded_digest(job: Job) -> str:
-    """Of which files the graded submission is; empty if there is none, or it isn't ours."""
-    path = os.path.join(job.graded, f"{min(job.assignment.notebooks)}.ipynb")
-    try:
-        with open(path, "rb") as file:
-            return json.loads(file.read(2 * grading.MAX_NOTEBOOK_BYTES))["metadata"]["autograder"]["submission"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 # ---- outside
@@ -252,6 +260,7 @@ class Handlers:
         message, _ = self._run(replace(job, notebooks=graded.notebooks))
         if graded.digest and message["digest"] != graded.digest:
             raise _Died("")  # it has been handed in anew meanwhile
+        graded.anew = message["anew"]
         graded.notebooks = {}
         return graded
 

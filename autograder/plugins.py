@@ -1,65 +1,96 @@
-"""nbgrader's plug-in: ``nbgrader autograde`` and formgrader's button grade as ``python -m autograder grade`` does."""
+"""What stands in the place of nbgrader's converters, so that its commands and formgrader's buttons do as ours.
+
+nbgrader has no setting for another converter, and its own touch submissions, skip pages and delete releases before
+anything of ours is asked. So :func:`use_own_converters`, which ``nbgrader_config.py`` calls, puts subclasses where its
+commands and formgrader look the classes up.
+"""
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+import os
 
-from nbconvert.exporters import NotebookExporter
 from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.apps import api, autogradeapp, generateassignmentapp, generatefeedbackapp
 from nbgrader.converters import Autograde, NbGraderException
-from traitlets.config import Configurable
+from traitlets import Bool
 
 from autograder.cage import CageUnavailable
-from autograder.run import AlreadyRunning, Course, NoSubmissions, grade_class
+from autograder.feedback import FeedbackOfChanges
+from autograder.release import KeepingRelease
+from autograder.run import AlreadyRunning, Course, NoSubmissions, Unwritable, grade_class
 from autograder.source import UnknownAssignment
 
 
-class GradeInCage(NotebookExporter):
-    """Stands in ``Autograde.exporter_class``, so that nbgrader doesn't touch a submission itself.
+class GradeInCage(Autograde):
+    """``nbgrader autograde`` and formgrader's button: as ``python -m autograder grade``."""
 
-    nbgrader makes its exporter right before it copies the submissions' files, follows links in them and
-    parses them, all in its own process. There is no setting for a converter that does it otherwise, so
-    this one is told to have handlers do it.
-    """
+    accept_lower = Bool(
+        False, help="Whether to write a lower grade for a submission that is the same as before."
+    ).tag(config=True)  # fmt: skip
 
-    def __init__(self, parent: Configurable | None = None, **settings: Any) -> None:
-        super().__init__(parent=parent, **settings)
-        if isinstance(parent, Autograde):
-            parent.convert_notebooks = functools.partial(_grade, parent)
+    def start(self) -> None:
+        """Grade the submissions of ``coursedir.student_id``.
 
+        Raises
+        ------
+        NbGraderException
+            If one has no grade, or a grade wasn't written since somebody would lose points.
+        """
+        before = os.getcwd()
+        os.chdir(self.coursedir.root)
+        try:
+            self._grade()
+        except (UnknownAssignment, NoSubmissions, AlreadyRunning, CageUnavailable, Unwritable, MissingEntry) as error:
+            self.log.error("%s", error)
+            raise NbGraderException(str(error)) from error
+        finally:
+            os.chdir(before)
 
-def _grade(converter: Autograde) -> None:
-    """Grade the submissions that the converter is for; in place of its ``convert_notebooks``.
-
-    Raises
-    ------
-    NbGraderException
-        If one has no grade.
-    """
-    coursedir, log = converter.coursedir, converter.log
-    course = Course(converter.parent, coursedir)
-    converter.run_pre_convert_hook()
-    try:
-        if not converter.create_student:
+    def _grade(self) -> None:
+        coursedir, log = self.coursedir, self.log
+        course = Course(self.parent, coursedir)
+        self.run_pre_convert_hook()
+        if not self.create_student:
             with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
-                for student in course.students(coursedir.assignment_id, coursedir.student_id):
+                for student in course.submissions(coursedir.assignment_id, coursedir.student_id).places:
                     gradebook.find_student(student)
         summary = grade_class(
             course, coursedir.assignment_id, students=coursedir.student_id, notebooks=coursedir.notebook_id,
-            force=converter.force,
+            force=self.force, accept_lower=self.accept_lower,
         )  # fmt: skip
-    except (UnknownAssignment, NoSubmissions, AlreadyRunning, CageUnavailable, MissingEntry) as error:
-        log.error("%s", error)
-        raise NbGraderException(str(error)) from error
-    for student in summary.skipped:
-        log.info("%s has been graded before, and hasn't changed", student)
-    for student, (points, most, _, trouble) in summary.graded.items():
-        log.info("%s: %g of %g points", student, points, most)
-        for sentence in trouble:
-            log.warning("%s: %s", student, sentence)
-    for student, why in summary.failed.items():
-        log.error("%s: no grade, %s", student, why)
-    converter.run_post_convert_hook()
-    if summary.failed:
-        raise NbGraderException(f"Not graded: {', '.join(summary.failed)}")
+        for student in summary.skipped:
+            log.info("%s has been graded before, and nothing has changed", student)
+        for change in summary.changes:
+            log.warning("%s: %s of %s, %g points before, %g now", *change)
+        for student, line in summary.lines.items():
+            (log.warning if summary.graded[student][3] else log.info)("%s: %s", student, line)
+        for student, why in summary.failed.items():
+            log.error("%s: no grade, %s", student, why)
+        self.run_post_convert_hook()
+        if summary.refused:
+            advice = "Accept it with: python -m autograder grade --accept-lower, or --GradeInCage.accept_lower=True"
+            log.error("%s %s", summary.not_written(), advice)
+            raise NbGraderException(summary.not_written())
+        if summary.failed:
+            raise NbGraderException(f"Not graded: {', '.join(summary.failed)}")
+
+
+_REPLACED = {
+    "Autograde": (GradeInCage, autogradeapp), "GenerateFeedback": (FeedbackOfChanges, generatefeedbackapp),
+    "GenerateAssignment": (KeepingRelease, generateassignmentapp),
+}  # fmt: skip
+
+
+def use_own_converters() -> None:
+    """Have nbgrader's commands and formgrader use the converters of this package; may be called again.
+
+    Raises
+    ------
+    AttributeError
+        If nbgrader no longer looks a converter up where it did.
+    """
+    for name, (converter, command) in _REPLACED.items():
+        for module in (api, command):
+            if not issubclass(converter, getattr(module, name)):
+                raise AttributeError(f"{module.__name__}.{name} is not what {converter.__name__} stands for")
+            setattr(module, name, converter)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ast
 import base64
+import contextlib
 import io
 import re
+import shutil
 import sys
 from pathlib import Path
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
+from nbgrader.api import Comment, Grade, Gradebook, MissingEntry, Notebook, SubmittedNotebook
+from nbgrader.converters import GenerateAssignment
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor
+from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor, SaveCells
 from PIL import Image
-from traitlets import Unicode
+from traitlets import List, Unicode
 
 from autograder.assignment import SETUP_TAG
 
@@ -99,6 +103,101 @@ _HEADING = "With a right solution"
 FIRST_CELL = "begin"
 #: Widest picture in a released notebook, in pixels, and its number of colours.
 _WIDTH, _COLOURS = 800, 64
+
+
+class SaveCellsKeepingGrades(SaveCells):
+    """Save the cells of a notebook that has been graded too: what is new gets empty grades, what is gone goes.
+
+    nbgrader's own refuses where there are submissions. What those have for cells that stay is kept.
+    """
+
+    def _create_notebook(self, nb: NotebookNode) -> None:
+        with_submissions = bool(self.gradebook.find_assignment(self.assignment_id).submissions)
+        if with_submissions:
+            with contextlib.suppress(MissingEntry):  # a new notebook, which nbgrader's own makes
+                self._match(self.gradebook.find_notebook(self.notebook_id, self.assignment_id))
+        super()._create_notebook(nb)
+        if with_submissions:
+            self._mirror(self.gradebook.find_notebook(self.notebook_id, self.assignment_id))
+
+    def _match(self, notebook: Notebook) -> None:
+        """Take away what the notebook no longer has, and add what is new."""
+        database = self.gradebook.db
+        for kind in ("grade", "solution", "task", "source"):
+            new = getattr(self, f"new_{kind}_cells")
+            for cell in list(getattr(notebook, f"{kind}_cells")):
+                if cell.name not in new:
+                    rows = [] if kind == "source" else [*cell.grades, *cell.comments]
+                    self.log.warning(
+                        "Removing %s from the gradebook, with what %d rows say of it", cell.name, len(rows)
+                    )
+                    for row in [*rows, cell]:
+                        database.delete(row)
+            database.commit()
+            database.expire_all()
+            for name, info in new.items():
+                getattr(self.gradebook, f"update_or_create_{kind}_cell")(
+                    name, self.notebook_id, self.assignment_id, **info
+                )
+        database.expire_all()
+
+    def _mirror(self, notebook: Notebook) -> None:
+        """Give each submission what :meth:`nbgrader.api.Gradebook.add_submission` would give it."""
+        database = self.gradebook.db
+        database.expire_all()  # the notebook's cells are looked up anew
+        theirs = {submitted.assignment_id: submitted for submitted in notebook.submissions}
+        for submission in notebook.assignment.submissions:
+            submitted = theirs.get(submission.id) or SubmittedNotebook(notebook=notebook, assignment=submission)
+            graded = {grade.cell_id for grade in submitted.grades}
+            commented = {comment.cell_id for comment in submitted.comments}
+            for cell in [*notebook.grade_cells, *notebook.task_cells]:
+                if cell.id not in graded:
+                    Grade(cell_id=cell.id, notebook=submitted)
+            for cell in [*notebook.solution_cells, *notebook.task_cells]:
+                if cell.id not in commented:
+                    Comment(cell_id=cell.id, notebook=submitted)
+            database.add(submitted)  # and with it what it has now
+        database.commit()
+
+
+class KeepingRelease(GenerateAssignment):
+    """``nbgrader generate_assignment``, which keeps grades and, if it fails, the release that there was.
+
+    nbgrader's own refuses where questions or notebooks have come or gone since something was graded, and deletes the
+    release.
+    """
+
+    preprocessors = List(
+        [SaveCellsKeepingGrades if one is SaveCells else one
+         for one in GenerateAssignment.class_traits()["preprocessors"].default()]
+    ).tag(config=True)  # fmt: skip
+
+    def _clean_old_notebooks(self, assignment_id: str, student_id: str) -> None:
+        names = {Path(path).stem for path in self.notebooks}
+        with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as gradebook:
+            for name in [notebook.name for notebook in gradebook.find_assignment(assignment_id).notebooks]:
+                if name not in names:
+                    self.log.warning("Removing the notebook %s from the gradebook, with its grades", name)
+                    gradebook.remove_notebook(name, assignment_id)
+
+    def start(self) -> None:
+        """Make the release anew, or leave everything as it is."""
+        release = Path(self.coursedir.format_path(self.coursedir.release_directory, ".", self.coursedir.assignment_id))
+        aside = release.with_name(f".{release.name}.before")
+        if aside.exists():  # left by a run that was killed
+            shutil.rmtree(release, ignore_errors=True)
+            aside.rename(release)
+        if self.force and release.exists():
+            shutil.copytree(release, aside.with_name(f"{aside.name}.partial"), dirs_exist_ok=True)
+            aside.with_name(f"{aside.name}.partial").rename(aside)
+        try:
+            super().start()
+        except BaseException:
+            if aside.exists():
+                shutil.rmtree(release, ignore_errors=True)
+                aside.rename(release)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 class LeaveOutTrainedNetworks(NbGraderPreprocessor):

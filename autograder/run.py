@@ -1,6 +1,8 @@
 """Grades a class: hands submissions to workers and their results to the single writer.
 
-Nothing here reads what a student handed in; that is for handlers.
+Nothing here reads what a student handed in; that is for handlers. What is graded for the first time, or handed in anew,
+is written at once. What is graded again though the submission is the same waits until all of it is there: if anybody
+would lose points, nothing of it is written unless that is accepted.
 """
 
 from __future__ import annotations
@@ -8,9 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import fnmatch
-import glob
 import os
-import re
 import time
 import traceback
 from collections.abc import Iterator
@@ -18,21 +18,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import filelock
+from nbgrader.api import Gradebook
 from nbgrader.apps.baseapp import NbGrader
 from nbgrader.converters import Autograde
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.plugins import LateSubmissionPlugin  # noqa: F401 - registers its configuration
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from autograder import source
+from autograder import dependence, places, source
 from autograder.assignment import Assignment
 from autograder.cage import CageUnavailable
-from autograder.gradebook import Writer
+from autograder.gradebook import Change, Standing, Writer
 from autograder.grading import Graded
 from autograder.handler import HandlerLost, Job
+from autograder.outputs import clean_text
+from autograder.places import Found
 from autograder.settings import CagedExecute, Settings
 from autograder.workers import Submit, dask_workers, find_cage, local_workers
 from autograder.zygote import Zygote
@@ -44,6 +49,10 @@ class AlreadyRunning(Exception):
 
 class NoSubmissions(Exception):
     """There is nothing to grade; the text says where submissions are looked for."""
+
+
+class Unwritable(Exception):
+    """A place can't be written to; the text says which, and what to do."""
 
 
 @dataclass
@@ -72,17 +81,12 @@ class Course:
         left_out = Autograde(coursedir=self.coursedir, parent=self.app).exclude_overwriting.get(name, ())
         return source.load(self.coursedir, name, left_out)
 
-    def students(self, name: str, pattern: str = "*") -> dict[str, str]:
-        """Student -> folder of the submission, for everyone who handed in an assignment."""
-        step = self.coursedir.submitted_directory
-        shape = re.compile(self.coursedir.format_path(step, "(?P<student>[^/]+)", name, escape=True))
-        found = {}
-        for folder in sorted(glob.glob(self.coursedir.format_path(step, pattern, name))):
-            match = shape.fullmatch(folder)
-            if match:
-                found[match["student"]] = folder
-        excluded = self.coursedir.student_id_exclude.split(",")
-        return {student: folder for student, folder in found.items() if student not in excluded}
+    def submissions(self, name: str, pattern: str = "*") -> Found:
+        """What lies in the folder of submissions for an assignment."""
+        with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as gradebook:
+            others = [assignment.name for assignment in gradebook.assignments if assignment.name != name]
+            students = [student.id for student in gradebook.students]
+        return places.find(self.coursedir, name, pattern, others, students)
 
 
 @dataclass
@@ -93,17 +97,37 @@ class Summary:
     ----------
     graded : dict
         Student -> (points, most points, seconds, trouble).
+    lines : dict
+        Student -> the same as a line of text.
     skipped : list of str
         Students who had been graded before.
     failed : dict
-        Student -> why there is no grade.
+        Student, or what lies astray -> why there is no grade.
+    changes : list of Change
+        Where what is graded again gives other points than before.
+    refused : list of str
+        Students whose new grades weren't written, since somebody would lose points.
     seconds : float
     """
 
     graded: dict[str, tuple[float, float, float, list[str]]] = field(default_factory=dict)
+    lines: dict[str, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     seconds: float = 0.0
+
+    def losers(self) -> list[str]:
+        """The students who get fewer points for a question than before."""
+        return sorted({change.student for change in self.changes if change.now < change.before})
+
+    def not_written(self) -> str:
+        """Why what was graded again isn't written; empty if it is."""
+        if not self.refused:
+            return ""
+        names = ", ".join(self.losers())
+        return f"Nothing of what was graded again was written: {names} would lose points (see the changes above)."
 
 
 def grade_class(
@@ -116,6 +140,7 @@ def grade_class(
     students: str = "*",
     notebooks: str = "*",
     force: bool = False,
+    accept_lower: bool = False,
     console: Console | None = None,
     warmed: Zygote | None = None,
 ) -> Summary:
@@ -137,7 +162,9 @@ def grade_class(
     notebooks : str
         A pattern of notebooks; what others have earned stays.
     force : bool
-        Whether to grade again what has been graded before.
+        Whether to grade again what hasn't changed since it was graded.
+    accept_lower : bool
+        Whether to write a lower grade for a submission that is the same as before.
     console : Console, optional
         For the progress bar and the lines.
     warmed : Zygote, optional
@@ -151,7 +178,7 @@ def grade_class(
     ------
     AlreadyRunning
         If another run is grading this course.
-    NoSubmissions, UnknownAssignment, CageUnavailable, ClusterUnusable
+    NoSubmissions, UnknownAssignment, CageUnavailable, ClusterUnusable, Unwritable
     """
     start = time.monotonic()
     console = console or Console(quiet=True)
@@ -162,34 +189,39 @@ def grade_class(
         raise NoSubmissions(f"The assignment {name} has no notebook {notebooks}.")
     whole, assignment = chosen.keys() == assignment.notebooks.keys(), replace(assignment, notebooks=chosen)
     cage = find_cage(settings) if scheduler is None else {}  # so that nothing is begun where there is no cage
-    waiting = course.students(name, students)
-    if not waiting:
+    found = course.submissions(name, students)
+    if not found.places and not found.astray:
         place = course.coursedir.format_path(course.coursedir.submitted_directory, students, name)
         raise NoSubmissions(
             f"There is no submission at {place}. Collect submissions with nbgrader collect {name}, or put them there."
         )
     graded_folder = Path(course.coursedir.format_path(course.coursedir.autograded_directory, "", ""))
-    graded_folder.mkdir(parents=True, exist_ok=True)
+    _check_writable(graded_folder, course.coursedir.db_url)
     summary = Summary()
+    for astray, why in found.astray.items():
+        _fail(astray, why, summary, console)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_only_one(graded_folder))
         writer = stack.enter_context(contextlib.closing(Writer(course.coursedir, assignment, course.app)))
-        known = writer.known() if whole and not force else set()
+        known = writer.known()
+        dependences = dependence.of_assignment(assignment, settings)
         jobs_of = {
             student: Job(
-                assignment, settings, cage, folder=folder, ignore=tuple(course.coursedir.ignore), whole=whole,
+                assignment, settings, cage, folder=place.folder, only=place.only, trouble=place.trouble,
+                ignore=tuple(course.coursedir.ignore), whole=whole, force=force, dependences=dependences,
                 graded=str(writer.folder(student)) if student in known else "",
                 target=str(writer.partial_folder(student)), mode=0o664 if course.coursedir.groupshared else 0o444,
             )
-            for student, folder in waiting.items()
+            for student, place in found.places.items()
         }  # fmt: skip
         if scheduler:
             workers = dask_workers(scheduler, settings)
         else:
             if warmed is None or (warmed.warm, warmed.withheld) != (settings.warm, settings.withheld):
                 warmed = stack.enter_context(contextlib.closing(Zygote(settings.warm, withheld=settings.withheld)))
-            workers = local_workers(min(jobs or len(os.sched_getaffinity(0)), len(waiting)), warmed)
-        _grade_all(stack.enter_context(workers), jobs_of, writer, summary, console)
+            workers = local_workers(min(jobs or len(os.sched_getaffinity(0)), max(len(jobs_of), 1)), warmed)
+        held = _grade_all(stack.enter_context(workers), jobs_of, known, writer, summary, console)
+        _write_held(held, accept_lower, writer, summary, console)
     summary.skipped.sort()
     summary.seconds = time.monotonic() - start
     return summary
@@ -205,41 +237,120 @@ def _only_one(folder: Path) -> Iterator[None]:
         raise AlreadyRunning(f"Another run is grading this course ({lock.lock_file} is locked).") from None
 
 
-def _grade_all(submit: Submit, jobs: dict[str, Job], writer: Writer, summary: Summary, console: Console) -> None:
-    """Have everything graded, and write what comes back."""
+def _check_writable(folder: Path, db_url: str) -> None:
+    """Make the folder of graded submissions, and see whether it and the gradebook can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unwritable(_cannot_write(error.filename, error.strerror)) from None
+    url = make_url(db_url)
+    file = url.database if url.get_backend_name() == "sqlite" else None
+    database = [Path(file), Path(file).parent] if file else []
+    for path in [folder, *database]:
+        if not os.access(path, os.W_OK):
+            raise Unwritable(_cannot_write(path, "no permission, or a file system for reading alone"))
+
+
+def _cannot_write(path: object, reason: str | None) -> str:
+    return f"{path} can't be written ({reason}). Give yourself the right to, or work in a copy of the course's folder."
+
+
+def _grade_all(
+    submit: Submit, jobs: dict[str, Job], known: set[str], writer: Writer, summary: Summary, console: Console
+) -> dict[str, Graded]:
+    """Have everything graded; what is new is written as it comes back, and what is graded again is returned."""
     line = Progress(
         TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
         TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
     )  # fmt: skip
     start = time.monotonic()
+    held = {}
     with line:
         bar = line.add_task("grading", total=len(jobs), rate="")
         students = {submit(job): student for student, job in jobs.items()}
         for number, future in enumerate(concurrent.futures.as_completed(students), 1):
-            _take_in(future, students[future], writer, summary, line.console)
+            student = students[future]
+            try:
+                graded = future.result()
+            except Exception as error:  # not the student's doing: the others are graded, and the next run tries again
+                _fail(student, _why_not(error), summary, line.console)
+            else:
+                if graded.skipped:
+                    summary.skipped.append(student)
+                    writer.drop(student)  # what a run that was killed may have left
+                elif student in known and not graded.anew:
+                    held[student] = graded
+                else:
+                    _write(student, graded, writer, summary, line.console)
             line.update(bar, advance=1, rate=f"{number / (time.monotonic() - start):.2f} a second")
+    return held
 
 
-def _take_in(
-    future: concurrent.futures.Future[Graded], student: str, writer: Writer, summary: Summary, console: Console
+def _write_held(
+    held: dict[str, Graded], accept_lower: bool, writer: Writer, summary: Summary, console: Console
 ) -> None:
-    try:
-        graded = future.result()
-        if graded.skipped:
-            summary.skipped.append(student)
-            return
-        points, most, by_hand = writer.write(student, graded)
-    except Exception as error:
-        # Not the student's doing: the others are graded, and the next run tries this one again.
-        summary.failed[student] = _why_not(error)
-        console.print(Text(f"{student}: no grade, {summary.failed[student]}"))
+    """Show who gains and who loses by what was graded again; write it, unless a loss isn't accepted."""
+    for student, graded in sorted(held.items()):
+        summary.changes += writer.changes(student, graded)
+    if summary.changes:
+        console.print(_as_table(summary.changes))
+    if summary.losers() and not accept_lower:
+        summary.refused = sorted(held)
+        for student in held:
+            writer.drop(student)
         return
+    for student, graded in sorted(held.items()):
+        _write(student, graded, writer, summary, console)
+
+
+def _as_table(changes: list[Change]) -> Table:
+    table = Table("student", "notebook", "question", title="Graded again, the submission being the same")
+    for heading in ("before", "now", "change"):
+        table.add_column(heading, justify="right")
+    for one in sorted(changes, key=lambda one: (one.now > one.before, one.notebook, one.question, one.student)):
+        texts = [Text(clean_text(text), overflow="fold") for text in (one.student, one.notebook, one.question)]
+        table.add_row(*texts, f"{one.before:g}", f"{one.now:g}", f"{one.now - one.before:+g}")
+    gain = len({change.student for change in changes if change.now > change.before})
+    lose = len({change.student for change in changes if change.now < change.before})
+    table.caption = f"{lose} lose, {gain} gain"
+    return table
+
+
+def _write(student: str, graded: Graded, writer: Writer, summary: Summary, console: Console) -> None:
+    try:
+        standing = writer.write(student, graded)
+    except Exception as error:
+        _fail(student, _why_not(error), summary, console)
+        return
+    summary.graded[student] = (standing.points, standing.most, graded.seconds, graded.sentences())
+    summary.lines[student] = _line(standing, graded)
+    console.print(Text(f"{student}: {summary.lines[student]}"))
+
+
+def _line(standing: Standing, graded: Graded) -> str:
+    """What is said about a graded submission, behind the student's name."""
+    parts = [f"{standing.points:g} of {standing.most:g} points"]
+    parts += [f"{standing.given:g} of them given by hand, to be looked at again"] if standing.given else []
+    parts += [f"{standing.waiting:g} of them to be graded by hand"] if standing.waiting else []
+    parts += [f"{_duration(standing.seconds_late)} late"] if standing.seconds_late else []
+    parts += [f"from which {standing.penalty:g} are taken away for that"] if standing.penalty else []
+    parts += [f"{graded.seconds:.1f} s"]
+    parts += [f"fingerprint {graded.fingerprint}"] if graded.fingerprint else []
     sentences = graded.sentences()
-    summary.graded[student] = (points, most, graded.seconds, sentences)
-    trouble = f"  {'; '.join(sentences)}" if sentences else ""
-    rest = f", {by_hand:g} of them to be graded by hand" if by_hand else ""
-    packed = f", fingerprint {graded.fingerprint}" if graded.fingerprint else ""
-    console.print(Text(f"{student}: {points:g} of {most:g} points{rest}, {graded.seconds:.1f} s{packed}{trouble}"))
+    return ", ".join(parts) + (f"  {'; '.join(sentences)}" if sentences else "")
+
+
+def _duration(seconds: float) -> str:
+    """A time in its two largest units."""
+    minutes = max(int(seconds // 60), 1)
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    parts = [f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if count]
+    return " ".join(parts[:2])
+
+
+def _fail(name: str, why: str, summary: Summary, console: Console) -> None:
+    summary.failed[name] = why
+    console.print(Text(f"{clean_text(name)}: no grade, {why}"))
 
 
 def _why_not(error: Exception) -> str:
@@ -249,4 +360,6 @@ def _why_not(error: Exception) -> str:
         return "its worker was killed again and again"
     if isinstance(error, SQLAlchemyError):
         return f"the gradebook could not be written ({str(error).splitlines()[0]})"
+    if isinstance(error, OSError):
+        return _cannot_write(error.filename, error.strerror)
     return f"the grader itself failed ({''.join(traceback.format_exception_only(error)).strip()})"

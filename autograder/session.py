@@ -44,6 +44,8 @@ class Cell:
         Of a test.
     order : int
         The setup cells run in this order.
+    skipped : bool
+        Whether it isn't run, and puts out nothing.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Cell:
     runs: str
     points: float | None = None
     order: int = 0
+    skipped: bool = False
 
 
 @dataclass
@@ -208,11 +211,11 @@ class _Run:
         self.cells = cells
         self.walls = walls
         self.environment = environment
-        self.outputs: list[list[dict] | None] = [None] * len(cells)
+        self.outputs: list[list[dict] | None] = [[] if cell.skipped else None for cell in cells]
         self.trouble: list[str] = []
         self.student: _Student | None = None
         self.students = 0
-        self.deadly: set[int] = set()
+        self.deadly = {index for index, cell in enumerate(cells) if cell.skipped}  # so it isn't repeated either
         self.current = -1
         self.replaying = False
         self.examiners_tree: Tree | None = None

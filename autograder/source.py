@@ -1,8 +1,13 @@
-"""Reads an assignment from nbgrader's gradebook and the instructor's notebooks."""
+"""Reads an assignment from nbgrader's gradebook and the instructor's notebooks.
+
+Which cells there are, and their points, the gradebook says, as of when the assignment was made; what a test or another
+locked cell of code does, the notebook says as it is now, so that a mended test needs no new release.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,10 +15,13 @@ import nbformat
 from nbgrader.api import Gradebook, MissingEntry, Notebook
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import ClearHiddenTests
-from nbgrader.utils import find_all_files
+from nbgrader.utils import find_all_files, is_grade, is_locked, is_solution, is_task
 from sqlalchemy.engine import make_url
 
 from autograder.assignment import LENT_TAG, SETUP_TAG, Assignment, SourceCell, SourceNotebook
+
+#: In a test, what nbgrader replaces by tests that it makes itself.
+_AUTOMATIC = re.compile("AUTOTEST")
 
 
 class UnknownAssignment(Exception):
@@ -28,13 +36,13 @@ def load(coursedir: CourseDirectory, name: str, leave_out: Iterable[str] = ()) -
     coursedir : CourseDirectory
     name : str
     leave_out : iterable of str
-        Files of the source folder that don't take a student's place, as nbgrader's
+        Files that students hand in themselves, so that those of the source folder don't take their place, as nbgrader's
         ``Autograde.exclude_overwriting``.
 
     Raises
     ------
     UnknownAssignment
-        If the gradebook doesn't hold it, or its notebooks can't be found.
+        If the gradebook doesn't hold it, its notebooks can't be found, or they have other questions than it has.
     """
     folder = Path(coursedir.format_path(coursedir.source_directory, ".", name))
     url = make_url(coursedir.db_url)
@@ -56,8 +64,9 @@ def load(coursedir: CourseDirectory, name: str, leave_out: Iterable[str] = ()) -
         notebooks = {notebook.name: _notebook(notebook, folder) for notebook in found.notebooks}
     paths = [Path(path) for path in find_all_files(str(folder), [*coursedir.ignore, "*.ipynb"])]
     names = {str(path.relative_to(folder)): path for path in paths}
-    files = {relative: path.read_bytes() for relative, path in names.items() if relative not in set(leave_out)}
-    return Assignment(name, dict(sorted(notebooks.items())), files)
+    asked = tuple(leave_out)
+    files = {relative: path.read_bytes() for relative, path in names.items() if relative not in asked}
+    return Assignment(name, dict(sorted(notebooks.items())), files, asked)
 
 
 def _notebook(row: Notebook, folder: Path) -> SourceNotebook:
@@ -71,28 +80,35 @@ def _notebook(row: Notebook, folder: Path) -> SourceNotebook:
     tasks = {cell.name for cell in row.task_cells}
     sources = {cell.name: cell for cell in row.source_cells}
     released = ClearHiddenTests()
-    cells = []
+    cells, changed = [], []
     for cell in written.cells:
         tags = cell.metadata.get("tags", [])
         setup, lent = SETUP_TAG in tags, LENT_TAG in tags
         grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
         if grade_id in sources:
             source = sources.pop(grade_id)
-            copy = nbformat.v4.new_code_cell(source.source)
+            if grade_id in points and points[grade_id] != cell.metadata.nbgrader.get("points"):
+                changed.append(grade_id)
+            tested = source.locked and cell.cell_type == "code" and not _AUTOMATIC.search(cell.source)
+            text = cell.source if tested else source.source
+            copy = nbformat.v4.new_code_cell(text)
             released._remove_hidden_test_region(copy)
             cells.append(
                 SourceCell(
-                    cell.get("id", ""), grade_id, source.cell_type, source.source, copy.source,
+                    cell.get("id", ""), grade_id, source.cell_type, text, copy.source,
                     grade_id in graded, grade_id in solutions, bool(source.locked), grade_id in tasks, setup,
                     points.get(grade_id), source.checksum, lent,
                 )
             )  # fmt: skip
+        elif is_grade(cell) or is_solution(cell) or is_locked(cell) or is_task(cell):
+            changed.append(grade_id)
         elif setup:
             text = (cell.cell_type, cell.source, cell.source)
             cells.append(SourceCell(cell.get("id", ""), "", *text, False, False, True, False, True, None, None, lent))
-    if sources:
+    if sources or changed:
         raise UnknownAssignment(
-            f"{path.name} has changed since the assignment was made: {', '.join(sorted(sources))} can't be found in it."
-            " Make it anew with nbgrader generate_assignment, or restore the notebook."
+            f"{path.name} has other questions or points than when the assignment was made:"
+            f" {', '.join(sorted([*sources, *changed]))}. Take them over with: make release (grades are kept), or"
+            " restore the notebook."
         )
     return SourceNotebook(row.name, tuple(cells), json.loads(row.kernelspec) if row.kernelspec else {})

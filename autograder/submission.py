@@ -23,6 +23,7 @@ from typing import Any
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
+from nbgrader.utils import compute_checksum
 
 from autograder.assignment import SETUP_TAG, Assignment, SourceCell, SourceNotebook
 from autograder.outputs import clean_text
@@ -43,7 +44,9 @@ _MAX_RECOGNISED = 100_000
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
-def collect(folder: str, ignore: Sequence[str], first: Iterable[str] = ()) -> tuple[dict[str, bytes], list[str]]:
+def collect(
+    folder: str, ignore: Sequence[str], first: Iterable[str] = (), only: Sequence[str] = ()
+) -> tuple[dict[str, bytes], list[str]]:
     """Read the files of a submission.
 
     Links aren't followed: one that points at the gradebook would carry it into the cage and
@@ -56,6 +59,8 @@ def collect(folder: str, ignore: Sequence[str], first: Iterable[str] = ()) -> tu
         Patterns of names to leave out, as ``CourseDirectory.ignore``.
     first : iterable of str
         Paths that are read before the others, so that those can't take up the bounds.
+    only : sequence of str
+        The entries of the folder that are looked at; empty for all.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def collect(folder: str, ignore: Sequence[str], first: Iterable[str] = ()) -> tu
     except OSError:
         return {}, ["the submission's folder is missing, is a link or can't be read"]
     try:
-        found, trouble = _list(top, ignore)
+        found, trouble = _list(top, ignore, only)
         files: dict[str, bytes] = {}
         wanted = set(first)
         left = MAX_BYTES
@@ -102,7 +107,7 @@ def _folder(top: int, path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _list(top: int, ignore: Sequence[str]) -> tuple[list[str], list[str]]:
+def _list(top: int, ignore: Sequence[str], only: Sequence[str]) -> tuple[list[str], list[str]]:
     """The plain files below a folder, as relative paths, and what was left out."""
     files: list[str] = []
     trouble: list[str] = []
@@ -111,7 +116,8 @@ def _list(top: int, ignore: Sequence[str]) -> tuple[list[str], list[str]]:
         folder = waiting.pop()
         try:
             with _folder(top, folder) as descriptor, os.scandir(descriptor) as found:
-                names = [entry.name for entry in itertools.islice(found, MAX_ENTRIES - entries + 1)]
+                wanted = (entry.name for entry in found if folder or not only or entry.name in only)
+                names = list(itertools.islice(wanted, MAX_ENTRIES - entries + 1))
                 kinds = {name: os.lstat(name, dir_fd=descriptor).st_mode for name in names}
         except OSError:
             trouble.append(f"{shown(folder)} can't be read and was left out")
@@ -182,12 +188,52 @@ def make_room(files: dict[str, bytes], own: Iterable[str]) -> list[str]:
     return trouble
 
 
-def digest(files: dict[str, bytes]) -> str:
-    """A number, in hexadecimal, that differs where two submissions do."""
+def without_common_folder(files: dict[str, bytes], apart: Sequence[str] = ()) -> tuple[dict[str, bytes], str]:
+    """The files without the one folder that all of them lie in, and that folder, empty if there is none.
+
+    Files that ``apart`` names may lie beside it.
+    """
+    folder = ""
+    while True:
+        inner = [path for path in files if path not in apart]
+        tops = {path.split("/", 1)[0] for path in inner}
+        if len(tops) != 1 or not all("/" in path for path in inner):
+            return files, folder
+        top = tops.pop()
+        kept = {path: files[path] for path in files if path in apart}
+        below = {path.split("/", 1)[1]: files[path] for path in inner}
+        files = kept | {path: content for path, content in below.items() if path not in apart}
+        folder = f"{folder}/{top}" if folder else top
+
+
+def put_in_place(files: dict[str, bytes], assignment: Assignment) -> tuple[dict[str, bytes], list[str]]:
+    """The files with those that are asked for where they are looked for, however deep a student has put them.
+
+    Returns
+    -------
+    files : dict
+        Without the one folder that all lie in; and, in the place of a file in ``assignment.asked`` that is missing, the
+        first of its name, in whatever case, among those that lie deeper.
+    trouble : list of str
+    """
+    files, folder = without_common_folder(files, (TIMESTAMP,))
+    trouble = [f"all of it lay in the folder {shown(folder)}"] if folder else []
+    found = dict(files)
+    for name in assignment.asked:
+        alike = [path for path in files if PurePosixPath(path).name.casefold() == PurePosixPath(name).name.casefold()]
+        if name not in files and alike:
+            first = min(alike, key=lambda path: (path.count("/"), path))
+            found[name] = files[first]
+            trouble.append(f"{shown(name)} is missing; {shown(first)} was taken in its place")
+    return found, trouble
+
+
+def digest(files: dict[str, bytes], trouble: Iterable[str] = ()) -> str:
+    """A number, in hexadecimal, that differs where two submissions do, or what is said about where they lie."""
     number = hashlib.blake2b(digest_size=16)
-    for name in sorted(files):
-        for part in (name.encode(), files[name]):
-            number.update(len(part).to_bytes(8, "big") + part)
+    parts = [part for name in sorted(files) for part in (name.encode(), files[name])]
+    for part in [*parts, *(sentence.encode() for sentence in trouble)]:
+        number.update(len(part).to_bytes(8, "big") + part)
     return number.hexdigest()
 
 
@@ -299,7 +345,7 @@ def _clean_cell(raw: dict) -> NotebookNode:
     metadata = metadata if isinstance(metadata, dict) else {}
     kept: dict[str, Any] = {}
     if isinstance(metadata.get("nbgrader"), dict) and isinstance(metadata["nbgrader"].get("grade_id"), str):
-        kept["nbgrader"] = {"grade_id": metadata["nbgrader"]["grade_id"]}
+        kept["nbgrader"] = {"grade_id": metadata["nbgrader"]["grade_id"], "as_given": _as_given(raw, source)}
     tags = metadata.get("tags")
     if isinstance(tags, list):
         texts = [clean_text(tag)[:200] for tag in tags if isinstance(tag, str)]
@@ -315,6 +361,16 @@ def _clean_cell(raw: dict) -> NotebookNode:
         }  # fmt: skip
     cell.id = str(raw.get("id", ""))
     return cell
+
+
+def _as_given(raw: dict, source: str) -> bool:
+    """Whether a cell is as it was when nbgrader wrote its checksum, in whichever release that was."""
+    marks = raw["metadata"]["nbgrader"]
+    try:
+        cell = nbformat.from_dict({"cell_type": raw["cell_type"], "source": source, "metadata": {"nbgrader": marks}})
+        return compute_checksum(cell) == marks["checksum"]
+    except Exception:  # whatever else a student has put there
+        return False
 
 
 def restore(notebook: NotebookNode, source: SourceNotebook) -> list[str]:
@@ -338,14 +394,14 @@ def restore(notebook: NotebookNode, source: SourceNotebook) -> list[str]:
     altered = []
     for index, cell in enumerate(notebook.cells):
         known = places.get(index)
-        cell.metadata.pop("nbgrader", None)
+        as_given = cell.metadata.pop("nbgrader", {}).get("as_given", False)
         cell.metadata.autograder = {"runs": "cage"}
         if known is not None:
             if cell.cell_type != known.cell_type:
                 cell = notebook.cells[index] = _with_type(cell, known.cell_type)
                 altered.append(known)
             elif known.locked and cell.source.rstrip() not in (known.released.rstrip(), known.source.rstrip()):
-                altered.append(known)
+                altered += [] if as_given else [known]
             _mark(cell, known, source)
     if any(cell.cell_type == "code" for cell in altered):
         names = ", ".join(cell.grade_id or cell.cell_id for cell in altered if cell.cell_type == "code")

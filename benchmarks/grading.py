@@ -30,8 +30,11 @@ SOURCE = REPOSITORY / "notebooks" / ASSIGNMENT
 _STOCK = f"""\
 import os
 
+from nbgrader.apps import autogradeapp
+from nbgrader.converters import Autograde
+
 load_subconfig("nbgrader_config.py", path={str(REPOSITORY)!r})
-c.Autograde.pop("exporter_class")
+autogradeapp.Autograde = Autograde
 c.CourseDirectory.root = os.path.dirname(__file__)  # nbgrader would read the configuration there, with our plug-in
 """
 

@@ -28,7 +28,7 @@ from tests import folders
 from tests.attacks import sample
 from tests.attacks.sample import ASSIGNMENT, FULL
 from tests.conftest import REPOSITORY
-from tests.test_grading import PLUGINS, WARM, autograde, write_config
+from tests.test_grading import WARM, autograde, write_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -365,7 +365,7 @@ def test_a_submission_that_cannot_be_read_is_left_to_a_person(tmp_path, cage):
 
 
 def test_nbgraders_command_follows_no_link_of_a_student(tmp_path, cage):
-    course = sample.new_course(tmp_path / "course", **PLUGINS)
+    course = sample.new_course(tmp_path / "course", **WARM)
     folder = sample.hand_in(course, "ada")
     for name in ("zero", "timestamp.txt"):
         (folder / name).symlink_to("/dev/zero")

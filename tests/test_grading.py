@@ -22,10 +22,10 @@ import nbformat
 import psutil
 import pytest
 from nbgrader.api import Gradebook
-from nbgrader.converters import Autograde
 from rich.console import Console
 
 from autograder.__main__ import main
+from autograder.plugins import GradeInCage
 from autograder.run import AlreadyRunning, Course, grade_class
 from tests.attacks import sample
 from tests.attacks.sample import ASSIGNMENT, FULL, MOST
@@ -35,8 +35,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 #: The small course's notebooks import nothing else, so that workers start at once.
 WARM = {"CagedExecute": {"warm": ["numpy"]}}
-#: As in nbgrader_config.py.
-PLUGINS = WARM | {"Autograde": {"exporter_class": "autograder.plugins.GradeInCage"}}
 #: A class whose grades differ: student -> (answers, points).
 WRONG_SCALE = {"scale": "def scale(x, factor):\n    return x + factor"}
 WRONG_TOTAL = {"total": "def total(x):\n    return 0.0"}
@@ -76,7 +74,7 @@ def graded_folders(course: Course) -> set[str]:
 def autograde(course: Course, student: str, *, force: bool = False) -> None:
     """``nbgrader autograde --student``."""
     course.coursedir.assignment_id, course.coursedir.student_id = ASSIGNMENT, student
-    converter = Autograde(coursedir=course.coursedir, parent=course.app)
+    converter = GradeInCage(coursedir=course.coursedir, parent=course.app)
     converter.force = force
     converter.start()
 
@@ -194,7 +192,7 @@ def test_two_runs_at_once_are_refused(course):
 
 
 def test_nbgrader_autograde_gives_the_same_grades(tmp_path, cage):
-    courses = [sample.new_course(tmp_path / name, **PLUGINS) for name in ("ours", "nbgraders")]
+    courses = [sample.new_course(tmp_path / name, **WARM) for name in ("ours", "nbgraders")]
     for course in courses:
         sample.hand_in(course, "right")
         sample.hand_in(course, "wrong", WRONG_SCALE)

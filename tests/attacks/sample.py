@@ -98,7 +98,8 @@ FULL = 8.0
 MOST = 10.0
 
 
-def _cell(grade_id: str, kind: str, points: float | None, source: str) -> nbformat.NotebookNode:
+def new_cell(grade_id: str, kind: str, points: float | None, source: str) -> nbformat.NotebookNode:
+    """A cell of an instructor's notebook; ``kind`` is as in :data:`NOTEBOOKS`."""
     code = kind in ("setup", "solution", "test")
     cell = (nbformat.v4.new_code_cell if code else nbformat.v4.new_markdown_cell)(source)
     cell.id = grade_id
@@ -119,7 +120,7 @@ def _built() -> Path:
     root = Path(tempfile.mkdtemp(prefix="sample-course-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     for name, cells in NOTEBOOKS.items():
-        notebook = nbformat.v4.new_notebook(cells=[_cell(*cell) for cell in cells])
+        notebook = nbformat.v4.new_notebook(cells=[new_cell(*cell) for cell in cells])
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         path = root / "source" / ASSIGNMENT / f"{name}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -206,6 +207,16 @@ def hand_in(
     for name, notebook in {**made, **(notebooks or {})}.items():
         nbformat.write(notebook, folder / f"{name}.ipynb")
     return folder
+
+
+def write_answers(folder: Path, answers: dict[str, str]) -> None:
+    """Write other answers into the notebooks of a submission."""
+    for name in NOTEBOOKS:
+        notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+        for cell in notebook.cells:
+            if cell.metadata.get("nbgrader", {}).get("grade_id") in answers:
+                cell.source = answers[cell.metadata.nbgrader.grade_id]
+        nbformat.write(notebook, folder / f"{name}.ipynb")
 
 
 def scores(course: Course, student: str) -> dict[str, float | None]:
