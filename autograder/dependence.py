@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import hashlib
-import importlib.util
+import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
