@@ -240,7 +240,9 @@ def test_failures_are_together_that_have_all_in_common():
         answer("e", quantity="loss, with reg = 0.05", kind="shape"),
         answer("f", quantity="W1", kind="shape"), answer("g", quantity="W2", kind="shape"),
         answer("h", "it took 3 tries"), answer("i", "it took 15 tries"), answer("j", "it took 3 tries", "test-b"),
-    ) == ["ab", "c", "d", "e", "f", "g", "hi", "j"]  # fmt: skip
+        answer("k", "it raised ValueError in the line `x = 1`", quantity="W1", kind="raised ValueError"),
+        answer("l", "it raised ValueError in the line `y = 2`", quantity="W1", kind="raised ValueError"),
+    ) == ["ab", "c", "d", "e", "f", "g", "hi", "j", "kl"]  # fmt: skip
 
 
 # --- Another course, and one who would forge the counts ---------------------------------------

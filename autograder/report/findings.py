@@ -198,7 +198,7 @@ def _mended(
 
 def _in_common(failure: Failure) -> tuple[str, str, str, str]:
     """Quantity, kind and shape of the deviation, or the message where there is no such kind, without numbers."""
-    if failure.kind and not failure.kind.startswith("raised"):
+    if failure.kind:
         return _DECIMAL.sub(_ONES_OWN, failure.quantity), failure.kind, shape_of(failure.extent), ""
     told = _NUMBER.sub(_ONES_OWN, _first_line(failure))
     told = told if failure.quantity or not failure.error else f"{failure.error}: {told}"
