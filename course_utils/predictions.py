@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_AGAIN = "Write it in the cell above, run that cell, then this one again."
+_AGAIN = "Write it in the cell above, then run both."
 #: So many characters of the text below a figure fit its width.
 _CHARACTERS_PER_INCH = 14
 
