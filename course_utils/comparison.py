@@ -66,6 +66,8 @@ class CheckFailed(AssertionError):
         self._shown = False
         #: ``grade_id`` of the question, filled in by its check.
         self.question = ""
+        #: Which of the values that one call gives it is about, filled in by the judge.
+        self.part = ""
         self.deviations = deviations
         self.raised = raised
         self.quantity = quantity

@@ -177,17 +177,19 @@ def _clearer(as_it_stands: Exception, isolated: Exception | None) -> Exception:
 
 def _try(function: Callable, one: Asked) -> tuple[Exception | None, dict[str, Any] | None]:
     """What is wrong with a call (None if nothing is), and the parts that it gave, if it gave any."""
-    got = None
+    got, wrong = None, ""
     try:
         with on_problem(one.given):
             result = call_keeping(function, one.arguments, one.spent)
             got = _parts(function, result, one)
             for name, part in one.parts.items():
                 if not any(_agrees(got[name], value, part.tolerance) for value in part.also):
+                    wrong = name
                     expect_close(part.label, got[name], part.expected, tolerance=part.tolerance)
     except (CheckFailed, NotImplementedError) as failure:
-        if isinstance(failure, CheckFailed) and failure.raised:
-            failure.problem += _with_shapes(one)
+        if isinstance(failure, CheckFailed):
+            failure.part = wrong
+            failure.problem += _with_shapes(one) if failure.raised else ""
         return failure, got
     return None, got
 
