@@ -373,9 +373,10 @@ def _expect_accuracies(train: Callable, predict: Callable, seed: int, key: str) 
 def _cause_of_accuracies(train: Callable, key: str, wrong: dict[int, Record], seed: int) -> str | None:
     """What gives the wrong accuracy and, since two accuracies may be equal by chance, those on other data too."""
     ((epochs, after),) = wrong.items()
+    settings = {"num_iters": after.setting.num_iters, "learning_rate": after.setting.learning_rate}
     seen = [
         after,
-        *(record(train, _telling_apart(seed + more).but(num_iters=after.setting.num_iters)) for more in (1, 2)),
+        *(record(train, _telling_apart(seed + more).but(**settings)) for more in (1, 2)),
     ]
     values = [_other_accuracies(train, one.setting, key, epochs, one) for one in seen]
     got = [float(np.asarray(one.history[key])[epochs - 1]) for one in seen]

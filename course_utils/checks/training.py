@@ -242,6 +242,8 @@ def _cause_of_batch_shape(
         return "X_batch and y_batch are returned in the wrong order."
     if X_batch.shape == (X.shape[1], asked) and -1 not in _rows_of(X_batch.T, X):
         return "X_batch is transposed: the rows are samples."
+    if y_batch.shape == (asked, 1):
+        return "the labels are a column: y_batch has one axis, as y has."
     if y_batch.ndim == 2 and len(y_batch) == asked and (y_batch.sum(axis=1) == 1).all():
         return "the labels are returned as rows of 0 and 1: take them as they are in y."
     if -1 not in rows and np.array_equal(rows, np.arange(len(X))):
