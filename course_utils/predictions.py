@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_AGAIN = "Write it in the cell above, run that cell, then this one again."
+_AGAIN = "Write it in the cell above, then run both."
 #: So many characters of the text below a figure fit its width.
 _CHARACTERS_PER_INCH = 14
 
@@ -59,7 +59,7 @@ def number(about: str, answer: object, least: float, most: float, unit: str = ""
     if answer is None:
         return _asked_for(about, f"No prediction yet. {_AGAIN}")
     is_number = isinstance(answer, Real) and not isinstance(answer, bool)
-    if not is_number or not least <= float(answer) <= most:  # False for nan, too
+    if not is_number or not least <= answer <= most:  # False for nan, too
         return _asked_for(about, f"The prediction must be a number from {least:g} to {most:g}. {_AGAIN}")
     return Prediction(about, float(answer), f"{float(answer):.3g} {unit}".strip())
 

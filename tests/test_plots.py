@@ -45,6 +45,7 @@ PICTURES = {
     "points": lambda: boundaries.draw_points(*_POINTS),
     "boundaries": lambda: boundaries.draw_boundaries(_by_side, _HALVES, *_POINTS, {"accuracy": 0.5, "hidden": None}),
     "boundary": lambda: boundaries.draw_boundaries(_by_side, {"H = 1": {}}, *_POINTS),
+    "times without a prediction": lambda: times.draw_times([1, 100_000], {"a": [1, 2], "b": [1, 2]}, "fast"),
     "times": lambda: times.draw_times([1, 100], {"a loop": [1e-6, 1e-4], "relu": [1e-6, 2e-6]}, 10),
     "graph": lambda: graph.draw_graph({"z2": np.ones((1, 2))}, {"z2": np.ones((1, 2))}),
     "classes": lambda: training.show_classes(

@@ -28,7 +28,7 @@ def test_a_number_is_taken(answer):
     assert number("step", answer, 1e-13, 1, "m").text == f"{float(answer):.3g} m"
 
 
-@pytest.mark.parametrize("answer", ["1e-5", float("nan"), 2.0, 0, True, [1e-5], 1j, object()])
+@pytest.mark.parametrize("answer", ["1e-5", float("nan"), 2.0, 0, True, [1e-5], 1j, object(), 10**400])
 def test_what_is_no_number_of_the_range_is_asked_for_again(answer):
     found = number("step", answer, 1e-13, 1)
     assert found.value is None
