@@ -122,6 +122,10 @@ class TestMarkup:
             '<tbody><tr><th rowspan="2">0</th><td>1 &lt; 2</td></tr></tbody></table></div>'
         )
 
+    def test_an_answer_that_is_folded_away_stays_so(self):
+        folded = clean_markdown("<details open><summary>Answer</summary>\n\nIt is *zero*.\n\n</details>")
+        assert "<details><summary>Answer</summary>" in folded and "<em>zero</em>" in folded
+
     def test_text_that_is_no_markup_is_kept(self):
         assert clean_html("1 < 2, a<b and <x y") == "1 &lt; 2, a&lt;b and &lt;x y"
         assert clean_html("<unknown>shown</unknown> <b>and <i>this") == "shown <b>and <i>this</i></b>"
