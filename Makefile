@@ -97,7 +97,7 @@ quick: $(READY) ## run the tests that aren't marked slow: less than a minute in 
 	python -m pytest -q -m "not slow"
 
 test: check browser nbval ## check, run every test, and every notebook with its stored outputs compared
-	python -m pytest -q -m "not alone" --numprocesses logical --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 python -m pytest -q -m "not alone" --numprocesses logical --maxprocesses 4 --dist worksteal
 	python -m pytest -q -m alone
 
 browser: $(READY) ## install the Chromium in which tests look at pages, where root can install Debian's

@@ -19,6 +19,7 @@ from nbgrader.converters import GenerateAssignment
 from autograder import grading
 from autograder.gradebook import Writer
 from autograder.grading import Graded
+from autograder.handler import Job
 from autograder.run import Course
 from autograder.session import Grader
 from autograder.settings import Settings
@@ -119,7 +120,7 @@ class Bank:
         one = replace(self.assignment, notebooks={name: self.assignment.notebooks[name]})
         graded = Graded()
         files = {f"{name}.ipynb": nbformat.writes(node).encode()}
-        grading.grade(graded, files, one, settings, grader, {}, lambda begun: None)
+        grading.grade(graded, files, Job(one, settings, {}), {}, grader, lambda begun: None)
         return graded
 
     def write(self, course: Course, given: Iterable[Given]) -> None:
@@ -138,6 +139,7 @@ class Bank:
             part = self.graded[name, answers[name].title if name in answers else ""]
             whole.scores |= part.scores
             whole.unanswered |= part.unanswered
+            whole.judged |= part.judged
             notebooks |= part.notebooks
         grading.store(str(writer.partial_folder(student)), {}, self.assignment, notebooks, 0o644)
         return whole

@@ -214,7 +214,8 @@ _ERROR = _with(
     difference_inside=rf"\max\,\dfrac{{|\,|a|-|b|\,|}}{{{_BELOW}}}",
     by_the_larger=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,|a|,\,|b|)}", by_a=r"\max\,\dfrac{|a-b|}{|a|}",
     by_b=r"\max\,\dfrac{|a-b|}{|b|}", by_the_mean=r"\max\,\dfrac{2\,|a-b|}{|a|+|b|}", not_relative=r"\max\,|a-b|",
-    limit_added=r"\max\,\dfrac{|a-b|}{|a|+|b|+10^{-8}}", limit_missing=r"\max\,\dfrac{|a-b|}{|a|+|b|}",
+    **{f"1e-{place:02}_added": rf"\max\,\dfrac{{|a-b|}}{{|a|+|b|+10^{{-{place}}}}}" for place in range(5, 17)},
+    limit_missing=r"\max\,\dfrac{|a-b|}{|a|+|b|}",
 )  # fmt: skip
 
 _STEP = r"\theta\leftarrow\theta-\eta\,\nabla\tilde J"
