@@ -7,6 +7,7 @@ What setup cells import of them, for the tests, is replaced by a shell without c
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import importlib.abc
 import importlib.machinery
@@ -31,15 +32,23 @@ def is_needed(withheld: Iterable[str], imported: Iterable[str]) -> bool:
 
 
 def files_of(modules: Iterable[str]) -> list[str]:
-    """The folders and files from which ``modules`` could be imported, wherever they are; compiled ones too."""
+    """The folders and files from which ``modules`` could be imported, wherever they are.
+
+    Where some are, the folder of compiled modules is among them as a whole, and made if need be: another process may
+    compile one at any time.
+    """
     found: set[str] = set()
     for module in modules:
         *packages, last = module.split(".")
         for entry in sys.path:
             folder = os.path.join(entry, *packages)
             name = glob.escape(os.path.join(folder, last))
-            compiled = glob.escape(os.path.join(folder, "__pycache__", last))
-            found.update(path for pattern in (name, f"{name}.*", f"{compiled}.*") for path in glob.glob(pattern))
+            own = [*glob.glob(name), *glob.glob(f"{name}.*")]
+            if own:
+                compiled = os.path.join(folder, "__pycache__")
+                with contextlib.suppress(OSError):  # where we can't write, hardly anybody does
+                    os.makedirs(compiled, exist_ok=True)
+                found.update([*own, compiled] if os.path.isdir(compiled) else own)
     return sorted(map(os.path.abspath, found))
 
 

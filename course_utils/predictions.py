@@ -6,6 +6,7 @@ figure. Nothing is graded, and nothing that is written as a prediction keeps a f
 
 from __future__ import annotations
 
+import contextlib
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,10 @@ def number(about: str, answer: object, least: float, most: float, unit: str = ""
     """
     if answer is None:
         return _asked_for(about, f"No prediction yet. {_AGAIN}")
-    value = float(answer) if isinstance(answer, Real) and not isinstance(answer, bool) else math.nan
+    value = math.nan
+    if isinstance(answer, Real) and not isinstance(answer, bool):
+        with contextlib.suppress(OverflowError):  # of a whole number with hundreds of digits
+            value = float(answer)
     if not least <= value <= most:  # False for nan, too
         return _asked_for(about, f"The prediction must be a number from {least:g} to {most:g}. {_AGAIN}")
     return Prediction(about, value, f"{value:.3g} {unit}".strip())
