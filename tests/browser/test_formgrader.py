@@ -335,7 +335,7 @@ def test_rubric_and_pictures_stand_beside_the_answer(course, page):
     assert left["x"] + left["width"] <= right["x"] and abs(left["y"] - right["y"]) < 2
     pictures = answer.locator("img").evaluate_all("all => all.map(image => [image.naturalWidth, image.alt])")
     assert pictures == [[120, "the curve"], [120, 'loss "><script>']]
-    assert page.locator(".beside").count() == 1
+    assert page.locator(".beside").count() == 2, "diagnosis and findings"
     page.set_viewport_size({"width": 700, "height": 900})
     assert beside.bounding_box()["y"] >= answer.bounding_box()["y"] + answer.bounding_box()["height"]
 
