@@ -76,19 +76,19 @@ class FeedbackOfChanges(GenerateFeedback):
                 self.log.warning("Removing %s, of which there is no graded notebook", page)
                 page.unlink()
         pages = {path: folder / f"{Path(path).stem}.html" for path in self.notebooks}
-        numbers = {path: self._number(Path(path), assignment_id, student_id) for path in pages}
+        with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as gradebook:
+            numbers = {path: self._number(gradebook, Path(path), assignment_id, student_id) for path in pages}
         self.notebooks = [path for path, page in pages.items() if self.force or _number_in(page) != numbers[path]]
         self._numbers = {Path(path).stem: number for path, number in numbers.items()}
         if not self.notebooks:
             self.log.info("The pages of %s are as they should be", student_id)
         return bool(self.notebooks)
 
-    def _number(self, path: Path, assignment_id: str, student_id: str) -> str:
-        with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as gradebook:
-            found = gradebook.find_submission_notebook(path.stem, assignment_id, student_id)
-            grades = sorted((grade.name, grade.score, grade.max_score) for grade in found.grades)
-            comments = sorted((comment.name, comment.comment or "") for comment in found.comments)
-            said = repr((grades, comments, found.late_submission_penalty))
+    def _number(self, gradebook: Gradebook, path: Path, assignment_id: str, student_id: str) -> str:
+        found = gradebook.find_submission_notebook(path.stem, assignment_id, student_id)
+        grades = sorted((grade.name, grade.score, grade.max_score) for grade in found.grades)
+        comments = sorted((comment.name, comment.comment or "") for comment in found.comments)
+        said = repr((grades, comments, found.late_submission_penalty))
         program = dependence.sources(("autograder.feedback", "autograder.pages"))
         settings = [repr(self.config.HTMLExporter), repr(self.preprocessors)]
         return dependence.number(path.read_bytes(), said, *settings, *program)

@@ -39,7 +39,7 @@ def pictures(content: bytes, graded: NotebookNode) -> dict[str, list[dict[str, s
     found: dict[str, list[dict[str, str]]] = {}
     shown: dict[str, list[dict]] | None = None
     for number, cell in enumerate(graded.cells):
-        if not (is_task(cell) or (is_grade(cell) and is_solution(cell))):
+        if not by_hand(cell):
             continue
         shown = _outputs(content) if shown is None else shown
         for before in reversed(graded.cells[:number]):
@@ -54,6 +54,11 @@ def pictures(content: bytes, graded: NotebookNode) -> dict[str, list[dict[str, s
                 found[cell.metadata.nbgrader.grade_id] = drawn
                 break
     return found
+
+
+def by_hand(cell: NotebookNode) -> bool:
+    """Whether a person grades what a student writes into a cell."""
+    return is_task(cell) or (is_grade(cell) and is_solution(cell))
 
 
 def _outputs(content: bytes) -> dict[str, list[dict]]:

@@ -11,7 +11,6 @@ import ast
 import contextlib
 import difflib
 import fnmatch
-import hashlib
 import itertools
 import json
 import os
@@ -25,6 +24,7 @@ import nbformat
 from nbformat.notebooknode import NotebookNode
 from nbgrader.utils import compute_checksum
 
+from autograder import dependence
 from autograder.assignment import SETUP_TAG, Assignment, SourceCell, SourceNotebook
 from autograder.outputs import clean_text
 
@@ -230,11 +230,7 @@ def put_in_place(files: dict[str, bytes], assignment: Assignment) -> tuple[dict[
 
 def digest(files: dict[str, bytes], trouble: Iterable[str] = ()) -> str:
     """A number, in hexadecimal, that differs where two submissions do, or what is said about where they lie."""
-    number = hashlib.blake2b(digest_size=16)
-    parts = [part for name in sorted(files) for part in (name.encode(), files[name])]
-    for part in [*parts, *(sentence.encode() for sentence in trouble)]:
-        number.update(len(part).to_bytes(8, "big") + part)
-    return number.hexdigest()
+    return dependence.number(*(part for name in sorted(files) for part in (name, files[name])), *trouble)
 
 
 def shown(name: str) -> str:

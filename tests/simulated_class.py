@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 import nbformat
 import numpy as np
-from nbgrader.api import Gradebook
-from nbgrader.converters import GenerateAssignment
 
 from autograder import grading
 from autograder.gradebook import Writer
@@ -23,7 +21,7 @@ from autograder.handler import Job
 from autograder.run import Course
 from autograder.session import Grader
 from autograder.settings import Settings
-from tests.attacks.sample import open_course
+from tests.attacks.sample import generate, open_course
 from tests.conftest import SOURCE
 from tests.fairness import Answer, submissions
 from tests.fairness.runner import defines_only, place_of
@@ -58,12 +56,7 @@ def new_course(root: Path, **settings: dict) -> Course:
         notebook.cells = list(filter(_is_needed, notebook.cells))
         nbformat.write(notebook, source / f"{name}.ipynb")
     course = open_course(root, **settings)
-    with Gradebook(course.coursedir.db_url, course.coursedir.course_id) as gradebook:
-        gradebook.update_or_create_assignment(ASSIGNMENT)
-    course.coursedir.assignment_id = ASSIGNMENT
-    converter = GenerateAssignment(coursedir=course.coursedir, parent=course.app)
-    converter.force = True
-    converter.start()
+    generate(course, ASSIGNMENT)
     return course
 
 

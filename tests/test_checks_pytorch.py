@@ -188,14 +188,21 @@ def test_a_forward_that_drops_out_costs_its_own_question(solution, models, inspe
         check_build_mlp(Dropping, *inspect)
     assert "something random" in failure.value.cause
 
-    def convert(params):
-        return copied(params, build=Dropping)
+    expect_what_uses_a_network_to_pass(Dropping, solution, models)
 
-    given = of_student(models, convert, Dropping)
-    expect_copies(solution, models, convert, Dropping)
+
+def expect_what_uses_a_network_to_pass(build, solution, models):
+    """Parameters, scores, loss and gradients pass with the student's own network; gives what was given to them."""
+
+    def convert(params):
+        return copied(params, build=build)
+
+    given = of_student(models, convert, build)
+    expect_copies(solution, models, convert, build)
     check_scores(solution["scores"], *given)
     check_torch_loss(gradients_by_autograd, *given)
     check_torch_gradients(gradients_by_autograd, *given)
+    return given
 
 
 def test_a_copy_may_index_its_own_batch_normalisation(solution, models, inspect):
@@ -361,14 +368,7 @@ def test_a_wrong_network_costs_its_own_question(between, last, solution, models)
     def build(sizes, activation):
         return mlp(sizes, activation, between=between, last=last)
 
-    def convert(params):
-        return copied(params, build=build)
-
-    given = of_student(models, convert, build)
-    expect_copies(solution, models, convert, build)
-    check_scores(solution["scores"], *given)
-    check_torch_loss(gradients_by_autograd, *given)
-    check_torch_gradients(gradients_by_autograd, *given)
+    given = expect_what_uses_a_network_to_pass(build, solution, models)
     check_train_steps(training(), gradients_by_autograd, *given)
     check_train_schedule(training(), gradients_by_autograd, *given)
 

@@ -219,34 +219,31 @@ _ERROR = _with(
 )  # fmt: skip
 
 _STEP = r"\theta\leftarrow\theta-\eta\,\nabla\tilde J"
-_DESCENT = {
-    **_with(
-        _STEP,
-        uphill=r"\theta\leftarrow\theta+\eta\,\nabla\tilde J",
-        summed=r"\theta\leftarrow\theta-\eta\,B\,\nabla\tilde J",
-        doubled=r"\theta\leftarrow\theta-2\,\eta\,\nabla\tilde J",
-        halved=r"\theta\leftarrow\theta-\dfrac{\eta}{2}\nabla\tilde J",
-        replaced=r"\theta\leftarrow-\eta\,\nabla\tilde J",
-        sign=r"\theta\leftarrow\theta-\eta\,\mathrm{sign}(\nabla\tilde J)",
-    ),
-    "rate twice": (r"\theta\leftarrow\theta-\eta^2\,\nabla\tilde J", _STEP),
-    "no rate": (r"\theta\leftarrow\theta-\nabla\tilde J", _STEP),
-    "no penalty": (r"\theta\leftarrow\theta-\eta\,\nabla J", _STEP),
-}  # fmt: skip
+_DESCENT = _with(_STEP, **{
+    "uphill": r"\theta\leftarrow\theta+\eta\,\nabla\tilde J",
+    "summed": r"\theta\leftarrow\theta-\eta\,B\,\nabla\tilde J",
+    "doubled": r"\theta\leftarrow\theta-2\,\eta\,\nabla\tilde J",
+    "halved": r"\theta\leftarrow\theta-\dfrac{\eta}{2}\nabla\tilde J",
+    "replaced": r"\theta\leftarrow-\eta\,\nabla\tilde J",
+    "sign": r"\theta\leftarrow\theta-\eta\,\mathrm{sign}(\nabla\tilde J)",
+    "rate twice": r"\theta\leftarrow\theta-\eta^2\,\nabla\tilde J",
+    "no rate": r"\theta\leftarrow\theta-\nabla\tilde J",
+    "no penalty": r"\theta\leftarrow\theta-\eta\,\nabla J",
+})  # fmt: skip
 _RATE = r"\eta_t=\eta_0\,d^{\,\lfloor t/E\rfloor}"
-_SCHEDULE = {
-    "never": (r"\eta_t=\eta_0", _RATE), "every iteration": (r"\eta_t=\eta_0\,d^{\,t}", _RATE),
-    "early": (r"\eta_t=\eta_0\,d^{\,\lceil t/E\rceil}", _RATE),
-    "before": (r"\eta_t=\eta_0\,d^{\,\lfloor t/E\rfloor+1}", _RATE),
-    "parts": (r"\eta_t=\eta_0\,d^{\,t/E}", _RATE), "rows": (r"\eta_t=\eta_0\,d^{\,\lfloor t/N\rfloor}", _RATE),
-    "batch": (r"\eta_t=\eta_0\,d^{\,\lfloor t/B\rfloor}", _RATE),
-    "every second": (r"\eta_t=\eta_0\,d^{\,\lfloor t/(2E)\rfloor}", _RATE),
-    "grows": (r"\eta_t=\eta_0\,d^{\,-\lfloor t/E\rfloor}", _RATE),
-    "inverse": (r"\eta_t=\dfrac{\eta_0}{1+d\,\lfloor t/E\rfloor}", _RATE),
-    "exponential": (r"\eta_t=\eta_0\,e^{-d\,\lfloor t/E\rfloor}", _RATE),
-    "taken off 1": (r"\eta_t=\eta_0\,(1-d)^{\lfloor t/E\rfloor}", _RATE),
-    "linear": (r"\eta_t=\eta_0\,(1-d\,\lfloor t/E\rfloor)", _RATE),
-}  # fmt: skip
+_SCHEDULE = _with(_RATE, **{
+    "never": r"\eta_t=\eta_0", "every iteration": r"\eta_t=\eta_0\,d^{\,t}",
+    "early": r"\eta_t=\eta_0\,d^{\,\lceil t/E\rceil}",
+    "before": r"\eta_t=\eta_0\,d^{\,\lfloor t/E\rfloor+1}",
+    "parts": r"\eta_t=\eta_0\,d^{\,t/E}", "rows": r"\eta_t=\eta_0\,d^{\,\lfloor t/N\rfloor}",
+    "batch": r"\eta_t=\eta_0\,d^{\,\lfloor t/B\rfloor}",
+    "every second": r"\eta_t=\eta_0\,d^{\,\lfloor t/(2E)\rfloor}",
+    "grows": r"\eta_t=\eta_0\,d^{\,-\lfloor t/E\rfloor}",
+    "inverse": r"\eta_t=\dfrac{\eta_0}{1+d\,\lfloor t/E\rfloor}",
+    "exponential": r"\eta_t=\eta_0\,e^{-d\,\lfloor t/E\rfloor}",
+    "taken off 1": r"\eta_t=\eta_0\,(1-d)^{\lfloor t/E\rfloor}",
+    "linear": r"\eta_t=\eta_0\,(1-d\,\lfloor t/E\rfloor)",
+})  # fmt: skip
 
 # --- Where they are recognised --------------------------------------------------------------
 
@@ -260,7 +257,8 @@ def _known() -> dict[str, Any]:
 
 def _step(variable: str) -> tuple:
     def arguments() -> dict[str, Any]:
-        return {name: _known()[name] for name in STEPS[variable]} | {"right": right_steps()}
+        known = _known()
+        return {name: known[name] for name in STEPS[variable]} | {"right": right_steps()}
 
     return mistakes.of_step(variable), arguments, (*mistakes.STEP_MISTAKES[variable], *mistakes.GENERAL), _STEPS
 
@@ -326,10 +324,10 @@ def explain(question: str, cause: str) -> Explained | None:
 
 def _of_steps(cause: str) -> Picture | None:
     """How far w^2 falls in some steps, with a gradient as many times too long as the check has it."""
-    if cause not in descent._SCALES:
+    if cause not in descent.SCALES:
         return None
     rate, rows, size, steps = 0.15, 20, 4, np.arange(9)
-    factor = descent._SCALES[cause][0](rate, rows, size)
+    factor = descent.SCALES[cause][0](rate, rows, size)
     right, wrong = ((1 - 2 * rate * scale) ** (2.0 * steps) for scale in (1.0, factor))
     says = f"w^2 in {steps[-1]} steps from w = 1, with {rate:g} for the learning rate and batches of {size} of {rows}."
     return _curve(steps.astype(float), right, wrong, says)
@@ -338,15 +336,15 @@ def _of_steps(cause: str) -> Picture | None:
 def _of_rates(cause: str) -> Picture | None:
     """The learning rate against the iteration, from what the check compares with."""
     rows, size, decay, t = 40, 4, 0.7, np.arange(50)
-    if cause in schedule._EPOCHS:
-        epoch, factor = schedule._EPOCHS[cause][0], schedule._FACTORS[""][0]
-    elif cause in schedule._FACTORS:
-        epoch, factor = schedule._EPOCHS[""][0], schedule._FACTORS[cause][0]
+    if cause in schedule.EPOCHS:
+        epoch, factor = schedule.EPOCHS[cause][0], schedule.FACTORS[""][0]
+    elif cause in schedule.FACTORS:
+        epoch, factor = schedule.EPOCHS[""][0], schedule.FACTORS[cause][0]
     else:
         return None
     right, wrong = (
         np.asarray(of(decay, number(t, rows // size, rows, size)), dtype=float)
-        for number, of in ((schedule._EPOCHS[""][0], schedule._FACTORS[""][0]), (epoch, factor))
+        for number, of in ((schedule.EPOCHS[""][0], schedule.FACTORS[""][0]), (epoch, factor))
     )
     says = f"The learning rate, as a share of the first, in 50 iterations: epochs of {rows // size}, decay {decay:g}."
     return _curve(t.astype(float), right, wrong, says)

@@ -104,7 +104,7 @@ _DATA = {
     "scaled": "the rows of X are divided by 255: train takes them as they are.",
 }
 #: The step as a multiple of the right one: name -> factor, from the learning rate, N and batch_size; and sentence.
-_SCALES: dict[str, tuple[Callable[[float, int, int], float], str]] = {
+SCALES: dict[str, tuple[Callable[[float, int, int], float], str]] = {
     "": (lambda rate, rows, size: 1.0, ""),
     "uphill": (lambda rate, rows, size: -1.0,
         "this climbs the loss: the step goes against the gradient, params - learning_rate * gradient."),
@@ -163,7 +163,7 @@ def _cause(steps: Sequence[Step]) -> tuple[tuple[str, ...], str | None]:
         return ("single precision",), "something is computed in single precision (float32): keep the dtype of params."
     trained = [name for name in NAMES if name not in still]
     by_changes = {change: [_parts(step, change, trained) for step in steps] for change in _DATA}
-    tables: tuple[Mapping[str, Any], ...] = (_DATA, _SCALES, _PENALTIES, _AVERAGES, _BIASES)
+    tables: tuple[Mapping[str, Any], ...] = (_DATA, SCALES, _PENALTIES, _AVERAGES, _BIASES)
     few = [found for found in product(*tables) if sum(map(bool, found)) <= 2]
     for found in sorted(few, key=lambda found: sum(map(bool, found))):
         if all(_reproduces(parts, step, *found[1:]) for parts, step in zip(by_changes[found[0]], steps, strict=True)):
@@ -194,7 +194,7 @@ def _reproduces(parts: _Parts, step: Step, scale: str, penalty: str, average: st
     strength = _PENALTIES[penalty][0](step.given.reg)
     data = _AVERAGES[average][0](len(setting.X), setting.batch_size)
     gradient = data * parts.gradient + strength * parts.weights + (strength * parts.biases if biases else 0.0)
-    factor = _SCALES[scale][0](step.rate, len(setting.X), setting.batch_size)
+    factor = SCALES[scale][0](step.rate, len(setting.X), setting.batch_size)
     return np.allclose(factor * gradient, parts.made, rtol=1e-6, atol=1e-7)
 
 

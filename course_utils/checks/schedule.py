@@ -150,7 +150,7 @@ def _expect_first_loss(decayed: Record) -> None:
 # --- Learning rates ---------------------------------------------------------------------
 
 #: Which epoch an iteration belongs to, from iteration, iterations in an epoch, N and batch_size; and sentence.
-_EPOCHS: dict[str, tuple[Callable[..., Any], str]] = {
+EPOCHS: dict[str, tuple[Callable[..., Any], str]] = {
     "": (lambda t, epoch, rows, size: t // epoch, ""),
     "never": (lambda t, epoch, rows, size: 0 * t,
         "the learning rate is the same in the first two epochs and beyond: it doesn't decay after each."),
@@ -181,7 +181,7 @@ _EPOCHS: dict[str, tuple[Callable[..., Any], str]] = {
         "the learning rate decays after the first epoch alone; it should after each, by the factor of its decay."),
 }  # fmt: skip
 #: The learning rate's factor from the decay and the epoch; and sentence.
-_FACTORS: dict[str, tuple[Callable[..., Any], str]] = {
+FACTORS: dict[str, tuple[Callable[..., Any], str]] = {
     "": (lambda decay, epoch: decay**epoch, ""),
     "squared": (lambda decay, epoch: decay ** (2 * epoch), "the learning rate decays twice where it should once."),
     "square root": (lambda decay, epoch: decay ** (epoch / 2), "the decay's exponent is half of what it should be."),
@@ -233,15 +233,15 @@ def _expect_rates(train: Callable, decayed: Record) -> None:
         return
     _expect_losses_to_follow(falls[1.0], full, one)
     sizes = (epoch, len(setting.X), setting.batch_size)
-    candidates = sorted(product(_EPOCHS, _FACTORS), key=lambda names: sum(map(bool, names)))
+    candidates = sorted(product(EPOCHS, FACTORS), key=lambda names: sum(map(bool, names)))
     found: tuple[str, ...] = next(
         (
             names for names in candidates
-            if np.allclose(rates, _FACTORS[names[1]][0](_DECAY, _EPOCHS[names[0]][0](t, *sizes)), rtol=0, atol=0.02)
+            if np.allclose(rates, FACTORS[names[1]][0](_DECAY, EPOCHS[names[0]][0](t, *sizes)), rtol=0, atol=0.02)
         ),
         ("", ""),
     )  # fmt: skip
-    sentences = [table[name][1] for table, name in zip((_EPOCHS, _FACTORS), found, strict=True) if name]
+    sentences = [table[name][1] for table, name in zip((EPOCHS, FACTORS), found, strict=True) if name]
     if not any(found):
         found, sentences = _other_rates(rates, falls[1.0] / first, epoch)
     wrong = int(np.argmax(np.abs(rates - expected) > _TOLERANCE))
@@ -286,7 +286,7 @@ def _expect_one_decay(falls: dict[float, np.ndarray], epoch: int) -> None:
     if not np.allclose(strong[:epoch], full[:epoch], rtol=0, atol=close):
         cause = "the learning rate decays within the first epoch already; it should after it."
     elif np.allclose(strong, full, rtol=0, atol=close):
-        cause = _EPOCHS["never"][1]
+        cause = EPOCHS["never"][1]
     elif len(full) > epoch and np.allclose(own, strong + share * (full - strong), rtol=0, atol=close):
         return
     raise CheckFailed(
@@ -305,7 +305,7 @@ def _other_rates(rates: np.ndarray, undecayed: np.ndarray, epoch: int) -> tuple[
             " it should be learning_rate * learning_rate_decay ** (iteration // E)."
         ]
     if np.allclose(rates, undecayed, rtol=0, atol=_TOLERANCE):
-        return ("never",), [_EPOCHS["never"][1]]
+        return ("never",), [EPOCHS["never"][1]]
     return (), []
 
 

@@ -129,11 +129,11 @@ def _built() -> Path:
     return root
 
 
-def generate(course: Course) -> None:
+def generate(course: Course, assignment: str = ASSIGNMENT) -> None:
     """``nbgrader generate_assignment --force``."""
     with Gradebook(course.coursedir.db_url, course.coursedir.course_id) as gradebook:
-        gradebook.update_or_create_assignment(ASSIGNMENT)
-    course.coursedir.assignment_id = ASSIGNMENT
+        gradebook.update_or_create_assignment(assignment)
+    course.coursedir.assignment_id = assignment
     converter = GenerateAssignment(coursedir=course.coursedir, parent=course.app)
     converter.force = True
     converter.start()
