@@ -69,20 +69,20 @@ def _pip(requirement: Requirement) -> str:
 def _kernel(folder: Path) -> Iterator[str]:
     if importlib.util.find_spec("ipykernel") is None:
         return  # said above
-    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    from jupyter_client import KernelManager
+    from jupyter_client.kernelspec import NoSuchKernel
 
     try:
-        specification = KernelSpecManager().get_kernel_spec("python3")
+        # Jupyter puts its own Python in the place of a bare "python".
+        started = KernelManager(kernel_name="python3").format_kernel_cmd()[0]
     except NoSuchKernel:
         yield f"There is no kernel named python3; run: {sys.executable} -m ipykernel install --user"
         return
-    started = specification.argv[0]
     found = shutil.which(started)
     if found is None:
         mend = f"{sys.executable} -m ipykernel install --user"
         yield f"The kernel python3 starts {started}, which isn't there; run: {mend}"
-    # "python" alone means the Python of the front end, which Jupyter puts first.
-    elif Path(started).is_absolute() and not _same_environment(Path(started)):
+    elif not _same_environment(Path(found)):
         yield f"The kernel python3 starts {started}, which is another Python than {sys.executable}."
 
 

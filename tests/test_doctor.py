@@ -66,10 +66,19 @@ def test_old_package(healthy, monkeypatch):
 
 @pytest.mark.parametrize("python, said", [("/nowhere/python", "isn't there"), (shutil.which("env"), "another Python")])
 def test_kernel_of_another_python(healthy, monkeypatch, python, said):
-    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 
-    monkeypatch.setattr(KernelSpecManager, "get_kernel_spec", lambda self, name: SimpleNamespace(argv=[python, "-m"]))
+    monkeypatch.setattr(KernelSpecManager, "get_kernel_spec", lambda self, name: KernelSpec(argv=[python, "-m"]))
     assert said in only(healthy) and python in only(healthy)
+
+
+@pytest.mark.parametrize("python", ["python", "python3"])
+def test_kernel_of_a_machine_without_that_name(healthy, monkeypatch, python):
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+
+    monkeypatch.setattr(KernelSpecManager, "get_kernel_spec", lambda self, name: KernelSpec(argv=[python, "-m"]))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert doctor.examine(healthy) == []
 
 
 def test_no_kernel(healthy, monkeypatch):
