@@ -124,8 +124,9 @@ except OSError as error:
 for pid in range(2, 4000):
     try:
         os.kill(pid, 0)
-        print("BREACH", pid)
-        break
+        if os.getpgid(pid) != os.getpgid(0):  # not itself, nor a thread of its own
+            print("BREACH", pid)
+            break
     except OSError:
         pass
 """
