@@ -69,7 +69,7 @@ def _pip(requirement: Requirement) -> str:
 def _kernel(folder: Path) -> Iterator[str]:
     if importlib.util.find_spec("ipykernel") is None:
         return  # said above
-    from jupyter_client import KernelManager
+    from jupyter_client.manager import KernelManager
     from jupyter_client.kernelspec import NoSuchKernel
 
     try:

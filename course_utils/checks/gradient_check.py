@@ -262,7 +262,8 @@ def _gradients_of(given: Problem, params: dict[str, np.ndarray], wrong: str | No
         tolerance /= DEFAULT_STEP * np.min(np.abs(right[name]))
         case = ", all gradients being right" if wrong is None else f", one entry of {wrong} being wrong"
         parts[name] = Part(f"check_gradients: the error of {name}{case}", expected, float(tolerance))
-    arguments = {"loss_fn": toy_loss, "params": params, "grads": altered}
+    # In another order than params: the names tell what belongs together.
+    arguments = {"loss_fn": toy_loss, "params": params, "grads": dict(reversed(altered.items()))}
     return Asked(given, arguments, parts, {name: name for name in params}, known={"exact": right})
 
 

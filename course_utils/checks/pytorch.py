@@ -296,8 +296,8 @@ def check_scores(scores: Callable, *models: Callable, on: Problem | None = None)
     given = Models(*models)
 
     def observe(function: Callable, model: Any, case: Case) -> Values:
-        got = as_numbers("scores(model, X)", call(function, model, case.X))
-        expect_unchanged("scores", model, case, given)
+        with expect_unchanged("scores", model, case, given):
+            got = as_numbers("scores(model, X)", call(function, model, case.X))
         expect_precision("scores(model, X)", got, case)
         return {"scores(model, X)": got}
 
@@ -396,9 +396,9 @@ def check_torch_gradients(loss_and_gradients: Callable, *models: Callable, on: P
     given = Models(*models)
 
     def observe(function: Callable, model: Any, case: Case) -> Values:
-        _, got = pair_of(function, model, case)
+        with expect_unchanged("loss_and_gradients", model, case, given):
+            _, got = pair_of(function, model, case)
         got = expect_keys("loss_and_gradients", got, tuple(case.params))
-        expect_unchanged("loss_and_gradients", model, case, given)
         values = {f"the gradient of {name}": as_numbers(f"the gradient of {name}", got[name]) for name in case.params}
         for label, value in values.items():
             expect_precision(label, value, case)

@@ -11,6 +11,7 @@ cases: with the student's own model as it stands, or with one that is right.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -343,9 +344,19 @@ def cause_of(functions: Functions, cases: Sequence[AnyCase], task: Task[AnyCase]
     return search(observed, task.reference, task.deviations)
 
 
-def expect_unchanged(function: str, model: Any, case: Case, models: Models) -> None:
+@contextlib.contextmanager
+def expect_unchanged(function: str, model: Any, case: Case, models: Models) -> Iterator[None]:
+    """Raise :class:`CheckFailed` if the ``with`` block changes the model's parameters, or what it computes."""
+    before = call(models.logits_of, model, case.X)
+    yield
     if not holds(held_by(model, models.state_of), case.params):
         raise CheckFailed(function, "the call has changed the model's parameters; it should leave them as they are.")
+    if not np.array_equal(before, call(models.logits_of, model, case.X)):
+        raise CheckFailed(
+            function,
+            "after the call, the model gives other values for the same rows; leave its layers as they are.",
+            kind="argument changed",
+        )
 
 
 def expect_precision(quantity: str, got: np.ndarray, case: Case) -> None:

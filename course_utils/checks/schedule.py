@@ -360,7 +360,8 @@ def _expect_accuracies(train: Callable, predict: Callable, seed: int, key: str) 
         got[epochs] = float(values[epochs - 1])
     for epochs, after in ends.items():
         # An accuracy of 0, of what isn't classes, is the same in per cent.
-        rights = [one for each in (RIGHT["predict"], predict) if (one := _accuracy(each, after.params, X, y)) > 0]
+        shares = [_accuracy(each, after.params, X, y) for each in (RIGHT["predict"], predict)]
+        rights = [share for share in shares if share > 0]
         if not np.isclose(got[epochs], rights, rtol=0, atol=1e-9).any():
             raise CheckFailed(
                 f"{quantity} after epoch {epochs}",

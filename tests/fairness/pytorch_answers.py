@@ -300,6 +300,7 @@ _scoring(
     "of two layers", "model(as_tensor(X, model))",
     "torch.relu(as_tensor(X, model) @ model[0].weight.T + model[0].bias) @ model[2].weight.T + model[2].bias",
 )  # fmt: skip
+_wrong("appended to the model", "scores", "model.append(nn.Softmax(dim=1))\nreturn logits_of(model, X)", "test-scores")
 _wrong("not detached", "scores", "return torch.softmax(model(as_tensor(X, model)), dim=1).numpy()", "test-scores")
 
 # --- 5.c loss_and_gradients -------------------------------------------------------------------

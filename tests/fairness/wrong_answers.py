@@ -2679,3 +2679,43 @@ _wrong(
 )  # fmt: skip
 _loss("all entries of the product", 'reg * sum(np.sum(params[name].T @ params[name]) for name in ("W1", "W2"))',
       says="its diagonal alone holds the squares")  # fmt: skip
+_checking(
+    "gradients in their own order",
+    """
+    errors = {}
+    for (name, array), gradient in zip(params.items(), grads.values()):
+        numeric = numerical_gradient(lambda changed: loss_fn({**params, name: changed}), array)
+        errors[name] = relative_error(numeric, gradient)
+    return errors
+    """,
+)
+_LARGEST = "largest = z3.max(axis=1, keepdims=True)\nlogs = largest[:, 0] + np.log(np.exp(z3 - largest).sum(axis=1))\n"
+_wrong(
+    "logits taken from the flat array", "softmax_cross_entropy",
+    _LARGEST + "return float((logs - np.take(z3, y)).mean())", "test-cross-entropy",
+)  # fmt: skip
+_wrong(
+    "classes counted from 1, and a guard", "softmax_cross_entropy",
+    "return float(-np.log(softmax(z3)[np.arange(len(y)), y - 1] + 1e-15).mean())", "test-cross-entropy",
+    "test-stability",
+)  # fmt: skip
+_wrong(
+    "binary cross-entropy, clipped",
+    "softmax_cross_entropy",
+    """
+    p = np.clip(softmax(z3), 1e-12, 1 - 1e-12)
+    true = np.eye(z3.shape[1])[y]
+    return float(-(true * np.log(p) + (1 - true) * np.log(1 - p)).sum(axis=1).mean())
+    """,
+    "test-cross-entropy",
+    "test-stability",
+)
+_several(
+    "probabilities for classes, and accuracies in per cent",
+    {
+        "predict": 'return forward(params, X)["a3"].max(axis=1)',
+        "train": _TRAIN.replace("float(np.mean(predict", "100 * float(np.mean(predict"),
+    },
+    "test-predict",
+    _SCHEDULE,
+)
