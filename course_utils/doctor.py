@@ -69,8 +69,8 @@ def _pip(requirement: Requirement) -> str:
 def _kernel(folder: Path) -> Iterator[str]:
     if importlib.util.find_spec("ipykernel") is None:
         return  # said above
-    from jupyter_client.manager import KernelManager
     from jupyter_client.kernelspec import NoSuchKernel
+    from jupyter_client.manager import KernelManager
 
     try:
         # Jupyter puts its own Python in the place of a bare "python".

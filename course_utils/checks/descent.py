@@ -305,6 +305,8 @@ def returns_the_last_params(train: Callable) -> bool:
     """
     given = problem(SAMPLES[0])
     setting = alike(given)
+    if _returns_earlier_params(train, given, setting):
+        return False
     one, two = record(train, setting), record(train, setting.but(num_iters=2))
     if _agree(one.params, Step(given, one).right):
         return True
@@ -312,6 +314,21 @@ def returns_the_last_params(train: Callable) -> bool:
     if not (len(one.losses) == len(onward.losses) == 1 and len(two.losses) == 2):
         return True
     return bool(np.isclose(two.losses[1], onward.losses[0], rtol=1e-4))  # single precision is told elsewhere
+
+
+def _returns_earlier_params(train: Callable, given: Problem, setting: Setting) -> bool:
+    """Whether a long training returns what a shorter one does, though its losses change: the best ones, perhaps.
+
+    The better it learns its labels, the worse are its decisions on the validation data.
+    """
+    scores = given.values["z3"][0]
+    y, y_val = (np.full_like(setting.y, index) for index in (scores.argmin(), scores.argmax()))
+    setting = setting.but(y=y, y_val=y_val, learning_rate=0.2, num_iters=20)
+    long = record(train, setting)
+    if len(long.losses) != setting.num_iters or len(np.unique(long.losses)) != setting.num_iters:
+        return False
+    shorter = (record(train, setting.but(num_iters=made)).params for made in range(1, setting.num_iters))
+    return any(all(np.array_equal(params[name], long.params[name]) for name in NAMES) for params in shorter)
 
 
 def _expect_obedience(train: Callable, setting: Setting) -> None:

@@ -2719,3 +2719,21 @@ _several(
     "test-predict",
     _SCHEDULE,
 )
+_KEEPING_THE_BEST = (
+    _TRAIN.replace("epoch = max(", "best, best_params = -1.0, params\nepoch = max(")
+    .replace(
+        "        learning_rate *=",
+        '        if history["val_accuracy"][-1] > best:\n'
+        '            best, best_params = history["val_accuracy"][-1], dict(params)\n'
+        "        learning_rate *=",
+    )
+    .replace("return params,", "return best_params,")
+)
+for _name, _text in {
+    "best": _KEEPING_THE_BEST,
+    "latest of the best": _KEEPING_THE_BEST.replace("> best", ">= best"),
+}.items():
+    _wrong(
+        f"the {_name} on the validation data", "train", _text, "test-train-descent",
+        says="aren't those with which the training ends",
+    )  # fmt: skip
