@@ -58,6 +58,7 @@ def expect_descent(train: Callable, givens: Sequence[Problem]) -> None:
         _expect_copies(steps)
     with findings.looking():
         _expect_chain(train, usual)
+        expect_count(train, usual)
     findings.tell()
     _expect_no_early_end(train, usual)
 
@@ -380,6 +381,31 @@ def _expect_chain(train: Callable, setting: Setting) -> None:
         f"with num_iters=3, it makes {made} {'iteration' if made == 1 else 'iterations'}.",
         cause=causes.get(made),
         deviations=(f"{made} of 3 iterations",),
+    )
+
+
+def expect_count(train: Callable, setting: Setting) -> None:
+    """As many iterations as it is told to make, where an epoch has several of them and the last one is cut off."""
+    asked = setting.but(batch_size=2, num_iters=5)
+    epoch, got = asked.epoch, record(train, asked).params
+    reached, made = setting.params, 0
+    while made < asked.num_iters * epoch and not _agree(reached, got):
+        reached, made = first_epoch(train, setting.but(params=reached)).params, made + 1
+    if made == asked.num_iters or not _agree(reached, got):  # somewhere else, which is no matter of the number
+        return
+    causes = {
+        asked.num_iters // epoch: "one iteration is made for each epoch.",
+        asked.num_iters // epoch * epoch: "only whole epochs are trained: num_iters counts iterations, and the last"
+        " epoch may be cut off.",
+        (asked.num_iters // epoch + 1) * epoch: "the last epoch is trained to its end: num_iters counts iterations,"
+        " and it may be cut off.",
+        asked.num_iters * epoch: "num_iters counts iterations; here it counts epochs.",
+    }
+    raise CheckFailed(
+        "train",
+        f"with num_iters={asked.num_iters}, {epoch} iterations to an epoch, it makes {made}.",
+        cause=causes.get(made),
+        deviations=(f"{made} of {asked.num_iters} iterations",),
     )
 
 

@@ -1556,7 +1556,7 @@ _training(
     "iterations counted as epochs",
     "range(num_iters)",
     "range(num_iters * epoch)",
-    "test-train-schedule",
+    "test-train-descent",
     says="here it counts epochs",
 )
 _training(
@@ -2240,9 +2240,9 @@ _wrong(
     "test-train-descent",
     says="the steps are made in place",
 )
-_training("whole epochs only", "range(num_iters)", "range(num_iters // epoch * epoch)", _SCHEDULE,
+_training("whole epochs only", "range(num_iters)", "range(num_iters // epoch * epoch)", "test-train-descent",
           says="only whole epochs are trained")  # fmt: skip
-_training("last epoch to its end", "range(num_iters)", "range(-(-num_iters // epoch) * epoch)", _SCHEDULE,
+_training("last epoch to its end", "range(num_iters)", "range(-(-num_iters // epoch) * epoch)", "test-train-descent",
           says="the last epoch is trained to its end")  # fmt: skip
 _NO_DECAY = _TRAIN.replace("        learning_rate *= learning_rate_decay\n", "")
 for _name, _rate in {
@@ -2737,3 +2737,7 @@ for _name, _text in {
         f"the {_name} on the validation data", "train", _text, "test-train-descent",
         says="aren't those with which the training ends",
     )  # fmt: skip
+_training(
+    "returned within the loop", "        learning_rate *= learning_rate_decay\nreturn",
+    "        learning_rate *= learning_rate_decay\n    return", _DESCENT, says="only the first iteration is made",
+)  # fmt: skip
