@@ -34,7 +34,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from autograder import linux
+from autograder import groups, linux
 
 if sys.platform == "linux":
     import landlockpy
@@ -567,7 +567,8 @@ def trial() -> dict:
             reason = _attempt(mode, walls, Limits())
             if reason is None:
                 layers = ["namespaces"] if mode == "namespaces" else []
-                return {"mode": mode, "layers": ", ".join([*layers, *([landlock] if abi else []), "seccomp"])}
+                layers += [*([landlock] if abi else []), "seccomp", *(["control groups"] if groups.hold() else [])]
+                return {"mode": mode, "layers": ", ".join(layers)}
             reasons.append(f"{mode.capitalize()} can't be used here ({reason}).")
         raise CageUnavailable(f"{' '.join(reasons)} Allow user namespaces, or grade on a newer kernel.")
     finally:
