@@ -66,11 +66,12 @@ class Limits:
     ----------
     memory : int
         Bytes, over what the warmed process has: of the process by rlimit, of it and all its
-        children together, with what the kernel may hold for their pipes and sockets, by the watching grader.
+        children together, with what the kernel may hold for their pipes and sockets, by the watching grader; with
+        the scratch folder, where it has one, by the cage's control group.
     scratch : int
         Bytes in the scratch folder, which is in memory where there are namespaces; and the largest file.
     processes : int
-        Processes and threads.
+        Processes and threads, by rlimit, and by the control group.
     open_files : int
         Of each process.
     output : int
