@@ -27,16 +27,14 @@ _PREFIX = "autograder-"
 _CONTROLLERS = ("memory", "pids")
 #: Files in which a group's bounds stand, and how those begin that aren't any.
 _NO_BOUND = {"memory.max": "max", "memory.high": "max", "memory.swap.max": "max", "cpu.max": "max", "cpuset.cpus": "\n"}
+#: What systemd-run needs, and what it adds, isn't for the command.
+_FORGETTING = ("env", "--unset=XDG_RUNTIME_DIR", "--unset=INVOCATION_ID")
 
 
 def scope() -> list[str]:
     """What to put before a command so that it runs in a scope that is its own; empty where there is none to be had."""
     asking = _asking()
     return [*asking, f"--unit={_PREFIX}{uuid.uuid4().hex}.scope", *_FORGETTING] if asking else []
-
-
-#: What systemd-run needs, and what it adds, isn't for the command.
-_FORGETTING = ("env", "--unset=XDG_RUNTIME_DIR", "--unset=INVOCATION_ID")
 
 
 @functools.cache
