@@ -1,6 +1,6 @@
 """Control groups: that the kernel alone holds a cage to its limits, for root and for ordinary users, and what is left.
 
-Where systemd gives no scope, these tests are skipped, but for those of that case.
+Where systemd gives none, these tests are skipped, but for those of that case.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from autograder import groups
 from autograder.accounting import Tree
 from autograder.cage import WAY, CageUnavailable
 from autograder.session import Grader
+from autograder.zygote import trial
 from tests.attacks.ways import MODES
 from tests.conftest import REPOSITORY
 from tests.test_session import HOARDS, LIMITS, check, error, passed, student, text
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
-with_groups = pytest.mark.skipif(not groups.scope(), reason="systemd gives this user no scope here")
+with_groups = pytest.mark.skipif(
+    "control groups" not in trial()["layers"], reason="systemd gives this user no control groups here"
+)
 
 
 def told(code: str, *prefix: str, **environment: str) -> object:
