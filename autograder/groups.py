@@ -44,7 +44,9 @@ def _asking() -> tuple[str, ...]:
     program = shutil.which("systemd-run")
     if program is None or not os.path.exists("/run/systemd/system") or _is_bounded(user):
         return ()
-    command = [program, "--scope", "--quiet", "--collect", "--no-ask-password", "--property=Delegate=yes"]
+    # Each cage has its own bound on processes; a common one would let one cage take from others.
+    properties = ("--property=Delegate=yes", "--property=TasksMax=infinity")
+    command = [program, "--scope", "--quiet", "--collect", "--no-ask-password", *properties]
     if user != 0:
         runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{user}")
         command = ["env", f"XDG_RUNTIME_DIR={runtime}", *command, "--user"]
