@@ -113,6 +113,8 @@ class Tree:
     ----------
     seconds : float
         Processor time that the tree has been seen to take since it was first looked at.
+    base : int
+        Bytes that the first processes have in common with the one that they were forked from.
     """
 
     def __init__(self, root: int, open_files: int) -> None:
@@ -123,8 +125,7 @@ class Tree:
         self.look()
         self.seconds = 0.0
         self._first = set(self._seen)
-        #: What the first processes have in common with the one that they were forked from.
-        self._base = max(map(_resident, self._first))
+        self.base = max(map(_resident, self._first))
 
     def look(self) -> None:
         """Find the processes, and add what they have taken since the last time."""
@@ -176,7 +177,7 @@ class Tree:
         What a descriptor can hold counts whether it does or not. What processes have in common is found out only
         where it matters, since that takes a while: where they would take too much if it belonged to each.
         """
-        memory += self._base
+        memory += self.base
         resident = {pid: _resident(pid) for pid in self._seen}
         total = 0
         for pid in self._seen:

@@ -34,7 +34,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from autograder import linux
+from autograder import groups, linux
 
 if sys.platform == "linux":
     import landlockpy
@@ -66,11 +66,12 @@ class Limits:
     ----------
     memory : int
         Bytes, over what the warmed process has: of the process by rlimit, of it and all its
-        children together, with what the kernel may hold for their pipes and sockets, by the watching grader.
+        children together, with what the kernel may hold for their pipes and sockets, by the watching grader; with
+        the scratch folder, where it has one, by the cage's control group.
     scratch : int
         Bytes in the scratch folder, which is in memory where there are namespaces; and the largest file.
     processes : int
-        Processes and threads.
+        Processes and threads, by rlimit, and by the control group.
     open_files : int
         Of each process.
     output : int
@@ -567,7 +568,8 @@ def trial() -> dict:
             reason = _attempt(mode, walls, Limits())
             if reason is None:
                 layers = ["namespaces"] if mode == "namespaces" else []
-                return {"mode": mode, "layers": ", ".join([*layers, *([landlock] if abi else []), "seccomp"])}
+                layers += [*([landlock] if abi else []), "seccomp", *(["control groups"] if groups.hold() else [])]
+                return {"mode": mode, "layers": ", ".join(layers)}
             reasons.append(f"{mode.capitalize()} can't be used here ({reason}).")
         raise CageUnavailable(f"{' '.join(reasons)} Allow user namespaces, or grade on a newer kernel.")
     finally:

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from autograder import cage, linux
+from autograder import cage, groups, linux
 from autograder.codec import Channel, PeerGone
 from autograder.withheld import Withholder, files_of, is_needed
 from autograder.zygote import Zygote
@@ -42,6 +42,8 @@ class _Warm:
     shell : NotebookShell
     readable : list of str
         The installation.
+    groups : str
+        The folder for :class:`autograder.groups.Group`, or empty.
     withheld : tuple of str
         Modules.
     lean : Zygote, optional
@@ -52,6 +54,7 @@ class _Warm:
 
     shell: NotebookShell
     readable: list[str]
+    groups: str
     withheld: tuple[str, ...] = ()
     lean: Zygote | None = None
     withholder: Withholder | None = None
@@ -148,12 +151,13 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = socket.socket(fileno=descriptor)
     _be_called("zygote")
+    place = groups.prepare()
     with contextlib.suppress(PeerGone):
         start, _ = Channel(connection).receive()
         # Not among the environment and the arguments of the program, which /proc shows to whatever is forked from it.
         os.environ["HOME"] = start["home"]
         with _ending_with(connection):
-            warm = _prepare(start["warm"], tuple(start["withheld"]))
+            warm = _prepare(start["warm"], tuple(start["withheld"]), place)
         ours, theirs = socket.socketpair()
         if os.fork() == 0:
             ours.close()
@@ -163,7 +167,7 @@ def main(descriptor: int) -> None:
         theirs.close()
         if warm.withholder is not None:
             sys.meta_path.remove(warm.withholder)
-        warm = _Warm(warm.shell, warm.readable, warm.withheld, lean=Zygote(lent=ours))
+        warm = _Warm(warm.shell, warm.readable, warm.groups, warm.withheld, lean=Zygote(lent=ours))
         with _ending_with(connection):
             _warm_up(start["warm"])
             from autograder import examiner, handler  # noqa: F401 - so that the forked processes have them
@@ -172,7 +176,7 @@ def main(descriptor: int) -> None:
         _serve(connection, {}, warm)
 
 
-def _prepare(names: list[str], withheld: tuple[str, ...]) -> _Warm:
+def _prepare(names: list[str], withheld: tuple[str, ...], place: str) -> _Warm:
     """Import what isn't withheld, and do once what each forked process would do again."""
     withholder = Withholder(withheld)
     sys.meta_path.insert(0, withholder)
@@ -192,7 +196,7 @@ def _prepare(names: list[str], withheld: tuple[str, ...]) -> _Warm:
         for metadata in (True, False):
             linux.system_call_filter(metadata=metadata)
     _settle()
-    return _Warm(shell, cage.installation(), withheld, withholder=withholder, hidden=files_of(withheld))
+    return _Warm(shell, cage.installation(), place, withheld, withholder=withholder, hidden=files_of(withheld))
 
 
 def _settle() -> None:
@@ -208,7 +212,7 @@ def _serve(connection: socket.socket, request: dict, warm: _Warm) -> None:
     with contextlib.suppress(PeerGone):
         if warm.lean is not None:
             _ = warm.lean.readable  # it is warm
-        channel.send({"readable": warm.readable})
+        channel.send({"readable": warm.readable, "groups": warm.groups})
         while _is_asked(connection, warm.lean):
             request, _ = channel.receive()
             given = channel.receive_descriptor()

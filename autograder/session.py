@@ -19,6 +19,7 @@ from autograder import cage
 from autograder.accounting import Tree
 from autograder.cage import CageUnavailable, Limits, Walls
 from autograder.codec import Channel, CodecError, PeerGone
+from autograder.groups import Group
 from autograder.outputs import error_output
 from autograder.zygote import WARM, Zygote, trial
 
@@ -77,11 +78,12 @@ class Ran:
 class _Student:
     """A student's process, seen from outside."""
 
-    def __init__(self, channel: Channel, pid: int, tree: Tree) -> None:
+    def __init__(self, channel: Channel, pid: int, tree: Tree, group: Group | None) -> None:
         self.channel = channel
         # A descriptor stays with the process, where a number may be another's later.
         self.handle = os.pidfd_open(pid)
         self.tree = tree
+        self.group = group
         self.cause = ""
 
     def signal(self, number: int) -> None:
@@ -91,10 +93,14 @@ class _Student:
     def end(self, cause: str = "") -> None:
         self.cause = self.cause or cause
         self.signal(signal.SIGKILL)
+        if self.group is not None:
+            self.group.kill()
         self.tree.kill()  # what is busy would leave no time for the process to end in
 
     def close(self) -> None:
         self.end()
+        if self.group is not None:
+            self.group.close()
         self.channel.close()
         os.close(self.handle)
 
@@ -343,9 +349,14 @@ class _Run:
     def _interruption(self) -> str:
         return f"{self.excess} and was interrupted"
 
+    def _too_much_memory(self) -> str:
+        return f"took more than {self.limits.memory // 2**20} MiB of memory and was ended"
+
     def _students_end(self, violation: str | None) -> str:
         """Why the student's process has ended, as the end of a sentence; noted as trouble."""
         cause = self.student.cause if self.student else ""
+        if self.student and self.student.group and self.student.group.ran_out_of_memory():
+            cause = cause or self._too_much_memory()
         if violation:
             cause = f"wrote to the connection with the grader ({violation}) and was ended"
         if not cause:
@@ -381,10 +392,23 @@ class _Run:
             answer, _ = channel.receive(timeout=30)
             if "ready" not in answer:
                 raise CageUnavailable(f"The cage could not be built: {answer.get('failed')}")
-            self.student = _Student(channel, announced["pid"], Tree(keeper, self.limits.open_files))
+            tree = Tree(keeper, self.limits.open_files)
+            self.student = _Student(channel, announced["pid"], tree, self._group(announced["pid"], tree.base))
         except (PeerGone, TimeoutError, CodecError, ProcessLookupError) as error:
             raise CageUnavailable("The cage could not be built: its process ended.") from error
         self.examiner.send_with_descriptor({"student": True}, channel.connection.fileno())
+
+    def _group(self, pid: int, base: int) -> Group | None:
+        """A control group for the student's process, which hasn't run any of the student's code yet."""
+        if not self.grader.zygote.groups:
+            return None
+        memory = self.limits.memory + self.limits.scratch + base
+        try:
+            return Group(self.grader.zygote.groups, pid, memory=memory, processes=self.limits.processes)
+        except ProcessLookupError:
+            raise
+        except OSError as error:
+            raise CageUnavailable(f"A control group that systemd gave can't be used any more ({error}).") from error
 
     def _drop_student(self) -> None:
         if self.student is not None:
@@ -417,7 +441,7 @@ class _Run:
         if student is not None:
             student.tree.look()
             if student.tree.exceeds(self.limits.memory):
-                student.end(f"took more than {self.limits.memory // 2**20} MiB of memory and was ended")
+                student.end(self._too_much_memory())
             # With namespaces the scratch folder is a file system of its own, with a size.
             if self.grader.mode == "landlock" and self._scratch(student) > self.limits.scratch:
                 student.end(f"wrote more than {self.limits.scratch // 2**20} MiB of files and was ended")

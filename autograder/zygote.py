@@ -7,6 +7,7 @@ of the process, for what is forked for its submission. What runs in it: :mod:`au
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import site
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autograder import cage
+from autograder import cage, groups
 from autograder.codec import Channel
 
 #: What the notebooks import; one that is missing here is imported by the cell that needs it.
@@ -73,7 +74,6 @@ class Zygote:
     ) -> None:
         self.warm, self.withheld = tuple(warm), tuple(withheld)
         self._process: subprocess.Popen | None = None
-        self._readable: list[str] | None = None
         self.channel = Channel(lent or self._start())
 
     def _start(self) -> socket.socket:
@@ -88,23 +88,31 @@ class Zygote:
             f" from autograder.roles import main; main({theirs.fileno()})"
         )
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", code], env=ENVIRONMENT,
+            [*groups.scope(), sys.executable, "-I", "-c", code], env=ENVIRONMENT,
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, cwd="/",
         )  # fmt: skip
         theirs.close()
         return ours
 
+    @functools.cached_property
+    def _told(self) -> dict:
+        """What the process says when it is warm."""
+        message, _ = self.channel.receive(timeout=300)
+        return message
+
     @property
     def readable(self) -> list[str]:
         """The installation, for :class:`autograder.cage.Walls`; waits until the process is warm."""
-        if self._readable is None:
-            message, _ = self.channel.receive(timeout=300)
-            self._readable = message["readable"]
-        return self._readable
+        return self._told["readable"]
+
+    @property
+    def groups(self) -> str:
+        """The folder for :class:`autograder.groups.Group`, or empty; waits until the process is warm."""
+        return self._told["groups"]
 
     def fork(self, **request: object) -> tuple[Channel, int]:
         """A channel to a new process, which keeps to this one's processors, and its id."""
-        _ = self.readable
+        _ = self._told
         request["processors"] = sorted(os.sched_getaffinity(0))
         ours, theirs = socket.socketpair()
         with theirs:
@@ -141,8 +149,9 @@ def trial() -> dict:
     """Which cage this machine allows, found in a process of its own; see :func:`autograder.cage.trial`."""
     root = str(Path(__file__).resolve().parent.parent)
     done = subprocess.run(
-        [sys.executable, "-m", "autograder.cage"], cwd=root, capture_output=True, text=True, timeout=60, check=False
-    )
+        [*groups.scope(), sys.executable, "-m", "autograder.cage"],
+        cwd=root, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
     try:
         found = json.loads(done.stdout)
     except ValueError:
