@@ -217,6 +217,16 @@ def test_copies_run_in_another_working_directory(name, copies, tmp_path, monkeyp
     assert name.startswith("1") or "Yours, from Copy of 1_forward_check.ipynb" in printed
 
 
+@pytest.mark.parametrize("name", sorted(ASKED)[:4])
+def test_an_untouched_notebook_runs_to_its_end_where_there_is_no_pytorch(name, release, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("JPY_SESSION_NAME", str(release / name))
+    notebook = run(release / name, tmp_path)
+    assert list(complaints(notebook, solved=False)) == []
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip())
+
+
 def as_colab_saves(notebook: nbformat.NotebookNode) -> dict:
     """A notebook in format 4.0, with cell ids and Colab's own entries in the metadata, and no tags."""
     saved = json.loads(nbformat.writes(notebook))
