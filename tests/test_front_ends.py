@@ -154,7 +154,9 @@ def test_handout_holds_what_a_student_needs(handouts):
     with zipfile.ZipFile(handouts["plain"] / wheel) as archive:
         packages = {name.partition("/")[0] for name in archive.namelist()}
         assert packages == {"course_utils", f"two_layer_net_course-{__version__}.dist-info"}
-        assert "course_utils/evaluation_set.npz" in archive.namelist()
+        of_package = {name for name in archive.namelist() if name.startswith("course_utils/")}
+    source = (path for path in (REPOSITORY / "course_utils").rglob("*") if path.is_file())
+    assert of_package == {path.relative_to(REPOSITORY).as_posix() for path in source if path.suffix != ".pyc"}
 
 
 def test_handout_names_course_and_exchange(handouts):
