@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from autograder.release import BeginWithPackage
@@ -68,7 +70,11 @@ def build_wheel(folder: Path) -> Path:
     """Build the students' package into a folder; returns the wheel's path."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
                "--no-build-isolation", "--wheel-dir", str(folder), str(REPOSITORY)]  # fmt: skip
-    subprocess.run(command, check=True)
+    with tempfile.TemporaryDirectory() as work:
+        # Beside the source, setuptools would put what an earlier build has left there into the wheel, too.
+        settings = Path(work, "settings.cfg")
+        settings.write_text(f"[build]\nbuild_base = {work}\n", encoding="utf-8")
+        subprocess.run(command, check=True, env=os.environ | {"DIST_EXTRA_CONFIG": str(settings)})
     (wheel,) = folder.glob("*.whl")
     return wheel
 
