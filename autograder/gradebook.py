@@ -6,7 +6,9 @@ its final name only after that, so that a run that was killed leaves nothing hal
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +25,8 @@ from autograder.grading import Graded, remove
 
 #: Begins the paragraph of an automatic comment that names trouble.
 HEADING = "While grading: "
+#: In place of a question: points that are taken away because a submission was late.
+LATENESS = "(late)"
 _FINGERPRINT = "Fingerprint of what was packed: "
 
 
@@ -57,6 +61,7 @@ class Change(NamedTuple):
     Attributes
     ----------
     student, question, notebook : str
+        As ``question``, :data:`LATENESS` stands for what is taken away from the notebook's points.
     before, now : float
         Points.
     """
@@ -112,18 +117,39 @@ class Writer:
         return final.with_name(f".{final.name}.partial")
 
     def changes(self, student: str, graded: Graded) -> list[Change]:
-        """Where a result would give a student other points than the gradebook has; what was given by hand stands."""
-        found = self.gradebook.find_submission(self.assignment.name, student)
-        changes = []
-        for notebook in sorted(found.notebooks, key=lambda notebook: notebook.name):
-            for grade in sorted(notebook.grades, key=lambda grade: grade.name):
-                scores = graded.scores.get(notebook.name, {})
-                if grade.name in scores and grade.manual_score is None:
-                    before, now = grade.auto_score or 0.0, scores[grade.name] or 0.0
-                    if before != now:
-                        changes.append(Change(student, grade.name, notebook.name, before, now))
-        self.gradebook.db.expunge_all()
-        return changes
+        """Where a result would give a student other points than the gradebook has: it is written and taken back."""
+        with self._transaction(kept=False):
+            before = self._points(student)
+            self._write_grades(student, graded)
+            now = self._points(student)
+        return [
+            Change(student, question, notebook, before.get((notebook, question), 0.0), points)
+            for (notebook, question), points in sorted(now.items())
+            if before.get((notebook, question), 0.0) != points
+        ]
+
+    def _points(self, student: str) -> dict[tuple[str, str], float]:
+        """What a student has by notebook and question."""
+        points: dict[tuple[str, str], float] = {}
+        for notebook in self.gradebook.find_submission(self.assignment.name, student).notebooks:
+            points |= {(notebook.name, grade.name): _score(grade) for grade in notebook.grades}
+            points[notebook.name, LATENESS] = -(notebook.late_submission_penalty or 0.0)
+        return points
+
+    @contextlib.contextmanager
+    def _transaction(self, *, kept: bool) -> Iterator[None]:
+        """Commit all that is done within, or take it back."""
+        database = self.gradebook.db
+        # Gradebook's methods commit on their own; for the time of this transaction they only flush.
+        commit, database.commit = database.commit, database.flush
+        try:
+            yield
+            if kept:
+                commit()
+        finally:
+            database.commit = commit
+            database.rollback()  # of nothing, where it was committed
+            database.expunge_all()
 
     def drop(self, student: str) -> None:
         """Remove the partial folder of a result that isn't written."""
@@ -131,18 +157,8 @@ class Writer:
 
     def write(self, student: str, graded: Graded) -> Standing:
         """Commit a graded submission, whose files lie in its partial folder."""
-        database = self.gradebook.db
-        # Gradebook's methods commit on their own; for the time of this transaction they only flush.
-        commit, database.commit = database.commit, database.flush
-        try:
+        with self._transaction(kept=True):
             standing = self._write_grades(student, graded)
-        except BaseException:
-            database.rollback()
-            raise
-        finally:
-            database.commit = commit
-        database.commit()
-        database.expunge_all()
         final, partial = self.folder(student), self.partial_folder(student)
         for name in self._others:
             if (final / f"{name}.ipynb").exists():

@@ -44,8 +44,8 @@ class Graded:
         Of the files that were graded; empty where they couldn't be read.
     skipped : bool
         Whether all had been graded before, and so nothing was done.
-    anew : bool
-        Whether other files had been graded before.
+    own : bool
+        Whether it is another than before by the submission's own doing, and not by what the class is graded by.
     numbers : dict
         Notebook name -> ``grade_id`` -> the number of all that the grade depends on, for the handler alone.
     judged : dict
@@ -69,7 +69,7 @@ class Graded:
 
     digest: str = ""
     skipped: bool = False
-    anew: bool = False
+    own: bool = False
     numbers: dict[str, dict[str, str]] = field(default_factory=dict)
     judged: dict[str, list[str]] = field(default_factory=dict)
     scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Graded:
                 for name, given in message["scores"].items()
             }
             graded = cls(
-                str(message["digest"]), message["skipped"] is True, message["anew"] is True, {},
+                str(message["digest"]), message["skipped"] is True, message["own"] is True, {},
                 dict(message["judged"]), scores, dict(message["unanswered"]), {},
                 str(message["fingerprint"]), str(message["timestamp"]), float(message["seconds"]),
                 dict(zip(message["notebooks"], map(bytes, buffers), strict=True)),
@@ -376,7 +376,7 @@ def markdown(text: str) -> str:
 
 def by_hand(assignment: Assignment, sentence: str) -> Graded:
     """The result where nothing of a submission could be read: all is to be graded by hand."""
-    graded = Graded()
+    graded = Graded(own=True)
     graded.name("", sentence)
     for name, source in assignment.notebooks.items():
         graded.notebooks[name] = _OneNotebook(name, source, graded).packed("not run")

@@ -24,9 +24,7 @@ from autograder.source import UnknownAssignment
 class GradeInCage(Autograde):
     """``nbgrader autograde`` and formgrader's button: as ``python -m autograder grade``."""
 
-    accept_lower = Bool(
-        False, help="Whether to write a lower grade for a submission that is the same as before."
-    ).tag(config=True)  # fmt: skip
+    accept_lower = Bool(False, help="Whether to write lower grades than before too.").tag(config=True)
 
     def start(self) -> None:
         """Grade the submissions of ``coursedir.student_id``.
