@@ -20,6 +20,7 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import AssignLatePenalties
 from traitlets.config import Configurable
 
+from autograder import times
 from autograder.assignment import Assignment
 from autograder.grading import Graded, remove
 
@@ -165,6 +166,7 @@ class Writer:
                 os.rename(final / f"{name}.ipynb", partial / f"{name}.ipynb")
         remove(str(final))
         os.rename(partial, final)
+        times.note(self.coursedir, self.assignment.name, student, graded.processor)
         return standing
 
     def _write_grades(self, student: str, graded: Graded) -> Standing:

@@ -63,6 +63,8 @@ class Graded:
         When it was handed in, UTC in ISO format, if the files say so.
     seconds : float
         Wall-clock time.
+    processor : dict
+        Notebook name -> seconds of processor time, of the notebooks that were run as a whole.
     notebooks : dict
         Name -> the executed notebook as text in UTF-8, until it has been stored.
     """
@@ -78,6 +80,7 @@ class Graded:
     fingerprint: str = ""
     timestamp: str = ""
     seconds: float = 0.0
+    processor: dict[str, float] = field(default_factory=dict)
     notebooks: dict[str, bytes] = field(default_factory=dict)
 
     def sentences(self) -> list[str]:
@@ -117,6 +120,7 @@ class Graded:
                 str(message["digest"]), message["skipped"] is True, message["own"] is True, {},
                 dict(message["judged"]), scores, dict(message["unanswered"]), {},
                 str(message["fingerprint"]), str(message["timestamp"]), float(message["seconds"]),
+                {name: float(taken) for name, taken in message["processor"].items()},
                 dict(zip(message["notebooks"], map(bytes, buffers), strict=True)),
             )  # fmt: skip
             for place, sentences in message["trouble"].items():
@@ -124,7 +128,8 @@ class Graded:
             known = all(cells.keys() <= ids[name] for name, cells in scores.items())
             named = [*graded.unanswered.items(), *graded.judged.items()]
             known &= all(set(cells) <= ids[name] for name, cells in named)
-            known &= {*graded.trouble, *graded.notebooks} <= {"", *ids}
+            known &= {*graded.trouble, *graded.notebooks, *graded.processor} <= {"", *ids}
+            known &= all(0 <= taken < math.inf for taken in graded.processor.values())
             known &= all(
                 score is None or 0 <= score < math.inf for cells in scores.values() for score in cells.values()
             )
@@ -240,6 +245,7 @@ class _OneNotebook:
         self.notebook = notebook
         ran = execute(notebook.cells, grader, files, settings)
         self.graded.name(self.name, *ran.trouble)
+        self.graded.processor[self.name] = ran.processor
         self._bound_outputs(notebook.cells, settings)
         self._find_scores()
         self.pictures = handed_in.pictures(content, notebook)

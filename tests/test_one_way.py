@@ -19,6 +19,7 @@ from nbgrader.apps import NbGraderAPI
 from rich.console import Console
 from traitlets.config import Config
 
+from autograder import times
 from autograder.__main__ import main
 from autograder.plugins import GradeInCage, use_own_converters
 from autograder.run import Course, grade_class
@@ -236,7 +237,7 @@ def _rows(course: Course) -> dict:
 
 def _files(course: Course) -> dict[str, bytes]:
     folder = Path(course.coursedir.root) / "autograded"
-    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != ".grading.lock")
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".grading.lock", times.FILE))
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
