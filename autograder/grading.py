@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 from nbformat.notebooknode import NotebookNode
 from nbgrader.preprocessors import LimitOutput
-from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution, is_task, parse_utc
+from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution, is_task
 
 from autograder import handed_in, packed, submission
 from autograder.assignment import Assignment, SourceNotebook
@@ -210,11 +210,11 @@ def grade(
 def _timestamp(files: Mapping[str, bytes], graded: Graded) -> str:
     if submission.TIMESTAMP not in files:
         return ""
-    try:
-        return parse_utc(files[submission.TIMESTAMP][:100].decode().strip()).isoformat()
-    except Exception:  # whatever a text does to the parser
+    time_of_it = submission.time_in(files[submission.TIMESTAMP])
+    if time_of_it is None:
         graded.name("", f"{submission.TIMESTAMP} does not hold a time")
         return ""
+    return time_of_it.isoformat()
 
 
 class _OneNotebook:
