@@ -6,9 +6,7 @@ its final name only after that, so that a run that was killed leaves nothing hal
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -118,39 +116,24 @@ class Writer:
         return final.with_name(f".{final.name}.partial")
 
     def changes(self, student: str, graded: Graded) -> list[Change]:
-        """Where a result would give a student other points than the gradebook has: it is written and taken back."""
-        with self._transaction(kept=False):
-            before = self._points(student)
-            self._write_grades(student, graded)
-            now = self._points(student)
-        return [
-            Change(student, question, notebook, before.get((notebook, question), 0.0), points)
-            for (notebook, question), points in sorted(now.items())
-            if before.get((notebook, question), 0.0) != points
-        ]
-
-    def _points(self, student: str) -> dict[tuple[str, str], float]:
-        """What a student has by notebook and question."""
-        points: dict[tuple[str, str], float] = {}
-        for notebook in self.gradebook.find_submission(self.assignment.name, student).notebooks:
-            points |= {(notebook.name, grade.name): _score(grade) for grade in notebook.grades}
-            points[notebook.name, LATENESS] = -(notebook.late_submission_penalty or 0.0)
-        return points
-
-    @contextlib.contextmanager
-    def _transaction(self, *, kept: bool) -> Iterator[None]:
-        """Commit all that is done within, or take it back."""
-        database = self.gradebook.db
-        # Gradebook's methods commit on their own; for the time of this transaction they only flush.
-        commit, database.commit = database.commit, database.flush
-        try:
-            yield
-            if kept:
-                commit()
-        finally:
-            database.commit = commit
-            database.rollback()  # of nothing, where it was committed
-            database.expunge_all()
+        """Where a result would give a student other points than the gradebook has; what was given by hand stands."""
+        found = self.gradebook.find_submission(self.assignment.name, student)
+        at = datetime.fromisoformat(graded.timestamp) if graded.timestamp else found.timestamp
+        late = (at - found.duedate).total_seconds() if at and found.duedate else 0.0
+        changes = []
+        for notebook in sorted(found.notebooks, key=lambda notebook: notebook.name):
+            scores = graded.scores.get(notebook.name, {})
+            before = {grade.name: _score(grade, grade.auto_score) for grade in notebook.grades}
+            now = {grade.name: _score(grade, scores.get(grade.name, grade.auto_score)) for grade in notebook.grades}
+            before[LATENESS] = -(notebook.late_submission_penalty or 0.0)
+            now[LATENESS] = -(self._penalty(student, sum(now.values()), late) or 0.0)
+            changes += [
+                Change(student, question, notebook.name, before[question], now[question])
+                for question in sorted(now)
+                if before[question] != now[question]
+            ]
+        self.gradebook.db.expunge_all()
+        return changes
 
     def drop(self, student: str) -> None:
         """Remove the partial folder of a result that isn't written."""
@@ -158,8 +141,18 @@ class Writer:
 
     def write(self, student: str, graded: Graded) -> Standing:
         """Commit a graded submission, whose files lie in its partial folder."""
-        with self._transaction(kept=True):
+        database = self.gradebook.db
+        # Gradebook's methods commit on their own; for the time of this transaction they only flush.
+        commit, database.commit = database.commit, database.flush
+        try:
             standing = self._write_grades(student, graded)
+        except BaseException:
+            database.rollback()
+            raise
+        finally:
+            database.commit = commit
+        database.commit()
+        database.expunge_all()
         final, partial = self.folder(student), self.partial_folder(student)
         for name in self._others:
             if (final / f"{name}.ipynb").exists():
@@ -186,13 +179,15 @@ class Writer:
                     comment.auto_comment = "No response." if unanswered else None
                 self._comment(notebook, graded)
         gradebook.db.flush()
-        self._penalise(found)
+        for notebook in found.notebooks:
+            score = sum(_score(grade, grade.auto_score) for grade in notebook.grades)
+            notebook.late_submission_penalty = self._penalty(student, score, found.total_seconds_late)
         gradebook.db.flush()
         grades = [grade for notebook in found.notebooks for grade in notebook.grades]
         return Standing(
-            points=sum(map(_score, grades)), most=sum(map(_most, grades)),
+            points=sum(_score(grade, grade.auto_score) for grade in grades), most=sum(map(_most, grades)),
             waiting=sum(_most(grade) for grade in grades if grade.auto_score is None and grade.manual_score is None),
-            given=sum(_score(grade) for grade in grades if grade.manual_score is not None and grade.needs_manual_grade),
+            given=sum(_score(one, None) for one in grades if one.manual_score is not None and one.needs_manual_grade),
             seconds_late=found.total_seconds_late,
             penalty=sum(notebook.late_submission_penalty or 0.0 for notebook in found.notebooks),
         )  # fmt: skip
@@ -213,20 +208,17 @@ class Writer:
             first = comments[0]
             first.auto_comment = "\n\n".join([*([first.auto_comment] if first.auto_comment else []), *texts])
 
-    def _penalise(self, found: SubmittedAssignment) -> None:
-        seconds = found.total_seconds_late
-        for notebook in found.notebooks:
-            notebook.late_submission_penalty = None
-            if seconds > 0:
-                self.gradebook.db.refresh(notebook, ["score"])
-                penalty = self.penalties.plugin_inst.late_submission_penalty(found.student_id, notebook.score, seconds)
-                if penalty is not None:
-                    notebook.late_submission_penalty = self.penalties._check_late_penalty(notebook, penalty)
+    def _penalty(self, student: str, score: float, seconds: float) -> float | None:
+        """What nbgrader's plug-in takes away from a notebook's score that came so late; at most all of it."""
+        if seconds <= 0:
+            return None
+        penalty = self.penalties.plugin_inst.late_submission_penalty(student, score, seconds)
+        return None if penalty is None else min(max(penalty, 0.0), score)
 
 
-def _score(grade: Grade) -> float:
-    """A grade's points; the gradebook's own column is worked out when it is read from the database."""
-    given = grade.auto_score if grade.manual_score is None else grade.manual_score
+def _score(grade: Grade, by_test: float | None) -> float:
+    """A grade's points where its test gives so many; those given by hand go before."""
+    given = by_test if grade.manual_score is None else grade.manual_score
     return (given or 0.0) + ((grade.extra_credit or 0.0) if given is not None else 0.0)
 
 
