@@ -44,10 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     grade.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://host:8786")
     grade.add_argument("--student", default="*", metavar="PATTERN", help="only students with such names")
     grade.add_argument("--force", action="store_true", help="grade again what hasn't changed too")
-    grade.add_argument(
-        "--accept-lower", action="store_true",
-        help="write lower grades too, where what was graded again is the same submission as before",
-    )  # fmt: skip
+    grade.add_argument("--accept-lower", action="store_true", help="write lower grades than before too")
     grade.add_argument(
         "--isolation", choices=["cage", "none"],
         help="none: run students' code WITH YOUR RIGHTS, where no cage can be built; recorded with each grade",

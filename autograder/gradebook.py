@@ -18,11 +18,14 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import AssignLatePenalties
 from traitlets.config import Configurable
 
+from autograder import times
 from autograder.assignment import Assignment
 from autograder.grading import Graded, remove
 
 #: Begins the paragraph of an automatic comment that names trouble.
 HEADING = "While grading: "
+#: In place of a question: points that are taken away because a submission was late.
+LATENESS = "(late)"
 _FINGERPRINT = "Fingerprint of what was packed: "
 
 
@@ -57,6 +60,7 @@ class Change(NamedTuple):
     Attributes
     ----------
     student, question, notebook : str
+        As ``question``, :data:`LATENESS` stands for what is taken away from the notebook's points.
     before, now : float
         Points.
     """
@@ -114,14 +118,20 @@ class Writer:
     def changes(self, student: str, graded: Graded) -> list[Change]:
         """Where a result would give a student other points than the gradebook has; what was given by hand stands."""
         found = self.gradebook.find_submission(self.assignment.name, student)
+        at = datetime.fromisoformat(graded.timestamp) if graded.timestamp else found.timestamp
+        late = (at - found.duedate).total_seconds() if at and found.duedate else 0.0
         changes = []
         for notebook in sorted(found.notebooks, key=lambda notebook: notebook.name):
-            for grade in sorted(notebook.grades, key=lambda grade: grade.name):
-                scores = graded.scores.get(notebook.name, {})
-                if grade.name in scores and grade.manual_score is None:
-                    before, now = grade.auto_score or 0.0, scores[grade.name] or 0.0
-                    if before != now:
-                        changes.append(Change(student, grade.name, notebook.name, before, now))
+            scores = graded.scores.get(notebook.name, {})
+            before = {grade.name: _score(grade, grade.auto_score) for grade in notebook.grades}
+            now = {grade.name: _score(grade, scores.get(grade.name, grade.auto_score)) for grade in notebook.grades}
+            before[LATENESS] = -(notebook.late_submission_penalty or 0.0)
+            now[LATENESS] = -(self._penalty(student, sum(now.values()), late) or 0.0)
+            changes += [
+                Change(student, question, notebook.name, before[question], now[question])
+                for question in sorted(now)
+                if before[question] != now[question]
+            ]
         self.gradebook.db.expunge_all()
         return changes
 
@@ -149,6 +159,7 @@ class Writer:
                 os.rename(final / f"{name}.ipynb", partial / f"{name}.ipynb")
         remove(str(final))
         os.rename(partial, final)
+        times.note(self.coursedir, self.assignment.name, student, graded.processor)
         return standing
 
     def _write_grades(self, student: str, graded: Graded) -> Standing:
@@ -168,13 +179,15 @@ class Writer:
                     comment.auto_comment = "No response." if unanswered else None
                 self._comment(notebook, graded)
         gradebook.db.flush()
-        self._penalise(found)
+        for notebook in found.notebooks:
+            score = sum(_score(grade, grade.auto_score) for grade in notebook.grades)
+            notebook.late_submission_penalty = self._penalty(student, score, found.total_seconds_late)
         gradebook.db.flush()
         grades = [grade for notebook in found.notebooks for grade in notebook.grades]
         return Standing(
-            points=sum(map(_score, grades)), most=sum(map(_most, grades)),
+            points=sum(_score(grade, grade.auto_score) for grade in grades), most=sum(map(_most, grades)),
             waiting=sum(_most(grade) for grade in grades if grade.auto_score is None and grade.manual_score is None),
-            given=sum(_score(grade) for grade in grades if grade.manual_score is not None and grade.needs_manual_grade),
+            given=sum(_score(one, None) for one in grades if one.manual_score is not None and one.needs_manual_grade),
             seconds_late=found.total_seconds_late,
             penalty=sum(notebook.late_submission_penalty or 0.0 for notebook in found.notebooks),
         )  # fmt: skip
@@ -195,20 +208,17 @@ class Writer:
             first = comments[0]
             first.auto_comment = "\n\n".join([*([first.auto_comment] if first.auto_comment else []), *texts])
 
-    def _penalise(self, found: SubmittedAssignment) -> None:
-        seconds = found.total_seconds_late
-        for notebook in found.notebooks:
-            notebook.late_submission_penalty = None
-            if seconds > 0:
-                self.gradebook.db.refresh(notebook, ["score"])
-                penalty = self.penalties.plugin_inst.late_submission_penalty(found.student_id, notebook.score, seconds)
-                if penalty is not None:
-                    notebook.late_submission_penalty = self.penalties._check_late_penalty(notebook, penalty)
+    def _penalty(self, student: str, score: float, seconds: float) -> float | None:
+        """What nbgrader's plug-in takes away from a notebook's score that came so late; at most all of it."""
+        if seconds <= 0:
+            return None
+        penalty = self.penalties.plugin_inst.late_submission_penalty(student, score, seconds)
+        return None if penalty is None else min(max(penalty, 0.0), score)
 
 
-def _score(grade: Grade) -> float:
-    """A grade's points; the gradebook's own column is worked out when it is read from the database."""
-    given = grade.auto_score if grade.manual_score is None else grade.manual_score
+def _score(grade: Grade, by_test: float | None) -> float:
+    """A grade's points where its test gives so many; those given by hand go before."""
+    given = by_test if grade.manual_score is None else grade.manual_score
     return (given or 0.0) + ((grade.extra_credit or 0.0) if given is not None else 0.0)
 
 

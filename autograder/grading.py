@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 from nbformat.notebooknode import NotebookNode
 from nbgrader.preprocessors import LimitOutput
-from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution, is_task, parse_utc
+from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution, is_task
 
 from autograder import handed_in, packed, submission
 from autograder.assignment import Assignment, SourceNotebook
@@ -44,8 +44,8 @@ class Graded:
         Of the files that were graded; empty where they couldn't be read.
     skipped : bool
         Whether all had been graded before, and so nothing was done.
-    anew : bool
-        Whether other files had been graded before.
+    own : bool
+        Whether it is another than before by the submission's own doing, and not by what the class is graded by.
     numbers : dict
         Notebook name -> ``grade_id`` -> the number of all that the grade depends on, for the handler alone.
     judged : dict
@@ -63,13 +63,15 @@ class Graded:
         When it was handed in, UTC in ISO format, if the files say so.
     seconds : float
         Wall-clock time.
+    processor : dict
+        Notebook name -> seconds of processor time, of the notebooks that were run as a whole.
     notebooks : dict
         Name -> the executed notebook as text in UTF-8, until it has been stored.
     """
 
     digest: str = ""
     skipped: bool = False
-    anew: bool = False
+    own: bool = False
     numbers: dict[str, dict[str, str]] = field(default_factory=dict)
     judged: dict[str, list[str]] = field(default_factory=dict)
     scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class Graded:
     fingerprint: str = ""
     timestamp: str = ""
     seconds: float = 0.0
+    processor: dict[str, float] = field(default_factory=dict)
     notebooks: dict[str, bytes] = field(default_factory=dict)
 
     def sentences(self) -> list[str]:
@@ -114,9 +117,10 @@ class Graded:
                 for name, given in message["scores"].items()
             }
             graded = cls(
-                str(message["digest"]), message["skipped"] is True, message["anew"] is True, {},
+                str(message["digest"]), message["skipped"] is True, message["own"] is True, {},
                 dict(message["judged"]), scores, dict(message["unanswered"]), {},
                 str(message["fingerprint"]), str(message["timestamp"]), float(message["seconds"]),
+                {name: float(taken) for name, taken in message["processor"].items()},
                 dict(zip(message["notebooks"], map(bytes, buffers), strict=True)),
             )  # fmt: skip
             for place, sentences in message["trouble"].items():
@@ -124,7 +128,8 @@ class Graded:
             known = all(cells.keys() <= ids[name] for name, cells in scores.items())
             named = [*graded.unanswered.items(), *graded.judged.items()]
             known &= all(set(cells) <= ids[name] for name, cells in named)
-            known &= {*graded.trouble, *graded.notebooks} <= {"", *ids}
+            known &= {*graded.trouble, *graded.notebooks, *graded.processor} <= {"", *ids}
+            known &= all(0 <= taken < math.inf for taken in graded.processor.values())
             known &= all(
                 score is None or 0 <= score < math.inf for cells in scores.values() for score in cells.values()
             )
@@ -205,11 +210,11 @@ def grade(
 def _timestamp(files: Mapping[str, bytes], graded: Graded) -> str:
     if submission.TIMESTAMP not in files:
         return ""
-    try:
-        return parse_utc(files[submission.TIMESTAMP][:100].decode().strip()).isoformat()
-    except Exception:  # whatever a text does to the parser
+    time_of_it = submission.time_in(files[submission.TIMESTAMP])
+    if time_of_it is None:
         graded.name("", f"{submission.TIMESTAMP} does not hold a time")
         return ""
+    return time_of_it.isoformat()
 
 
 class _OneNotebook:
@@ -240,6 +245,7 @@ class _OneNotebook:
         self.notebook = notebook
         ran = execute(notebook.cells, grader, files, settings)
         self.graded.name(self.name, *ran.trouble)
+        self.graded.processor[self.name] = ran.processor
         self._bound_outputs(notebook.cells, settings)
         self._find_scores()
         self.pictures = handed_in.pictures(content, notebook)
@@ -376,7 +382,7 @@ def markdown(text: str) -> str:
 
 def by_hand(assignment: Assignment, sentence: str) -> Graded:
     """The result where nothing of a submission could be read: all is to be graded by hand."""
-    graded = Graded()
+    graded = Graded(own=True)
     graded.name("", sentence)
     for name, source in assignment.notebooks.items():
         graded.notebooks[name] = _OneNotebook(name, source, graded).packed("not run")

@@ -151,7 +151,7 @@ def _do(job: Job, channel: Channel, lent: socket.socket) -> tuple[dict, list[mem
     if job.whole:
         graded.numbers = {name: joined(digest, questions) for name, questions in job.dependences.items()}
     found = earlier.read(job.graded, job.assignment.notebooks) if job.graded else {}
-    graded.anew = any(before.submission not in ("", digest) for before in found.values())
+    graded.own = any(before.submission not in ("", digest) for before in found.values())
     if job.force or not job.whole:
         found = {}
     known = found and found.keys() == graded.numbers.keys() == earlier.names(job.graded)
@@ -260,7 +260,7 @@ class Handlers:
         message, _ = self._run(replace(job, notebooks=graded.notebooks))
         if graded.digest and message["digest"] != graded.digest:
             raise _Died("")  # it has been handed in anew meanwhile
-        graded.anew = message["anew"]
+        graded.own = message["own"]
         graded.notebooks = {}
         return graded
 

@@ -15,7 +15,7 @@ from nbformat.notebooknode import NotebookNode
 from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Configurable
 
-from autograder import beside
+from autograder import beside, formulas
 from autograder.markup import Picture, clean_markdown, count_formulas, picture
 from autograder.outputs import as_output, clean_text
 
@@ -24,6 +24,7 @@ MAX_CHARACTERS = 1_000_000
 MAX_MARKDOWN = 200_000
 MAX_PIXELS = 50_000_000
 MAX_FORMULAS = 2000
+MAX_SYMBOLS = 50_000
 MAX_COLOURS = 5000
 _TEMPLATES = Path(__file__).parent / "templates"
 #: What a cell or an output costs besides its text.
@@ -36,9 +37,10 @@ _BOX = '<div class="{}" style="contain: content; overflow: auto; max-height: 500
 
 
 class _Left:
-    """What may still be shown on a page."""
+    """What may still be shown on a page, whose formulas are MathML (``typeset``) or left to MathJax."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, typeset: bool) -> None:
+        self.typeset, self.symbols = typeset, MAX_SYMBOLS
         self.characters, self.markdown = MAX_CHARACTERS, MAX_MARKDOWN
         self.pixels, self.formulas, self.colours = MAX_PIXELS, MAX_FORMULAS, MAX_COLOURS
 
@@ -66,8 +68,13 @@ class _Left:
 
     def box(self, clean: str) -> str:
         """A student's HTML in a box of its own; ``tex2jax_ignore`` is MathJax's word for what it leaves alone."""
-        self.formulas -= count_formulas(clean)
-        return _BOX.format("tex2jax_ignore" if self.formulas < 0 else "tex2jax_process", clean)
+        if self.typeset:
+            clean, elements = formulas.typeset(clean, self.symbols)
+            self.symbols -= elements
+        else:
+            self.formulas -= count_formulas(clean)
+        left_alone = self.typeset or self.formulas < 0
+        return _BOX.format("tex2jax_ignore" if left_alone else "tex2jax_process", clean)
 
 
 class AsPage(Preprocessor):
@@ -80,13 +87,16 @@ class AsPage(Preprocessor):
 
     def __init__(self, parent: Configurable | None = None, **settings: Any) -> None:
         super().__init__(parent=parent, **settings)
+        self._typeset = False
         if isinstance(parent, TemplateExporter):
+            self._typeset = parent.template_name == "feedback"
             # Formgrader's own setting of the folders of templates goes before any in a configuration.
-            parent.extra_loaders = [jinja2.FileSystemLoader(_TEMPLATES), *parent.extra_loaders]
+            templates = jinja2.FileSystemLoader(_TEMPLATES / parent.template_name)
+            parent.extra_loaders = [templates, *parent.extra_loaders]
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Make the notebook; what may still be shown is left in ``resources`` for :func:`markdown_on_a_page`."""
-        left = resources["left"] = _Left()
+        left = resources["left"] = _Left(typeset=self._typeset)
         resources["beside"] = {}
         if "submission_id" in resources:  # formgrader
             coursedir = CourseDirectory(config=self.config)
@@ -151,14 +161,14 @@ def _output(output: NotebookNode, left: _Left) -> NotebookNode | None:
 @jinja2.pass_context
 def markdown_on_a_page(context: jinja2.runtime.Context, source: str) -> str:
     """Markdown as HTML that is shown and never acts; in nbconvert's templates in place of ``markdown2html``."""
-    left = context["resources"].get("left") or _Left()
+    left = context["resources"].get("left") or _Left(typeset=False)
     cell = context.get("cell") or {}
     shown = _as_box(source, left, cell.get("attachments", {}))
     name = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
     known = context["resources"].get("beside", {}).get(name)
     if known is None:
         return shown
-    own = _Left()  # what a student floods a page with takes no room from the instructor's text
+    own = _Left(typeset=left.typeset)  # what a student floods a page with takes no room from the instructor's text
     pictures = [(drawn, words) for data, words in known.pictures if (drawn := left.draw(data)) is not None]
     return beside.laid_out(shown, pictures, *(_as_box(own.text(text), own) for text in (known.question, known.answer)))
 

@@ -8,10 +8,12 @@ commands and formgrader look the classes up.
 from __future__ import annotations
 
 import os
+from datetime import datetime
 
 from nbgrader.api import Gradebook, MissingEntry
-from nbgrader.apps import api, autogradeapp, generateassignmentapp, generatefeedbackapp
+from nbgrader.apps import NbGraderAPI, api, autogradeapp, generateassignmentapp, generatefeedbackapp
 from nbgrader.converters import Autograde, NbGraderException
+from nbgrader.server_extensions.formgrader import base
 from traitlets import Bool
 
 from autograder.cage import CageUnavailable
@@ -19,14 +21,13 @@ from autograder.feedback import FeedbackOfChanges
 from autograder.release import KeepingRelease
 from autograder.run import AlreadyRunning, Course, NoSubmissions, Unwritable, grade_class
 from autograder.source import UnknownAssignment
+from autograder.submission import TIMESTAMP, time_in
 
 
 class GradeInCage(Autograde):
     """``nbgrader autograde`` and formgrader's button: as ``python -m autograder grade``."""
 
-    accept_lower = Bool(
-        False, help="Whether to write a lower grade for a submission that is the same as before."
-    ).tag(config=True)  # fmt: skip
+    accept_lower = Bool(False, help="Whether to write lower grades than before too.").tag(config=True)
 
     def start(self) -> None:
         """Grade the submissions of ``coursedir.student_id``.
@@ -75,9 +76,38 @@ class GradeInCage(Autograde):
             raise NbGraderException(f"Not graded: {', '.join(summary.failed)}")
 
 
+class ListedAsGraded(NbGraderAPI):
+    """What formgrader lists: the submissions that are graded, whatever their folders are called and hold."""
+
+    def get_submitted_students(self, assignment_id: str) -> set[str]:
+        """The students of whom there is something to grade."""
+        if assignment_id == "*":
+            return super().get_submitted_students(assignment_id)
+        return set(Course(self.parent, self.coursedir).submissions(assignment_id).places)
+
+    def get_submitted_timestamp(self, assignment_id: str, student_id: str) -> datetime | None:
+        """When it was handed in; None where no file says so."""
+        folder = self.coursedir.format_path(self.coursedir.submitted_directory, student_id, assignment_id)
+        path = os.path.join(folder, TIMESTAMP)
+        if not os.path.isfile(path):
+            return None
+        with open(path, "rb") as file:
+            return time_in(file.read(1000))
+
+    def get_autograded_students(self, assignment_id: str) -> set[str]:
+        """The students who have been graded since; nbgrader's own misses those whose files don't say when they came."""
+        with self.gradebook as gradebook:
+            known = {submission.student_id for submission in gradebook.assignment_submissions(assignment_id)}
+        folder = self.coursedir.autograded_directory
+        graded = {one for one in known if os.path.isdir(self.coursedir.format_path(folder, one, assignment_id))}
+        undated = {one for one in graded if self.get_submitted_timestamp(assignment_id, one) is None}
+        return super().get_autograded_students(assignment_id) | undated
+
+
 _REPLACED = {
-    "Autograde": (GradeInCage, autogradeapp), "GenerateFeedback": (FeedbackOfChanges, generatefeedbackapp),
-    "GenerateAssignment": (KeepingRelease, generateassignmentapp),
+    "Autograde": (GradeInCage, (api, autogradeapp)), "NbGraderAPI": (ListedAsGraded, (base,)),
+    "GenerateFeedback": (FeedbackOfChanges, (api, generatefeedbackapp)),
+    "GenerateAssignment": (KeepingRelease, (api, generateassignmentapp)),
 }  # fmt: skip
 
 
@@ -89,8 +119,8 @@ def use_own_converters() -> None:
     AttributeError
         If nbgrader no longer looks a converter up where it did.
     """
-    for name, (converter, command) in _REPLACED.items():
-        for module in (api, command):
-            if not issubclass(converter, getattr(module, name)):
-                raise AttributeError(f"{module.__name__}.{name} is not what {converter.__name__} stands for")
-            setattr(module, name, converter)
+    for name, (ours, modules) in _REPLACED.items():
+        for module in modules:
+            if not issubclass(ours, getattr(module, name)):
+                raise AttributeError(f"{module.__name__}.{name} is not what {ours.__name__} stands for")
+            setattr(module, name, ours)

@@ -1,8 +1,8 @@
 """Grades a class: hands submissions to workers and their results to the single writer.
 
-Nothing here reads what a student handed in; that is for handlers. What is graded for the first time, or handed in anew,
-is written at once. What is graded again though the submission is the same waits until all of it is there: if anybody
-would lose points, nothing of it is written unless that is accepted.
+Nothing here reads what a student handed in; that is for handlers. What is graded for the first time is written at once.
+What is graded again waits until all of it is there, and a change that takes points from somebody is written only if
+that is accepted. A new submission is its student's own change; one of notebooks, checks or settings is the class's.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Summary:
     changes : list of Change
         Where what is graded again gives other points than before.
     refused : list of str
-        Students whose new grades weren't written, since somebody would lose points.
+        Students whose new grades weren't written, since they would lose points, or others by the same change.
     seconds : float
     """
 
@@ -123,11 +123,13 @@ class Summary:
         return sorted({change.student for change in self.changes if change.now < change.before})
 
     def not_written(self) -> str:
-        """Why what was graded again isn't written; empty if it is."""
+        """What was graded again and isn't written; empty if all of it is."""
         if not self.refused:
             return ""
-        names = ", ".join(self.losers())
-        return f"Nothing of what was graded again was written: {names} would lose points (see the changes above)."
+        losers = self.losers()
+        others = len(set(self.refused) - set(losers))
+        kept = f", and so are those of {others} more, who are graded by what was changed" if others else ""
+        return f"{', '.join(losers)} would lose points (see the changes): these grades are as they were{kept}."
 
 
 def grade_class(
@@ -164,7 +166,7 @@ def grade_class(
     force : bool
         Whether to grade again what hasn't changed since it was graded.
     accept_lower : bool
-        Whether to write a lower grade for a submission that is the same as before.
+        Whether to write lower grades too.
     console : Console, optional
         For the progress bar and the lines.
     warmed : Zygote, optional
@@ -258,7 +260,7 @@ def _cannot_write(path: object, reason: str | None) -> str:
 def _grade_all(
     submit: Submit, jobs: dict[str, Job], known: set[str], writer: Writer, summary: Summary, console: Console
 ) -> dict[str, Graded]:
-    """Have everything graded; what is new is written as it comes back, and what is graded again is returned."""
+    """Have all graded; who has no grades yet gets them as they come back, and what is graded again is returned."""
     line = Progress(
         TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
         TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
@@ -278,7 +280,7 @@ def _grade_all(
                 if graded.skipped:
                     summary.skipped.append(student)
                     writer.drop(student)  # what a run that was killed may have left
-                elif student in known and not graded.anew:
+                elif student in known:
                     held[student] = graded
                 else:
                     _write(student, graded, writer, summary, line.console)
@@ -289,22 +291,28 @@ def _grade_all(
 def _write_held(
     held: dict[str, Graded], accept_lower: bool, writer: Writer, summary: Summary, console: Console
 ) -> None:
-    """Show who gains and who loses by what was graded again; write it, unless a loss isn't accepted."""
-    for student, graded in sorted(held.items()):
-        summary.changes += writer.changes(student, graded)
+    """Show who gains and who loses by what was graded again; write it, but no change by which a loss isn't accepted."""
+    for student in sorted(held):
+        try:
+            summary.changes += writer.changes(student, held[student])
+        except Exception as error:
+            _fail(student, _why_not(error), summary, console)
+            writer.drop(student)
+            del held[student]
     if summary.changes:
         console.print(_as_table(summary.changes))
-    if summary.losers() and not accept_lower:
-        summary.refused = sorted(held)
-        for student in held:
-            writer.drop(student)
-        return
+    losers = set() if accept_lower else set(summary.losers())
+    class_loses = not all(held[student].own for student in losers)
     for student, graded in sorted(held.items()):
-        _write(student, graded, writer, summary, console)
+        if student in losers or (class_loses and not graded.own):
+            summary.refused.append(student)
+            writer.drop(student)
+        else:
+            _write(student, graded, writer, summary, console)
 
 
 def _as_table(changes: list[Change]) -> Table:
-    table = Table("student", "notebook", "question", title="Graded again, the submission being the same")
+    table = Table("student", "notebook", "question", title="Graded again, with other points than before")
     for heading in ("before", "now", "change"):
         table.add_column(heading, justify="right")
     for one in sorted(changes, key=lambda one: (one.now > one.before, one.notebook, one.question, one.student)):

@@ -68,11 +68,15 @@ class Ran:
     trouble : list of str
         One sentence for each thing that had to be stopped.
     seconds : float
+        On the clock.
+    processor : float
+        Seconds of processor time, to about a tenth of a second.
     """
 
     outputs: list[list[dict]]
     trouble: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    processor: float = 0.0
 
 
 class _Student:
@@ -250,7 +254,7 @@ class _Run:
             self.trouble.append(f"not all of the notebook was run: {cause}")
         self.trouble += _named_by_tests(self.cells, outputs)
         seconds = time.monotonic() - self.start.clock
-        return Ran(outputs, list(dict.fromkeys(self.trouble)), seconds)
+        return Ran(outputs, list(dict.fromkeys(self.trouble)), seconds, self.finished)
 
     def _now(self) -> _Moment:
         trees = [self.examiners_tree, self.student.tree if self.student else None]
@@ -308,6 +312,7 @@ class _Run:
                 if self.cells[self.current].runs != "grader":
                     self.deadly.add(self.current)
         finally:
+            tree.look()
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
             os.close(handle)
@@ -412,6 +417,7 @@ class _Run:
 
     def _drop_student(self) -> None:
         if self.student is not None:
+            self.student.tree.look()
             self.finished += self.student.tree.seconds
             self.student.close()
             self.student = None

@@ -17,12 +17,13 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
-from nbgrader.utils import compute_checksum
+from nbgrader.utils import compute_checksum, parse_utc
 
 from autograder import dependence
 from autograder.assignment import SETUP_TAG, Assignment, SourceCell, SourceNotebook
@@ -42,6 +43,14 @@ _MAX_CELLS_BYTES = 8 * 2**20
 #: Longer cells aren't recognised by the functions that they define: as a tree, a megabyte may take half a gigabyte.
 _MAX_RECOGNISED = 100_000
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+def time_in(content: bytes) -> datetime | None:
+    """The time that a file :data:`TIMESTAMP` holds, in UTC and without a time zone; None if it holds none."""
+    try:
+        return parse_utc(content[:100].decode().strip())
+    except Exception:  # whatever a text does to the parser
+        return None
 
 
 def collect(

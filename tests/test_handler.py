@@ -36,9 +36,11 @@ def test_a_result_crosses():
     lambda message: message["scores"]["first"].update({"test-f": "many"}), lambda message: message.update(scores=3),
     lambda message: message["trouble"].update({"../x": ["a"]}), lambda message: message["trouble"].update(first=3),
     lambda message: message["unanswered"].update(first=["x"]), lambda message: message["judged"].update(first=["x"]),
-    lambda message: message.pop("anew"), lambda message: message.update(notebooks=["../x"]),
+    lambda message: message.pop("own"), lambda message: message.update(notebooks=["../x"]),
     lambda message: message.update(notebooks=[]), lambda message: message.update(digest="x" * 100),
     lambda message: message.update(timestamp="x" * 100), lambda message: message.pop("seconds"),
+    lambda message: message.update(processor={"first": float("inf")}),
+    lambda message: message.update(processor={"x": 1}),
 ])  # fmt: skip
 def test_what_is_no_result_of_the_assignment_is_refused(change: Callable[[dict], object]):
     message = _message()

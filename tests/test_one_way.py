@@ -19,8 +19,9 @@ from nbgrader.apps import NbGraderAPI
 from rich.console import Console
 from traitlets.config import Config
 
+from autograder import times
 from autograder.__main__ import main
-from autograder.plugins import GradeInCage, use_own_converters
+from autograder.plugins import GradeInCage, ListedAsGraded, use_own_converters
 from autograder.run import Course, grade_class
 from tests.attacks import sample
 from tests.attacks.sample import ASSIGNMENT, FULL
@@ -236,7 +237,7 @@ def _rows(course: Course) -> dict:
 
 def _files(course: Course) -> dict[str, bytes]:
     folder = Path(course.coursedir.root) / "autograded"
-    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != ".grading.lock")
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".grading.lock", times.FILE))
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
@@ -248,6 +249,23 @@ def test_no_cell_comment_or_file_differs_between_the_ways(courses, told, way):
     assert "nested/sample/net.npz" in mine
     assert "network/sample/net.npz" in mine
     assert b"root:" not in b"".join(mine.values())
+
+
+def test_formgrader_lists_all_that_can_be_graded(courses, told):
+    course = courses["button"]
+    submitted = Path(course.coursedir.root) / "submitted"
+    (submitted / "plain" / ASSIGNMENT / "timestamp.txt").write_bytes(b"\xff" * 1000)
+    listed = ListedAsGraded(course.coursedir, parent=course.app).get_submissions(ASSIGNMENT)
+    assert {one["student"]: one["score"] for one in listed} == {
+        student: odd.points for student, odd in CLASS.items() if odd.points is not None
+    }
+    assert all(one["autograded"] for one in listed)
+    (submitted / "case" / "Sample" / "timestamp.txt").write_text(LATE)
+    sample.hand_in(course, "new")
+    (submitted / "new" / ASSIGNMENT).rename(submitted / "new" / "SAMPLE")
+    (submitted / "late" / ASSIGNMENT / "timestamp.txt").write_text("2030-01-04 14:05:00 UTC")
+    listed = ListedAsGraded(course.coursedir, parent=course.app).get_submissions(ASSIGNMENT)
+    assert [one["student"] for one in listed if not one["autograded"]] == ["late", "new"]
 
 
 # --- Lines --------------------------------------------------------------------------------

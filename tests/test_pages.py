@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import random
 import re
@@ -19,11 +20,12 @@ from nbconvert.exporters import HTMLExporter
 from nbgrader.converters import GenerateFeedback
 from PIL import Image, PngImagePlugin
 
-from autograder import markup
+from autograder import formulas, markup
 from autograder.markup import MAX_DEPTH, TAGS, clean_html, clean_markdown, picture
 from autograder.names import kept_names
 from autograder.outputs import as_output
 from autograder.run import Course
+from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +52,10 @@ class _Elements(HTMLParser):
 def _assert_harmless(source: str) -> None:
     elements = _Elements(source)
     for tag, attributes in elements.found:
+        if tag in formulas._TAGS:
+            assert attributes.keys() <= {*formulas._ATTRIBUTES, "mathvariant", "style"}
+            assert re.fullmatch(r"text-align: (left|right|center)|", attributes.get("style", ""))
+            continue
         assert tag in TAGS or tag == "img"
         for name, value in attributes.items():
             if name == "src":
@@ -73,7 +79,8 @@ _PIECES = st.sampled_from([
     "<", ">", "</", "'", '"', "=", "a", " ", "\n", "<b>", "</b>", "<table>", "<td>", "<svg>", "<math>", "<style>",
     "<script>", "</script>", "<!--", "-->", "<![CDATA[", "]]>", "<p id=x", "<a href=javascript:x>", "onclick=x", "&lt;",
     "&#60;", "&", "<img src=x onerror=x>", "<noscript>", "<textarea>", "<template>", "<select>", "<plaintext>", "<xmp>",
-    "<title>", "$", r"\href{x}", "`", "[a](", ")", "![", "| a ", "|-", "#", "> ", "\x00", "é", "<iframe src=x>",
+    "<title>", "$", "$$", r"\begin{align}", r"\end{align}", r"\class{x}{y}", r"\text{", "}", "<img alt=\"$x",
+    "<td style='$x$", r"\href{x}", "`", "[a](", ")", "![", "| a ", "|-", "#", "> ", "\x00", "é", "<iframe src=x>",
 ])  # fmt: skip
 
 
@@ -100,6 +107,7 @@ class TestMarkup:
         for clean in (clean_html(source), clean_markdown(source)):
             _assert_harmless(clean)
             assert not re.search(r"\\href(?![a-zA-Z])", clean)
+            _assert_harmless(formulas.typeset(clean, 1000)[0])
 
     @pytest.mark.parametrize("markdown", [
         "[x](appendix.html)", "<https://example.org>", "[x][1]\n\n[1]: appendix.html", "[x](javascript:run())",
@@ -241,6 +249,57 @@ class TestOutputs:
         assert got == {"output_type": "stream", "name": "stdout", "text": "?"}
 
 
+class TestFormulas:
+    """Formulas as MathML."""
+
+    @pytest.mark.parametrize("text", [
+        "$x$", "$ x $", "$$x$$", r"\[x\]", r"\(x\)", r"\begin{align}x\end{align}", r"\begin{equation*}x\end{equation*}",
+        "$x\n<y$", r"$\arg\max_k x_k \notag$", r"$$x \label{a}\tag{1}$$", r"$\newcommand{\R}{\mathbb R} \R$",
+    ])  # fmt: skip
+    def test_what_jupyter_typesets_is_typeset(self, text):
+        made, elements = formulas.typeset(f"<p>a {html.escape(text)} b</p>", 1000)
+        assert re.fullmatch(r"<p>a <math .*</math> b</p>", made)
+        assert made.count("</m") == elements
+        assert "\\" not in made and "$" not in made
+
+    @pytest.mark.parametrize("text", [
+        "<p>$5 and $6</p>", r"<p>$\unheard{x}$</p>", "<p>$x", "<p>$$", "<p>$ $</p>",
+        "<pre>$x$</pre>", "<code>$x$</code>",
+        f"<p>${'x' * 6000}$</p>", f"<p>${'{' * 2000}{'}' * 2000}$</p>", r"<p>\begin{align}x</p>", "<p>$<b>x</b>$</p>",
+        '<img alt="a > $x$">', r"<p>$\cancel{x}$</p>",
+    ])  # fmt: skip
+    def test_other_text_stays_as_it_was_typed(self, text):
+        assert formulas.typeset(text, 1000) == (text, 0)
+
+    def test_letters_keep_their_style(self):
+        assert "".join(re.findall(r"<m[in][^>]*>([^<])", formulas.mathml(
+            r"\mathbb{R}\mathbf{W}\boldsymbol{\theta}\mathcal{L}\mathfrak{C}\mathsf{T}\mathbb{1}", display=True)[0]
+        )) == "ℝ𝐖𝜽ℒℭ𝖳𝟙"  # fmt: skip
+
+    def test_a_functions_name_stands_apart(self):
+        made, _ = formulas.mathml(r"z\log\exp x + \log_2 y + \log(x)", display=True)
+        text = re.sub("<[^>]*>", "", made.replace("<mspace", " <mspace"))
+        assert text == "z log exp x+log2 y+log(x)"
+
+    def test_every_formula_of_the_course_is_known(self):
+        count = 0
+        for path in sorted(REPOSITORY.glob("notebooks/*/*.ipynb")):
+            for cell in nbformat.read(path, as_version=4).cells:
+                if cell.cell_type == "markdown":
+                    made, _ = formulas.typeset(clean_markdown(cell.source), 100_000)
+                    text = re.sub(r"<(pre|code)>.*?</\1>", "", made, flags=re.DOTALL)
+                    assert "$" not in text and "\\" not in text
+                    count += made.count("<math ")
+        assert count > 300
+
+    def test_time_grows_with_the_text(self):
+        floods = ["$", "$$", r"\[", r"\begin{a}", "$x$ ", r"$\frac{a}{b}$ ", r"$\text{" * 30, "<b>$", "$" + "{" * 90]
+        for flood in floods:
+            start = time.process_time()
+            formulas.typeset(flood * (200_000 // len(flood)), 50_000)
+            assert time.process_time() - start < 10
+
+
 class TestNames:
     def test_what_isnt_known_to_be_harmless_is_kept_as_text(self):
         names = ["best_net.npz", "best_mlp.pt", "notes.TXT", "a.html", "b.HTM", "c.xhtml", "d.svg", "e.xml", "f",
@@ -303,4 +362,5 @@ class TestPages:
         assert page.count('class="ansi-red-fg"') <= 5000
         assert page.count("<img ") <= 13
         assert page.count("tex2jax_process") <= 1
+        assert page.count("<math ") <= 20_000
         assert "The rest isn't shown" in page

@@ -17,6 +17,7 @@ from traitlets.config import Config
 from autograder import dependence
 from autograder.assignment import Assignment, SourceCell, SourceNotebook
 from autograder.feedback import FeedbackOfChanges
+from autograder.gradebook import LATENESS
 from autograder.plugins import GradeInCage
 from autograder.release import KeepingRelease
 from autograder.run import Course, grade_class
@@ -31,6 +32,7 @@ CLOCK = "import time\nprint(time.monotonic_ns())"
 #: Passes the test as it is, and not the mended one; and the other way round.
 LENIENT = {"scale": "def scale(x, factor):\n    return x * factor if factor != 0 else x"}
 STRICT = {"scale": "def scale(x, factor):\n    if factor == -3.0:\n        raise ValueError\n    return x * factor"}
+WRONG_TOTAL = {"total": "def total(x):\n    return 0.0"}
 MENDED = (
     "assert close(scale(np.arange(4.0), 2.0), [0.0, 2.0, 4.0, 6.0])\n"
     "### BEGIN HIDDEN TESTS\nassert close(scale(np.array([[1.5]]), 0.0), [[0.0]])\n### END HIDDEN TESTS"
@@ -167,13 +169,7 @@ def hand_in_class(course: Course, count: int, losers: int, gainers: int) -> dict
 def test_nothing_is_written_where_somebody_would_lose(course):
     expected = hand_in_class(course, 20, 3, 5)
     grade_class(course, ASSIGNMENT, jobs=2)
-    root = Path(course.coursedir.root)
-
-    def state() -> dict:
-        files = {path: path.read_bytes() for path in (root / "autograded").rglob("*") if path.is_file()}
-        return files | {student: sample.scores(course, student) for student in expected}
-
-    before = state()
+    before = state(course), {student: sample.scores(course, student) for student in expected}
     edit(course, setting("test-scale", MENDED))
     console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115 - closed with the process
     summary = grade_class(course, ASSIGNMENT, jobs=2, console=console)
@@ -185,8 +181,7 @@ def test_nothing_is_written_where_somebody_would_lose(course):
     assert all(f"student{number:03}" in text for number in range(8))
     assert "student008" not in text
     assert "3 lose, 5 gain" in text
-    assert state() == before
-    assert list(root.glob("autograded/*/.*")) == []
+    assert (state(course), {student: sample.scores(course, student) for student in expected}) == before
 
     summary = grade_class(course, ASSIGNMENT, jobs=2, accept_lower=True)
     assert {student: sample.points(course, student) for student in expected} == expected
@@ -201,11 +196,69 @@ def test_gains_need_no_leave(course):
     assert grade_class(course, ASSIGNMENT, jobs=1).graded["ada"][0] == FULL
 
 
-def test_what_is_handed_in_anew_may_be_worse(course):
+def state(course: Course) -> dict[Path, bytes]:
+    """All that is kept of graded submissions."""
+    return {path: path.read_bytes() for path in Path(course.coursedir.root, "autograded").rglob("*") if path.is_file()}
+
+
+def test_who_hands_in_something_worse_keeps_the_grade_and_nobody_else_waits(course):
+    folders = {student: sample.hand_in(course, student) for student in ("ada", "eve")}
+    folders["bob"] = sample.hand_in(course, "bob", WRONG_TOTAL)
+    grade_class(course, ASSIGNMENT, jobs=2)
+    before = state(course)
+    sample.write_answers(folders["ada"], WRONG_TOTAL)
+    sample.write_answers(folders["bob"], sample.ANSWERS)
+    sample.hand_in(course, "dan", WRONG_TOTAL)
+    console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115 - closed with the process
+    summary = grade_class(course, ASSIGNMENT, jobs=2, console=console)
+    assert summary.refused == ["ada"]
+    assert summary.not_written().startswith("ada would lose points")
+    assert {student: points for student, (points, *_) in summary.graded.items()} == {"bob": FULL, "dan": FULL - 1}
+    assert summary.skipped == ["eve"]
+    assert [change[0::3] for change in summary.changes] == [("ada", 1.0), ("bob", 0.0)]
+    assert "1 lose, 1 gain" in console.export_text()
+    assert sample.points(course, "ada") == FULL
+    kept = {path: text for path, text in state(course).items() if "ada" in path.parts}
+    assert kept == {path: text for path, text in before.items() if "ada" in path.parts}
+    assert grade_class(course, ASSIGNMENT, jobs=2).refused == ["ada"]  # and again, until it is accepted
+    assert grade_class(course, ASSIGNMENT, jobs=2, accept_lower=True).graded["ada"][0] == FULL - 1
+    assert sorted(grade_class(course, ASSIGNMENT, jobs=2).skipped) == ["ada", "bob", "dan", "eve"]
+
+
+def test_a_mended_test_that_waits_keeps_no_new_submission_back(course):
+    folders = {student: sample.hand_in(course, student, LENIENT) for student in ("ada", "bob", "eve")}
+    grade_class(course, ASSIGNMENT, jobs=2)
+    edit(course, setting("test-scale", MENDED))
+    sample.write_answers(folders["bob"], sample.ANSWERS)
+    sample.write_answers(folders["eve"], WRONG_TOTAL)
+    summary = grade_class(course, ASSIGNMENT, jobs=2)
+    assert (summary.refused, list(summary.graded)) == (["ada", "eve"], ["bob"])
+
+
+def test_a_new_submission_that_is_worse_keeps_no_mended_test_back(course):
     folder = sample.hand_in(course, "ada")
+    sample.hand_in(course, "bob", STRICT)
+    grade_class(course, ASSIGNMENT, jobs=2)
+    edit(course, setting("test-scale", MENDED))
+    sample.write_answers(folder, WRONG_TOTAL)
+    summary = grade_class(course, ASSIGNMENT, jobs=2)
+    assert (summary.refused, list(summary.graded)) == (["ada"], ["bob"])
+    assert sample.points(course, "bob") == FULL
+
+
+def test_points_lost_by_lateness_are_lost_too(tmp_path, cage):
+    course = sample.new_course(tmp_path / "course", LateSubmissionPlugin={"penalty_method": "zero"}, **WARM)
+    with Gradebook(course.coursedir.db_url, course.coursedir.course_id) as gradebook:
+        gradebook.update_or_create_assignment(ASSIGNMENT, duedate="2026-01-01 12:00:00 UTC")
+    folder = sample.hand_in(course, "ada", WRONG_TOTAL)
     grade_class(course, ASSIGNMENT, jobs=1)
-    sample.write_answers(folder, {"total": "def total(x):\n    return 0.0"})
-    assert grade_class(course, ASSIGNMENT, jobs=1).graded["ada"][0] == FULL - 1
+    sample.write_answers(folder, sample.ANSWERS)
+    (folder / "timestamp.txt").write_text("2026-01-02 12:00:00 UTC")
+    summary = grade_class(course, ASSIGNMENT, jobs=1)
+    assert summary.refused == ["ada"]
+    assert [change[1:] for change in summary.changes] == [
+        (LATENESS, "first", 0.0, 1.0 - FULL), (LATENESS, "second", 0.0, -1.0), ("test-total", "second", 0.0, 1.0),
+    ]  # fmt: skip
 
 
 def test_a_graded_folder_that_was_deleted_is_graded_again_and_compared(course):
@@ -217,10 +270,14 @@ def test_a_graded_folder_that_was_deleted_is_graded_again_and_compared(course):
     assert grade_class(course, ASSIGNMENT, jobs=1).refused == ["ada"]
 
 
-def test_formgraders_button_writes_no_lower_grade_either(course):
-    sample.hand_in(course, "ada", LENIENT)
+@pytest.mark.parametrize("changed", ["test", "submission"])
+def test_formgraders_button_writes_no_lower_grade_either(course, changed):
+    folder = sample.hand_in(course, "ada", LENIENT)
     grade_class(course, ASSIGNMENT, jobs=1)
-    edit(course, setting("test-scale", MENDED))
+    if changed == "test":
+        edit(course, setting("test-scale", MENDED))
+    else:
+        sample.write_answers(folder, {"scale": "def scale(x, factor):\n    return x"})
     course.coursedir.assignment_id, course.coursedir.student_id = ASSIGNMENT, "ada"
     converter = GradeInCage(coursedir=course.coursedir, parent=course.app)
     with pytest.raises(NbGraderException, match="ada would lose points"):

@@ -9,7 +9,7 @@ import stat
 import pytest
 from nbgrader.api import Gradebook
 
-from autograder import report
+from autograder import report, times
 from autograder.report import examples, findings, reading, table, two_layer_net
 from autograder.report.explained import drawn, typeset
 from autograder.report.page import misconceptions
@@ -162,6 +162,21 @@ def test_pictures_show_what_the_deviation_computes():
     assert explain("test-no-such", "leaky_relu") is None and explain("test-relu", "no_such") is None
 
 
+#: What is wrong with a shape, an order, a type or a loop is no formula.
+NO_FORMULA = (
+    r"float\d+|rounded|dropped|rows_in_another_order|[\w ]*_row|\w*_column|\w*flat|\w*reshaped|columns_first|"
+    r"da2_reversed|z\d_and_a\d_exchanged|positive_(values|units)_alone|classes_guessed_from_the_labels|default_for_no_strength|"
+    r"gradient_at_the_true_class_alone|\w*not_reset\w*|\w+_left_out|first_row_only|higher_order"
+)
+
+
+def test_nearly_every_cause_that_is_a_formula_has_one():
+    known = {(question, one.name) for question, (_, _, some, _) in two_layer_net.QUESTIONS.items() for one in some}
+    named = sorted(place for place in known if not re.fullmatch(NO_FORMULA, place[1]))
+    without = [place for place in named if not ((found := explain(*place)) and found.wrong != found.right)]
+    assert len(without) < 0.02 * len(named), without
+
+
 @pytest.mark.parametrize("question", two_layer_net.QUESTIONS)
 def test_every_formula_belongs_to_a_deviation_and_can_be_set(question):
     _, _, known, formulas = two_layer_net.QUESTIONS[question]
@@ -223,7 +238,7 @@ def answer(student, message="", question="test-a", **facts):
 
 def clusters_of(*answers):
     questions = [reading.Question("first", name, 1.0, (), ()) for name in dict.fromkeys(a.question for a in answers)]
-    counted = findings.find(reading.Class("sample", questions, list(answers), [], "", []))
+    counted = findings.find(reading.Class("sample", questions, list(answers), [], "", [], {}))
     return sorted("".join(cluster.students) for cluster in counted.clusters)
 
 
@@ -294,6 +309,31 @@ def test_what_cannot_be_used_gets_a_sentence(tmp_path, cage):
     (tmp_path / "old.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UnusableFile, match="isn't the table of an earlier report"):
         table.causes_of(tmp_path / "old.csv", [])
+
+
+def test_who_takes_long_to_grade_is_named_with_the_time(tmp_path, cage):
+    course = sample.new_course(tmp_path, CagedExecute={"warm": ["numpy"]})
+    busy = "import time\nwhile time.process_time() < 3:\n    pass"
+    for student in ("ada", "bob", "eve"):
+        sample.hand_in(course, student, last=busy if student == "eve" else None)
+    grade_class(course, sample.ASSIGNMENT)
+    found = reading.read(course.coursedir, load(course.coursedir, sample.ASSIGNMENT))
+    assert found.seconds.keys() == {(name, book) for name in ("ada", "bob", "eve") for book in ("first", "second")}
+    assert 2.5 < found.seconds["eve", "first"] < 10
+    assert max(taken for place, taken in found.seconds.items() if place != ("eve", "first")) < 1.5
+    text = report.write(course.coursedir, sample.ASSIGNMENT, tmp_path / "report.html").page.read_text()
+    assert f"eve ({found.seconds['eve', 'first']:.1f} s)" in text
+    assert "ada (" not in text and "bob (" not in text
+
+
+def test_times_that_were_cut_off_are_passed_over(tmp_path):
+    course = sample.new_course(tmp_path)
+    (tmp_path / "autograded").mkdir()
+    path = tmp_path / "autograded" / times.FILE
+    path.write_text('one,ada,first,1.5\none,ada,first,2.5\ntwo,ada,first,9\none,bob,first,nan\none,bob\none,"eve')
+    assert times.read(course.coursedir, "one") == {("ada", "first"): 2.5}
+    times.note(course.coursedir, "one", "a, b\n", {"first": 0.25})
+    assert times.read(course.coursedir, "two") == {("ada", "first"): 9.0}
 
 
 def test_lateness_and_trouble_are_those_of_the_gradebook(tmp_path, cage):

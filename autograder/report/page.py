@@ -6,6 +6,7 @@ import importlib
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import jinja2
@@ -23,6 +24,8 @@ MOST_CAUSES = 60
 MOST_CLUSTERS = 40
 MOST_SENTENCES = 100
 LECTURED = 3
+#: A notebook takes long to grade if it takes this many times as long as the median, and so many seconds more.
+LONG, LONG_SECONDS = 3.0, 1.0
 #: What a question's answers can be, in the order of a bar, and how the page calls them.
 RESULTS = {
     "right": "all points", "part": "a part", "wrong": "none", "not written": "not written", "waiting": "not graded yet",
@@ -93,7 +96,7 @@ def page(found: Class, findings: Findings, explain: Explain, since: str = "") ->
         left_out=max(sum(bool(one.students) for one in findings.causes) - MOST_CAUSES, 0),
         clusters=findings.clusters[:MOST_CLUSTERS], clusters_left_out=max(len(findings.clusters) - MOST_CLUSTERS, 0),
         trouble=_trouble(found)[:MOST_SENTENCES], unread=found.unread[:MOST_SENTENCES],
-        times=_times(list(hours.values())),
+        times=_times(list(hours.values())), durations=_durations(found),
         late=sorted(((late, student) for student, late in hours.items() if late > 0), reverse=True),
         lecture=misconceptions(findings, explain),
     )  # fmt: skip
@@ -127,6 +130,30 @@ def _times(hours: list[float]) -> list[tuple[str, int, bool]]:
     """Each class of the picture: its name, how many, and whether they are late."""
     counts = Counter(next(name for name, last in _TIMES if late <= last) for late in hours)
     return [(name, counts[name], last > 0) for name, last in _TIMES] if hours else []
+
+
+class _Duration(NamedTuple):
+    """How long grading a notebook took: the number of students, the median, and who took long, in seconds."""
+
+    notebook: str
+    students: int
+    median: float
+    long: list[tuple[float, str]]
+
+
+def _durations(found: Class) -> list[_Duration]:
+    """The time that grading took, by notebook."""
+    students = {one.student for one in found.handed}
+    taken: dict[str, list[tuple[float, str]]] = {}
+    for (student, notebook), seconds in found.seconds.items():
+        if student in students:
+            taken.setdefault(notebook, []).append((seconds, student))
+    durations = []
+    for notebook in (name for name in dict.fromkeys(one.notebook for one in found.questions) if name in taken):
+        usual = median(seconds for seconds, _ in taken[notebook])
+        long = [one for one in taken[notebook] if one[0] > LONG * usual and one[0] > usual + LONG_SECONDS]
+        durations.append(_Duration(notebook, len(taken[notebook]), usual, sorted(long, reverse=True)))
+    return durations
 
 
 def _bar(parts: list[tuple[str, int]], says: str, whole: int | None = None) -> Markup:

@@ -22,6 +22,7 @@ from nbgrader.api import (
 )
 from nbgrader.coursedir import CourseDirectory
 
+from autograder import times
 from autograder.assignment import Assignment, SourceNotebook
 from autograder.gradebook import HEADING
 from autograder.grading import MAX_NOTEBOOK_BYTES
@@ -164,6 +165,8 @@ class Class(NamedTuple):
         All code that the students were given, and the tests.
     unread : list of str
         Sentences on graded notebooks that couldn't be read.
+    seconds : dict
+        (student, notebook) -> processor time that grading took, where it is known.
     """
 
     assignment: str
@@ -172,6 +175,7 @@ class Class(NamedTuple):
     handed: list[Handed]
     course_text: str
     unread: list[str]
+    seconds: Mapping[tuple[str, str], float]
 
 
 def read(coursedir: CourseDirectory, assignment: Assignment) -> Class:
@@ -207,7 +211,8 @@ def read(coursedir: CourseDirectory, assignment: Assignment) -> Class:
                 points = rows.get((student, name, question.name))
                 answers.append(_answer(student, by_name[name, question.name], points, cells))
     text = [cell.source for one in assignment.notebooks.values() for cell in one.cells if cell.cell_type == "code"]
-    return Class(assignment.name, questions, answers, handed, "\n\n".join(text), unread)
+    seconds = times.read(coursedir, assignment.name)
+    return Class(assignment.name, questions, answers, handed, "\n\n".join(text), unread, seconds)
 
 
 def _answer(student: str, question: Question, points: float | None, cells: Mapping[str, dict]) -> Answer:

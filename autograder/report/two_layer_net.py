@@ -31,10 +31,16 @@ def _with(right: str, **wrong: str) -> dict[str, tuple[str, str]]:
     return {name: (text, right) for name, text in wrong.items()}
 
 
+def _powers(first: int, last: int) -> dict[str, str]:
+    """Names of the constants 10^-k, as deviations have them, with their formulas."""
+    return {f"{10.0**-k:g}": f"10^{{-{k}}}" for k in range(first, last + 1)}
+
+
 _SUM = r"\sum_j e^{z_{ij}}"
 _GENERAL = _with(
     "v", sign="-v", not_averaged=r"N\,v", averaged_twice=r"\dfrac{1}{N}\,v", doubled=r"2\,v", halved=r"\dfrac{1}{2}\,v",
     squared="v^2", absolute="|v|", one_too_large="v+1", transposed=r"v^{\top}",
+    scaled=r"c\,v", zero="0", integers=r"\mathrm{trunc}(v)", limited=r"\min(\max(v,c),d)",
 )  # fmt: skip
 _RELU = _with(
     r"\mathrm{relu}(z)=\max(0,z)",
@@ -46,7 +52,12 @@ _RELU = _with(
     sigmoid_for_relu=r"\mathrm{relu}(z)=\dfrac{1}{1+e^{-z}}", tanh_for_relu=r"\mathrm{relu}(z)=\tanh z",
     softplus_for_relu=r"\mathrm{relu}(z)=\log(1+e^{z})", silu_for_relu=r"\mathrm{relu}(z)=\dfrac{z}{1+e^{-z}}",
     gelu_for_relu=r"\mathrm{relu}(z)=z\,\Phi(z)", relu_squared=r"\mathrm{relu}(z)=\max(0,z)^2",
-    largest_of_all=r"\mathrm{relu}(z)=\max_{n,j}z_{nj}",
+    relu_with_a_floor=r"\mathrm{relu}(z)=[\,z>0\,]\,z+[\,z\leq 0\,]\,c", relu_beyond_1=r"\mathrm{relu}(z)=[\,z>1\,]\,z",
+    relu_of_tanh=r"\mathrm{relu}(z)=\max(0,\tanh z)",
+    elu_for_relu=r"\mathrm{relu}(z)=\max(0,z)+\min(0,e^{z}-1)",
+    largest_of_all=r"\mathrm{relu}(z)=\max_{n,j}z_{nj}", shifted_by_the_smallest=r"\mathrm{relu}(z)=z-\min_{n,j}z_{nj}",
+    largest_of_each_column=r"\mathrm{relu}(z)=\max_{n}z_{nj}", largest_of_each_row=r"\mathrm{relu}(z)=\max_{j}z_{nj}",
+    largest_of_each_row_spread=r"\mathrm{relu}(z)=\max_{j}\,\max(0,z_{nj})",
 )  # fmt: skip
 _SOFTMAX = _with(
     rf"p_{{ik}}=\dfrac{{e^{{z_{{ik}}}}}}{{{_SUM}}}",
@@ -60,16 +71,44 @@ _SOFTMAX = _with(
     softmax_twice=r"p=\mathrm{softmax}(\mathrm{softmax}(z))",
     sigmoid_for_softmax=r"p_{ik}=\dfrac{1}{1+e^{-z_{ik}}}", log_probabilities=rf"p_{{ik}}=z_{{ik}}-\log{_SUM}",
     one_minus_softmax=rf"p_{{ik}}=1-\dfrac{{e^{{z_{{ik}}}}}}{{{_SUM}}}",
+    softmax_by_columns_of_shifted_rows=r"p_{ik}=\dfrac{e^{z_{ik}-m_i}}{\sum_n e^{z_{nk}-m_n}},\ m_i=\max_j z_{ij}",
+    softmax_over_everything_of_shifted_rows=(
+        r"p_{ik}=\dfrac{e^{z_{ik}-m_i}}{\sum_{n,j} e^{z_{nj}-m_n}},\ m_i=\max_j z_{ij}"
+    ),
+    softmax_with_logarithm_base_10=r"p_{ik}=e^{z_{ik}-m_i-\log_{10}\sum_j e^{z_{ij}-m_i}},\ m_i=\max_j z_{ij}",
+    softmax_by_the_first_row=r"p_{ik}=\dfrac{e^{z_{ik}-m_i}}{\sum_j e^{z_{1j}-m_1}},\ m_i=\max_j z_{ij}",
+    softmax_of_columns_shifted=r"p_{ik}=\dfrac{e^{z_{ik}-m_k}}{\sum_j e^{z_{ij}-m_j}},\ m_k=\max_n z_{nk}",
+    softmax_of_shares=r"p_{ik}=\dfrac{e^{z_{ik}/m_i}}{\sum_j e^{z_{ij}/m_i}},\ m_i=\max_j z_{ij}",
+    softmax_of_halves=r"p_{ik}=\dfrac{e^{z_{ik}/2}}{\sum_j e^{z_{ij}/2}}",
+    softmax_of_twice=r"p_{ik}=\dfrac{e^{2z_{ik}}}{\sum_j e^{2z_{ij}}}",
+    softmax_of_squares=r"p_{ik}=\dfrac{e^{z_{ik}^2}}{\sum_j e^{z_{ij}^2}}",
+    softmax_of_sizes=r"p_{ik}=\dfrac{e^{|z_{ik}|}}{\sum_j e^{|z_{ij}|}}",
+    softmax_divided_by_length=r"p_{ik}=\dfrac{e^{z_{ik}}}{\sqrt{\sum_j e^{2z_{ij}}}}",
+    softmax_divided_by_mean=r"p_{ik}=\dfrac{e^{z_{ik}}}{\dfrac{1}{K}\sum_j e^{z_{ij}}}",
+    softmax_as_largest=r"p_{ik}=[\,z_{ik}=\max_j z_{ij}\,]", class_for_softmax=r"p_i=\mathrm{argmax}_j\,z_{ij}",
+    **{
+        f"softmax_with_{name}": rf"p_{{ik}}=\dfrac{{e^{{z_{{ik}}}}}}{{{_SUM}+{small}}}"
+        for name, small in _powers(2, 15).items()
+    },
 )  # fmt: skip
 _LAYERS = {
     **_with(
         r"z_2=X\,W_1+b_1", b1_missing=r"z_2=X\,W_1", b1_added_twice=r"z_2=X\,W_1+2\,b_1",
         b1_subtracted=r"z_2=X\,W_1-b_1", relu_in_first=r"z_2=\max(0,X)\,W_1+b_1",
+        b1_as_ones=r"z_2=X\,W_1+1", b1_as_its_mean=r"z_2=X\,W_1+\mathrm{mean}(b_1)",
+        b1_reversed=r"(z_2)_{ih}=(X\,W_1)_{ih}+(b_1)_{H+1-h}", data_centred=r"z_2=(X-\mathrm{mean}_i\,X)\,W_1+b_1",
+        data_scaled=r"z_2=\dfrac{X}{\max|X|}\,W_1+b_1", data_scaled_by_255=r"z_2=\dfrac{X}{255}\,W_1+b_1",
+        data_cast=r"z_2=\mathrm{trunc}(X)\,W_1+b_1", data_limited=r"z_2=\min(\max(X,-1),1)\,W_1+b_1",
+        z2_cast=r"z_2=\mathrm{trunc}(X\,W_1+b_1)", z2_overwritten=r"z_2=\max(0,\,X\,W_1+b_1)",
     ),
     **_with(
         r"z_3=a_2\,W_2+b_2", b2_missing=r"z_3=a_2\,W_2", b2_added_twice=r"z_3=a_2\,W_2+2\,b_2",
         b2_subtracted=r"z_3=a_2\,W_2-b_2", second_layer_takes_z2=r"z_3=z_2\,W_2+b_2",
         relu_on_logits=r"z_3=\max(0,\,a_2\,W_2+b_2)",
+        b2_as_ones=r"z_3=a_2\,W_2+1", b2_as_its_mean=r"z_3=a_2\,W_2+\mathrm{mean}(b_2)",
+        b2_reversed=r"(z_3)_{ik}=(a_2\,W_2)_{ik}+(b_2)_{K+1-k}", logits_scaled=r"z_3=\dfrac{a_2\,W_2+b_2}{\sqrt{H}}",
+        activations_averaged=r"z_3=\dfrac{1}{H}\,a_2\,W_2+b_2", z3_overwritten=r"z_3=\mathrm{softmax}(a_2\,W_2+b_2)",
+        z3_shifted=r"(z_3)_{ik}=(a_2\,W_2+b_2)_{ik}-\max_j\,(a_2\,W_2+b_2)_{ij}",
     ),
     **_with(r"a_2=\max(0,z_2)", softmax_of_hidden=r"a_2=\mathrm{softmax}(z_2)"),
 }  # fmt: skip
@@ -93,6 +132,38 @@ _DATA = _with(
     largest_class_taken=r"J=-\dfrac{1}{N}\sum_i \max_k\,\log p_{ik}",
     binary_cross_entropy=r"J=-\dfrac{1}{N}\sum_i\left(\log p_{i,y_i}+\sum_{k\neq y_i}\log(1-p_{ik})\right)",
     true_logit_missing=rf"J=\dfrac{{1}}{{N}}\sum_i \log{_SUM}", log_sum_missing=r"J=-\dfrac{1}{N}\sum_i z_{i,y_i}",
+    loss_per_sample=r"J_i=-\log p_{i,y_i}", loss_median=r"J=\mathrm{median}_i\,(-\log p_{i,y_i})",
+    loss_largest=r"J=\max_i\,(-\log p_{i,y_i})", logarithm_of_1_plus=r"J=-\dfrac{1}{N}\sum_i \log(1+p_{i,y_i})",
+    hinge_loss=r"J=\dfrac{1}{N}\sum_i\sum_{k\neq y_i}\max(0,\,z_{ik}-z_{i,y_i}+1)",
+    squared_error=r"J=c\sum_{i,k}(p_{ik}-\Delta_{ik})^2",
+    loss_over_columns=r"J=-\dfrac{1}{N}\sum_i\log\dfrac{e^{z_{i,y_i}}}{\sum_n e^{z_{n,y_i}}}",
+    loss_over_everything=r"J=-\dfrac{1}{N}\sum_i\log\dfrac{e^{z_{i,y_i}}}{\sum_{n,j} e^{z_{nj}}}",
+    loss_over_everything_of_shifted_rows=(
+        r"J=-\dfrac{1}{N}\sum_i\log\dfrac{e^{z_{i,y_i}-m_i}}{\sum_{n,j} e^{z_{nj}-m_n}},\ m_i=\max_j z_{ij}"
+    ),
+    true_logit_added=rf"J=\dfrac{{1}}{{N}}\sum_i\left(\log{_SUM}+z_{{i,y_i}}\right)",
+    logarithm_of_the_sum_missing=rf"J=\dfrac{{1}}{{N}}\sum_i\left({_SUM}-z_{{i,y_i}}\right)",
+    largest_logit_not_added=(
+        r"J=\dfrac{1}{N}\sum_i\left(\log\sum_j e^{z_{ij}-m_i}-z_{i,y_i}\right),\ m_i=\max_j z_{ij}"
+    ),
+    shifted_true_logit_alone=(
+        rf"J=\dfrac{{1}}{{N}}\sum_i\left(\log{_SUM}-(z_{{i,y_i}}-m_i)\right),\ m_i=\max_j z_{{ij}}"
+    ),
+    loss_of_shifted_labels=r"J=-\dfrac{1}{N}\sum_i \log p_{i,y_i-1}",
+    first_sample_only=r"J=-\log p_{1,y_1}", last_sample_only=r"J=-\log p_{N,y_N}",
+    first_class_only=r"J=-\dfrac{1}{N}\sum_i \log p_{i,0}", last_class_only=r"J=-\dfrac{1}{N}\sum_i \log p_{i,K-1}",
+    labels_smoothed=r"J=-\dfrac{1}{N}\sum_i\left((1-c)\log p_{i,y_i}+\dfrac{c}{K}\sum_k\log p_{ik}\right)",
+    data_loss_missing="J=0", loss_averaged_over_one_less=r"J=-\dfrac{1}{N-1}\sum_i \log p_{i,y_i}",
+    loss_averaged_over_one_more=r"J=-\dfrac{1}{N+1}\sum_i \log p_{i,y_i}",
+    loss_of_fixed_size=r"J=-c\sum_i \log p_{i,y_i}", loss_scaled=r"J=-\dfrac{c}{N}\sum_i \log p_{i,y_i}",
+    **{
+        f"logarithm_guarded_by_{name}": rf"J=-\dfrac{{1}}{{N}}\sum_i \log\left(p_{{i,y_i}}+{small}\right)"
+        for name, small in _powers(2, 15).items()
+    },
+    **{
+        f"logarithm_limited_at_{name}": rf"J=-\dfrac{{1}}{{N}}\sum_i \log\,\max\left(p_{{i,y_i}},{small}\right)"
+        for name, small in _powers(2, 15).items()
+    },
 )  # fmt: skip
 _PENALTY = _with(
     r"J=J_{data}+\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
@@ -111,6 +182,28 @@ _PENALTY = _with(
     absolute_weights=r"J=J_{data}+\lambda\sum|w|", weights_not_squared=r"J=J_{data}+\lambda\sum w",
     square_of_sum=r"J=J_{data}+\lambda\left((\sum w_1)^2+(\sum w_2)^2\right)",
     data_loss_missing=r"J=\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
+    regularisation_for_each_sample=r"J=J_{data}+N\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
+    strength_halved_and_squared=r"J=J_{data}+\dfrac{\lambda^2}{2}\left(\|W_1\|^2+\|W_2\|^2\right)",
+    strength_rounded=r"J=J_{data}+\lfloor\lambda\rfloor\left(\|W_1\|^2+\|W_2\|^2\right)",
+    strength_added=r"J=J_{data}+\lambda+\|W_1\|^2+\|W_2\|^2",
+    W1_twice=r"J=J_{data}+2\lambda\|W_1\|^2", W2_twice=r"J=J_{data}+2\lambda\|W_2\|^2",
+    W1_once_more=r"J=J_{data}+\lambda\left(2\,\|W_1\|^2+\|W_2\|^2\right)",
+    W2_once_more=r"J=J_{data}+\lambda\left(\|W_1\|^2+2\,\|W_2\|^2\right)",
+    biases_regularised_halved=r"J=J_{data}+\dfrac{\lambda}{2}\left(\|W_1\|^2+\|W_2\|^2+\|b_1\|^2+\|b_2\|^2\right)",
+    b1_regularised=r"J=J_{data}+\lambda\left(\|W_1\|^2+\|W_2\|^2+\|b_1\|^2\right)",
+    b2_regularised=r"J=J_{data}+\lambda\left(\|W_1\|^2+\|W_2\|^2+\|b_2\|^2\right)",
+    norm_of_all_not_squared=r"J=J_{data}+\lambda\sqrt{\|W_1\|^2+\|W_2\|^2}",
+    spectral_norm=r"J=J_{data}+\lambda\left(\sigma_{\max}(W_1)^2+\sigma_{\max}(W_2)^2\right)",
+    all_entries_of_the_square=(
+        r"J=J_{data}+\lambda\left(\sum_{h,j}(W_1^{\top}W_1)_{hj}+\sum_{k,j}(W_2^{\top}W_2)_{kj}\right)"
+    ),
+    square_of_common_sum=r"J=J_{data}+\lambda\left(\sum w_1+\sum w_2\right)^2",
+    mean_of_squares=r"J=J_{data}+\lambda\left(\mathrm{mean}\,w_1^2+\mathrm{mean}\,w_2^2\right)",
+    cubes=r"J=J_{data}+\lambda\sum w^3", largest_square=r"J=J_{data}+\lambda\left(\max w_1^2+\max w_2^2\right)",
+    product_of_norms=r"J=J_{data}+\lambda\,\|W_1\|^2\,\|W_2\|^2",
+    squares_of_the_product=r"J=J_{data}+\lambda\,\|W_1W_2\|^2",
+    fixed_strength=r"J=J_{data}+c\left(\|W_1\|^2+\|W_2\|^2\right)",
+    strength_scaled=r"J=J_{data}+c\,\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
 )  # fmt: skip
 _Z3 = _with(
     r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p-\Delta)",
@@ -126,6 +219,30 @@ _Z3 = _with(
     derivative_of_the_probability=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,p\,(1-p)",
     softmax_differentiated_by_entries=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p-\Delta)\odot p\odot(1-p)",
     sign=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(\Delta-p)",
+    **{
+        name: rf"\left(\dfrac{{\partial J}}{{\partial z_3}}\right)_{{ik}}={text}"
+        for name, text in {
+            "label_subtracted": r"\dfrac{1}{N}\,(p_{ik}-y_i)",
+            "delta_of_shifted_labels": r"\dfrac{1}{N}\,(p_{ik}-[\,k=y_i-1\,])",
+            "delta_of_labels_from_1": r"\dfrac{1}{N}\,(p_{ik}-[\,k=y_i-1\,])",
+            "other_classes_negative": r"\dfrac{1}{N}\,(p_{ik}-\Delta_{ik})(2\Delta_{ik}-1)",
+            "true_class_not_in_the_sum": r"\dfrac{1}{N}\left(\dfrac{p_{ik}}{1-p_{i,y_i}}-\Delta_{ik}\right)",
+            "every_class_as_the_true_one": r"-\dfrac{1}{N}\,\dfrac{p_{ik}(1-p_{ik})}{p_{i,y_i}}",
+            "delta_from_the_end": r"\dfrac{1}{N}\,(p_{ik}-[\,k=-y_i\;\mathrm{mod}\;K\,])",
+            "logarithm_for_probability": r"\dfrac{1}{N}\,(\log p_{ik}-\Delta_{ik})",
+            "delta_subtracted_twice": r"\dfrac{1}{N}\,(p_{ik}-2\Delta_{ik})",
+            "delta_of_all_labels": r"\dfrac{1}{N}\,(p_{ik}-\max_n\,\Delta_{nk})",
+            "derivative_of_the_true_probability": r"\dfrac{1}{N}\,p_{i,y_i}(\Delta_{ik}-p_{ik})",
+            "true_probability_throughout": r"\dfrac{1}{N}\,(p_{i,y_i}-\Delta_{ik})",
+            "delta_of_the_first_label": r"\dfrac{1}{N}\,(p_{ik}-\Delta_{1k})",
+            "delta_of_the_first_column": r"\dfrac{1}{N}\,(p_{ik}-[\,k=0\,])",
+            "averaged_over_one_less": r"\dfrac{1}{N-1}\,(p_{ik}-\Delta_{ik})",
+            "derivative_of_the_logarithm_alone": r"-\dfrac{1}{N}\,\dfrac{\Delta_{ik}}{p_{ik}}",
+            "difference_of_the_true_class": r"\dfrac{1}{N}\,(p_{ik}-\Delta_{ik})\,\Delta_{ik}",
+            "z3_averaged_away": r"\dfrac{1}{N}\sum_n(p_{nk}-\Delta_{nk})",
+            "fixed_number_of_samples": r"c\,(p_{ik}-\Delta_{ik})",
+        }.items()
+    },
 )  # fmt: skip
 _Z2 = _with(
     r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot[\,z_2>0\,]",
@@ -137,6 +254,28 @@ _Z2 = _with(
     values_for_the_mask=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot z_2",
     sign_for_the_mask=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot\mathrm{sign}(z_2)",
     mask_above_1=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot[\,z_2>1\,]",
+    mask_of_both=(
+        r"\dfrac{\partial J}{\partial z_2}=\max\left(0,\dfrac{\partial J}{\partial a_2}\right)\odot[\,z_2>0\,]"
+    ),
+    mask_added=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}+[\,z_2>0\,]",
+    mask_in_a_matrix_product=(
+        r"\dfrac{\partial J}{\partial z_2}=\left(\dfrac{\partial J}{\partial a_2}\right)^{\top}[\,z_2>0\,]"
+    ),
+    mask_of_a_row=(
+        r"\left(\dfrac{\partial J}{\partial z_2}\right)_{ih}="
+        r"\left(\dfrac{\partial J}{\partial a_2}\right)_{ih}[\,\min_j\,(z_2)_{ij}>0\,]"
+    ),
+    sigmoid_for_the_mask=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot\dfrac{1}{1+e^{-z_2}}",
+    slope_of_the_sigmoid=(
+        r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot\dfrac{e^{-z_2}}{(1+e^{-z_2})^2}"
+    ),
+    slope_of_tanh=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot(1-\tanh^2 z_2)",
+    dz2_averaged_again=(
+        r"\dfrac{\partial J}{\partial z_2}=\dfrac{1}{N}\,\dfrac{\partial J}{\partial a_2}\odot[\,z_2>0\,]"
+    ),
+    leaky_mask=(
+        r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot([\,z_2>0\,]+c\,[\,z_2\leq 0\,])"
+    ),
 )  # fmt: skip
 
 
@@ -150,6 +289,15 @@ def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
         f"W{layer}_of_entries": rf"{W}={inputs}\odot {z}",
         f"W{layer}_of_a_mask": rf"{W}=[\,{inputs}>0\,]^{{\top}}{z}",
         f"W{layer}_of_the_first_sample": rf"{W}=\left({inputs}\right)_{{1}}^{{\top}}{row}_{{1}}",
+        f"W{layer}_of_the_last_sample": rf"{W}=\left({inputs}\right)_{{N}}^{{\top}}{row}_{{N}}",
+        f"W{layer}_of_sizes": rf"{W}=|{inputs}|^{{\top}}{z}",
+        f"W{layer}_product_of_sums": rf"{W}=\sum_i\left({inputs}\right)_{{i}}^{{\top}}\,\sum_n{row}_{{n}}",
+        f"W{layer}_of_reversed_samples": rf"{W}=\sum_i\left({inputs}\right)_{{N+1-i}}^{{\top}}{row}_{{i}}",
+        f"W{layer}_cast": rf"{W}=\mathrm{{trunc}}({inputs})^{{\top}}{z}",
+        f"W{layer}_centred": rf"{W}=\left({inputs}-\mathrm{{mean}}_i\,{inputs}\right)^{{\top}}{z}",
+        f"W{layer}_normalised": rf"{W}=\dfrac{{G}}{{\|G\|}},\ G={inputs}^{{\top}}{z}",
+        f"W{layer}_not_summed": rf"{W}_{{(i)}}=\left({inputs}\right)_{{i}}^{{\top}}{row}_{{i}}",
+        f"W{layer}_summed_once_more": rf"{W}=\sum_j\left({inputs}^{{\top}}{z}\right)_{{jk}}",
     }
     biases = {
         f"b{layer}_over_the_wrong_axis": rf"{b}=\sum_k{row}_{{ik}}",
@@ -159,6 +307,13 @@ def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
         f"b{layer}_mean": rf"{b}=\dfrac{{1}}{{N}}\sum_i{row}_{{ik}}",
         f"b{layer}_not_summed": rf"{b}={z}",
         f"b{layer}_first_row": rf"{b}={row}_{{1k}}",
+        f"b{layer}_last_row": rf"{b}={row}_{{Nk}}",
+        f"b{layer}_of_sizes": rf"{b}=\sum_i\left|{z}\right|_{{ik}}",
+        f"b{layer}_of_positive_parts": rf"{b}=\sum_i\,\max\left(0,{row}_{{ik}}\right)",
+        f"b{layer}_largest": rf"{b}=\max_i\,{row}_{{ik}}",
+        f"b{layer}_cumulative": rf"{b}_{{(n)}}=\sum_{{i\leq n}}{row}_{{ik}}",
+        f"b{layer}_ones": rf"{b}=1",
+        f"b{layer}_counted": rf"{b}=N",
     }
     return _with(rf"{W}={inputs}^{{\top}}{z}", **weights) | _with(rf"{b}=\sum_i{row}_{{ik}}", **biases)
 
@@ -171,9 +326,15 @@ _STEPS = {
         da2_positive=rf"{_A2}=\max\left(0,{_DZ3}\,W_2^{{\top}}\right)",
         da2_averaged_again=rf"{_A2}=\dfrac{{1}}{{N}}\,{_DZ3}\,W_2^{{\top}}",
         da2_of_sizes=rf"{_A2}={_DZ3}\,|W_2|^{{\top}}",
+        da2_averaged_over_classes=rf"{_A2}=\dfrac{{1}}{{K}}\,{_DZ3}\,W_2^{{\top}}",
+        da2_transposed=rf"{_A2}=W_2\left({_DZ3}\right)^{{\top}}",
+        da2_of_the_summed_weights=(
+            rf"\left({_A2}\right)_{{ih}}=\sum_k\left({_DZ3}\right)_{{ik}}\,\sum_j\left(W_2\right)_{{hj}}"
+        ),
     ),
 }  # fmt: skip
 _W = r"\dfrac{\partial J}{\partial W}=\dfrac{\partial J_{data}}{\partial W}"
+_B = r"\dfrac{\partial J}{\partial b}=\dfrac{\partial J_{data}}{\partial b}"
 _BACKWARD = {
     **{name: pair for name, pair in _STEPS.items() if name not in _GENERAL},
     **_with(
@@ -184,7 +345,29 @@ _BACKWARD = {
         regularisation_averaged_without_2=rf"{_W}+\dfrac{{\lambda}}{{N}}W", strength_ignored=rf"{_W}+2W",
         strength_squared=rf"{_W}+2\lambda^2 W", strength_alone=rf"{_W}+2\lambda",
         squares_not_derived=rf"{_W}+c\,\lambda W^2", signs_of_the_weights=rf"{_W}+c\,\lambda\,\mathrm{{sign}}(W)",
+        regularisation_for_each_sample=rf"{_W}+2N\lambda W", strength_squared_without_2=rf"{_W}+\lambda^2 W",
+        sizes_of_the_weights=rf"{_W}+c\,\lambda\,|W|", regularisation_summed=rf"{_W}+c\,\lambda\sum w",
+        regularisation_of_norms=rf"{_W}+c\,\lambda\,\|W\|^2",
+        weights_divided_by_norm=rf"{_W}+c\,\lambda\,\dfrac{{W}}{{\|W\|}}",
+        fixed_strength=rf"{_W}+c\,W", strength_scaled=rf"{_W}+c\,\lambda W",
     ),
+    **{
+        f"W{layer}_not_regularised": (_W.replace("W", f"W_{layer}"), rf"{_W}+2\lambda W".replace("W", f"W_{layer}"))
+        for layer in "12"
+    },
+    **{
+        f"{name}_regularised_{factor}": (rf"{_B}+{factor}\lambda b".replace("+1", "+"), _B)
+        for name in ("b1_b2", "b1", "b2")
+        for factor in "12"
+    },
+    **_with(
+        r"\dfrac{\partial J}{\partial b}=\sum_i\left(\dfrac{\partial J}{\partial z}\right)_{ik}",
+        biases_not_averaged=r"\dfrac{\partial J}{\partial b}=N\sum_i\left(\dfrac{\partial J}{\partial z}\right)_{ik}",
+        biases_averaged_twice=(
+            r"\dfrac{\partial J}{\partial b}=\dfrac{1}{N}\sum_i\left(\dfrac{\partial J}{\partial z}\right)_{ik}"
+        ),
+    ),
+    **_with("v", gradients_clipped=r"\min(\max(v,-1),1)"),
     **_with(
         r"\dfrac{\partial J}{\partial W_2}=a_2^{\top}\dfrac{\partial J}{\partial z_3}+2\lambda W_2",
         z2_for_a2=r"\dfrac{\partial J}{\partial W_2}=z_2^{\top}\dfrac{\partial J}{\partial z_3}+2\lambda W_2",
@@ -193,6 +376,10 @@ _BACKWARD = {
         r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p-\Delta)",
         logits_for_probabilities=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(z_3-\Delta)",
         probabilities_twice=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(\mathrm{softmax}(p)-\Delta)",
+        largest_for_probabilities=(
+            r"\left(\dfrac{\partial J}{\partial z_3}\right)_{ik}="
+            r"\dfrac{1}{N}\,([\,p_{ik}=\max_j p_{ij}\,]-\Delta_{ik})"
+        ),
     ),
 }  # fmt: skip
 _QUOTIENT = _with(
@@ -204,6 +391,12 @@ _QUOTIENT = _with(
     forward_not_divided=r"f(x+h)-f(x)", sign=r"\dfrac{f(x-h)-f(x+h)}{2h}",
     half_a_step=r"\dfrac{f(x+\dfrac{h}{2})-f(x-\dfrac{h}{2})}{h}", double_step=r"\dfrac{f(x+2h)-f(x-2h)}{4h}",
     absolute_difference=r"\dfrac{|f(x+h)-f(x-h)|}{2h}",
+    sum_for_difference=r"\dfrac{f(x+h)-f(x)}{h}-\dfrac{f(x)-f(x-h)}{h}",
+    half_a_step_divided_by_2h=r"\dfrac{f(x+\dfrac{h}{2})-f(x-\dfrac{h}{2})}{2h}",
+    fixed_divisor=r"\dfrac{f(x+h)-f(x-h)}{2\cdot 10^{-5}}", averaged=r"\dfrac{1}{n}\,\dfrac{f(x+h)-f(x-h)}{2h}",
+    all_entries_moved=r"\dfrac{f(x_1+h,\dots,x_n+h)-f(x_1-h,\dots,x_n-h)}{2h}",
+    **{f"points_always_{name}_apart": rf"\dfrac{{f(x+{h})-f(x-{h})}}{{2h}}" for name, h in _powers(2, 6).items()},
+    **{f"step_always_{name}": rf"\dfrac{{f(x+{h})-f(x-{h})}}{{2\cdot {h}}}" for name, h in _powers(1, 6).items()},
 )  # fmt: skip
 _BELOW = r"\max(10^{-8},\,|a|+|b|)"
 _ERROR = _with(
@@ -214,8 +407,22 @@ _ERROR = _with(
     difference_inside=rf"\max\,\dfrac{{|\,|a|-|b|\,|}}{{{_BELOW}}}",
     by_the_larger=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,|a|,\,|b|)}", by_a=r"\max\,\dfrac{|a-b|}{|a|}",
     by_b=r"\max\,\dfrac{|a-b|}{|b|}", by_the_mean=r"\max\,\dfrac{2\,|a-b|}{|a|+|b|}", not_relative=r"\max\,|a-b|",
-    **{f"1e-{place:02}_added": rf"\max\,\dfrac{{|a-b|}}{{|a|+|b|+10^{{-{place}}}}}" for place in range(5, 17)},
-    limit_missing=r"\max\,\dfrac{|a-b|}{|a|+|b|}",
+    **{f"{name}_added": rf"\max\,\dfrac{{|a-b|}}{{|a|+|b|+{small}}}" for name, small in _powers(1, 16).items()},
+    **{
+        f"limited_by_{name}": rf"\max\,\dfrac{{|a-b|}}{{\max({limit},\,|a|+|b|)}}"
+        for name, limit in {"1": "1", **_powers(1, 16)}.items()
+        if name != "1e-08"
+    },
+    limit_missing=r"\max\,\dfrac{|a-b|}{|a|+|b|}", limit_from_above=r"\max\,\dfrac{|a-b|}{\min(10^{-8},\,|a|+|b|)}",
+    median=rf"\mathrm{{median}}\,\dfrac{{|a-b|}}{{{_BELOW}}}", all_quotients=rf"\dfrac{{|a-b|}}{{{_BELOW}}}",
+    place_of_the_largest=rf"\mathrm{{argmax}}\,\dfrac{{|a-b|}}{{{_BELOW}}}",
+    signed_after=rf"\left|\,\max\,\dfrac{{a-b}}{{{_BELOW}}}\right|",
+    of_maxima=r"\dfrac{\max|a-b|}{\max(|a|+|b|)}", of_sums=r"\dfrac{\sum|a-b|}{\sum(|a|+|b|)}",
+    by_twice_a=r"\max\,\dfrac{|a-b|}{2\,|a|}", by_twice_b=r"\max\,\dfrac{|a-b|}{2\,|b|}",
+    by_the_mean_limited=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,(|a|+|b|)/2)}",
+    of_squares=r"\max\,\dfrac{(a-b)^2}{\max(10^{-8},\,a^2+b^2)}",
+    logarithm=rf"\log_{{10}}\,\max\,\dfrac{{|a-b|}}{{{_BELOW}}}",
+    in_percent=rf"100\,\max\,\dfrac{{|a-b|}}{{{_BELOW}}}",
 )  # fmt: skip
 
 _STEP = r"\theta\leftarrow\theta-\eta\,\nabla\tilde J"

@@ -1,13 +1,12 @@
 """A browser, and Jupyter servers to visit with it.
 
 ``served(folder)`` starts a server in a folder; ``page`` is a tab of a fresh browser session, and ``page.visited``
-holds the address of each request that it made. Nothing is loaded from the internet; MathJax comes from a package.
+holds the address of each request that it made. There is no internet.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import socket
@@ -16,25 +15,17 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.conftest import REPOSITORY
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: Milliseconds until something must be there; machines that run tests are busy.
 PATIENCE = 120_000
-# As the pages' own address of MathJax does; but with the fonts and the output that the package has.
-_MATHJAX = """
-window.MathJax = {"HTML-CSS": {availableFonts: [], imageFont: null, preferredFont: null, webFont: "STIX-Web"}};
-const script = document.createElement("script");
-script.src = "ROOTMathJax.js?config=TeX-AMS-MML_HTMLorMML-full,Safe";
-document.head.append(script);
-"""
 
 
 @pytest.fixture(scope="package")
@@ -57,7 +48,8 @@ def session(browser: Browser) -> Iterator[BrowserContext]:
     """A fresh browser session."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE)
-    context.route(lambda address: urlsplit(address).hostname not in ("127.0.0.1", "localhost", None), _from_here)
+    here = ("127.0.0.1", "localhost", None)
+    context.route(lambda address: urlsplit(address).hostname not in here, lambda route: route.abort())
     yield context
     context.close()
 
@@ -69,19 +61,6 @@ def page(session: BrowserContext) -> Page:
     page.visited = []
     session.on("request", lambda request: page.visited.append(request.url))
     return page
-
-
-def _from_here(route: Route) -> None:
-    """Answer for the internet."""
-    address = urlsplit(route.request.url)
-    folder = Path(find_spec("jupyter_server_mathjax").origin).parent / "static"
-    file = folder / re.sub(r".*/mathjax/[^/]*/", "", address.path)
-    if address.path.endswith("/mathjax/2.7.7/latest.js"):
-        route.fulfill(body=_MATHJAX.replace("ROOT", route.request.url.partition("latest.js")[0]))
-    elif "/mathjax/" in address.path and file.is_file():
-        route.fulfill(path=file)
-    else:
-        route.abort()
 
 
 @pytest.fixture(scope="package")

@@ -201,8 +201,10 @@ def _read(address: str) -> list[dict]:
 
 
 def _open(page: Page, address: str) -> None:
-    """Open a page and wait until its formulas are typeset."""
+    """Open a page and wait until its formulas are typeset, which on a feedback page they are."""
     page.goto(address)
+    if address.startswith("file:"):
+        return
     page.wait_for_function("window.MathJax && MathJax.Hub && MathJax.Hub.queue.pending == 0 && MathJax.isReady")
 
 
@@ -350,6 +352,21 @@ def test_a_derivation_is_typeset_without_a_network(course, page):
     assert answer.locator(".MathJax_Error, .MathJax_Preview:not(:empty)").count() == 0
     assert [text for text in answer.locator("p").all_inner_texts() if "$" in text] == []
     assert [address for address in page.visited if not address.startswith((course.address, "data:", "about:"))] == []
+
+
+def test_a_feedback_page_typesets_formulas_and_loads_nothing(course, page):
+    for name in ("2_backprop_derivation", "4_cifar10_tuning"):
+        page.goto(f"file://{course.folder}/feedback/ada/{ASSIGNMENT}/{name}.html")
+        assert [text for text in page.locator(".text_cell_render p").all_inner_texts() if "$" in text] == []
+    assert page.locator("math mfrac").first.evaluate("it => getComputedStyle(it).display") == "block math"
+    assert "(1)" in page.locator(".nbgrader_cell math[display=block]").first.text_content()
+    page.goto(f"file://{course.folder}/feedback/ada/{ASSIGNMENT}/2_backprop_derivation.html")
+    answer = page.locator(".nbgrader_cell", has=page.locator("[name='derivation']")).locator(".panel-body")
+    assert answer.locator("math[display=block]").count() == 18
+    high = answer.locator("math[display=block]:has(mfrac)").evaluate_all("all => all.map(it => it.clientHeight)")
+    assert min(high) > 25
+    assert page.locator("script").count() == 0
+    assert [address for address in page.visited if not address.startswith(("file:", "data:"))] == []
 
 
 def test_what_is_for_graders_is_on_no_feedback_page(course, page):

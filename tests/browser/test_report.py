@@ -39,7 +39,9 @@ def _class() -> Class:
             points = 0.0 if failure else 2.0
             answers.append(Answer(f"student-{number}-{_HOSTILE}", "first", question.name, points, 2.0, failure, code))
     handed = [Handed(f"student-{n}", (), float(n - 30), (_HOSTILE * 5,) if n % 7 == 0 else ()) for n in range(40)]
-    return Class(_HOSTILE, questions, answers, handed, "", [])
+    handed.append(Handed(_HOSTILE, (), 1.0, ()))
+    seconds = {(one.student, "first"): 9.0 if one.student == _HOSTILE else 1.0 for one in handed}
+    return Class(_HOSTILE, questions, answers, handed, "", [], seconds)
 
 
 @pytest.fixture(scope="module")
