@@ -276,6 +276,7 @@ def _over(numerators: Callable, divisors: Callable) -> Callable:
 _SMALL = tuple(10.0**-k for k in range(2, 16))
 _NOT_NORMALISED = "the exponentials aren't divided by the sum of their row."
 _CHANGES = "changes the probabilities; only a number that is subtracted from a whole row doesn't."
+_RESCALED = f"the logits are scaled, which {_CHANGES}"
 _of_softmax = _stage("softmax")
 SOFTMAX = (
     _of_softmax("softmax_over_columns", lambda z: _softmax(z, axis=0),
@@ -302,10 +303,10 @@ SOFTMAX = (
     _of_softmax("softmax_of_columns_shifted", lambda z: _softmax(z - z.max(axis=0)),
         "the largest logit of each column is subtracted, another number for each class; take that of each row."),
     _of_softmax("softmax_of_shares", lambda z: _softmax(z / z.max(axis=1, keepdims=True)),
-        "the logits are divided by the largest of their row; subtract it."),
+        "the logits are divided by the largest of their row; subtract it.", common=_RESCALED),
     *(
         _of_softmax(f"softmax_of_{name}", lambda z, of=of: _softmax(of(z)),
-            f"the logits are {text}, which {_CHANGES}", common=f"the logits are scaled, which {_CHANGES}")
+            f"the logits are {text}, which {_CHANGES}", common=_RESCALED)
         for name, of, text in (
             ("shares_of_sizes", lambda z: z / np.abs(z).max(axis=1, keepdims=True),
              "divided by the largest absolute value of their row"),
