@@ -399,11 +399,11 @@ def expect_close(
     worst = np.unravel_index(np.argmax(deviation), deviation.shape)
     off = deviation > tolerance
     wrong = int(off.sum())
+    found = "the value{} is wrong." if deviation.ndim == 0 else f"{wrong} of {deviation.size} values{{}} are wrong."
+    verdict = " True or False is returned where a number is asked." if got.dtype == bool else ""
     raise CheckFailed(
         quantity,
-        f"the value{_and_dtype(got)} is wrong."
-        if deviation.ndim == 0
-        else f"{wrong} of {deviation.size} values{_and_dtype(got)} are wrong.",
+        found.format(_and_dtype(got)) + verdict,
         place=f"{deviation[worst]:.3g}{_index(worst)}: got {values[worst]:.10g}, expected {expected[worst]:.10g}",
         tolerance=tolerance,
         kind="values",
@@ -446,11 +446,11 @@ def as_numbers(quantity: str, value: Any) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError:
-        if isinstance(value, tuple):
-            problem = f"it is a tuple of {len(value)}; return the one that is asked for."
-        else:
-            problem = "it is a nested list whose rows differ in length."
-        raise CheckFailed(quantity, problem, kind="shape") from None
+        array = None
+    if isinstance(value, tuple) and (array is None or array.dtype == object):
+        raise CheckFailed(quantity, f"it is a tuple of {len(value)}; return the one that is asked for.", kind="shape")
+    if array is None:
+        raise CheckFailed(quantity, "it is a nested list whose rows differ in length.", kind="shape")
     if array.dtype.kind not in "biuf":
         raise CheckFailed(quantity, f"its dtype is {array.dtype}, expected real numbers.", kind="type")
     return array

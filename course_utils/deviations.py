@@ -241,7 +241,8 @@ def _told(found: list[tuple[tuple[Deviation, ...], float | str]], arguments: Val
     candidate, factor = found[0]
     if len(found) == 1 or len({" ".join(one.sentence for one in each) for each, _ in found}) == 1:
         return Cause(tuple(one.name for one in candidate), _sentence(candidate, factor, arguments))
-    shared = [one for one in candidate if all(one in each for each, _ in found)]
+    # What is said of any value ("the sign is wrong") is untrue of one in which something else is wrong as well.
+    shared = [one for one in candidate if not one.general and all(one in each for each, _ in found)]
     if shared:
         return Cause(tuple(one.name for one in shared), _sentence(shared, factor, arguments))
     common = {tuple(sorted({one.common for one in each})) for each, _ in found}

@@ -33,8 +33,8 @@ def _cast(value: np.ndarray, got: Any, N: int) -> np.ndarray:
 def _in_precision_of(dtype: type) -> Callable:
     def rounded(value: np.ndarray, got: Any, N: int) -> Any:
         """What was got, if a computation of that precision may give it."""
-        if got.shape != value.shape or not np.array_equal(got.astype(dtype), got):
-            return value
+        if got.shape != value.shape or not got.any() or not np.array_equal(got.astype(dtype), got):
+            return value  # zeros are of any precision
         # A computation of some steps loses a few of the digits that its precision has.
         allowed = 100 * float(np.finfo(dtype).eps) * max(float(np.max(np.abs(value), initial=0.0)), 1e-3)
         return got if np.all(np.abs(got - value) <= allowed) else value
@@ -120,7 +120,7 @@ def network(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any
     """Every value of the network, with the stages ``first``, ``relu``, ``second``, ``softmax`` or ``forward``.
 
     ``keys`` says under which name a value is returned. With the arguments of ``loss``, the stages
-    ``softmax_cross_entropy`` and ``penalty`` follow.
+    ``softmax_cross_entropy``, ``regularised`` (which arrays are) and ``penalty`` follow.
     """
     params, X = arguments["params"], np.asarray(arguments["X"])
     if "forward" in changes:
@@ -134,8 +134,9 @@ def network(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any
         others = {name: change for name, change in changes.items() if name != "softmax"}
         data = of_cross_entropy({"z3": values["z3"], "y": arguments["y"]}, others)["data_loss"]
         weights, biases = ([params[kind + layer] for layer in "12"] for kind in "Wb")
-        price = changes.get("penalty", lambda reg, weights, biases, N: reg * _squares(weights))
-        values["loss"] = data + price(arguments["reg"], weights, biases, len(X))
+        regularised = changes.get("regularised", lambda weights, biases: weights)(weights, biases)
+        price = changes.get("penalty", lambda reg, weights, N: reg * _squares(weights))
+        values["loss"] = data + price(arguments["reg"], regularised, len(X))
     return values | {name: values[other] for name, other in changes.get("keys", dict)().items()}
 
 
@@ -274,6 +275,8 @@ def _over(numerators: Callable, divisors: Callable) -> Callable:
 #: Constants that keep a quotient or a logarithm finite.
 _SMALL = tuple(10.0**-k for k in range(2, 16))
 _NOT_NORMALISED = "the exponentials aren't divided by the sum of their row."
+_CHANGES = "changes the probabilities; only a number that is subtracted from a whole row doesn't."
+_RESCALED = f"the logits are scaled, which {_CHANGES}"
 _of_softmax = _stage("softmax")
 SOFTMAX = (
     _of_softmax("softmax_over_columns", lambda z: _softmax(z, axis=0),
@@ -300,7 +303,25 @@ SOFTMAX = (
     _of_softmax("softmax_of_columns_shifted", lambda z: _softmax(z - z.max(axis=0)),
         "the largest logit of each column is subtracted, another number for each class; take that of each row."),
     _of_softmax("softmax_of_shares", lambda z: _softmax(z / z.max(axis=1, keepdims=True)),
-        "the logits are divided by the largest of their row; subtract it."),
+        "the logits are divided by the largest of their row; subtract it.", common=_RESCALED),
+    *(
+        _of_softmax(f"softmax_of_{name}", lambda z, of=of: _softmax(of(z)),
+            f"the logits are {text}, which {_CHANGES}", common=_RESCALED)
+        for name, of, text in (
+            ("shares_of_sizes", lambda z: z / np.abs(z).max(axis=1, keepdims=True),
+             "divided by the largest absolute value of their row"),
+            ("shares_of_all", lambda z: z / z.max(), "divided by the largest of all"),
+            ("shares_of_all_sizes", lambda z: z / np.abs(z).max(), "divided by the largest absolute value of all"),
+            ("unit_rows", lambda z: z / np.linalg.norm(z, axis=1, keepdims=True), "divided by the length of their row"),
+            ("shares_of_sums", lambda z: z / z.sum(axis=1, keepdims=True), "divided by the sum of their row"),
+            ("ranges", lambda z: (z - z.min(axis=1, keepdims=True)) / np.ptp(z, axis=1, keepdims=True),
+             "scaled to lie between 0 and 1 in each row"),
+            ("standardised_rows", lambda z: (z - z.mean(axis=1, keepdims=True)) / z.std(axis=1, keepdims=True),
+             "divided by the standard deviation of their row"),
+            ("standardised_columns", lambda z: (z - z.mean(axis=0)) / z.std(axis=0),
+             "standardised column by column"),
+        )
+    ),
     _of_softmax("softmax_twice", lambda z: _softmax(_softmax(z)), "the softmax is applied twice."),
     *(
         _of_softmax("softmax_not_normalised", lambda z, shift=shift: np.exp(z - shift(z)), _NOT_NORMALISED)
@@ -459,6 +480,15 @@ DATA = (
     _of_data("all_rows_with_all_labels", lambda z, y: -_log_softmax(z)[:, y].mean(),
         "z[:, y] holds every row with every label: each row is to be taken with its own label alone, z[np.arange(N),"
         " y]."),
+    *(
+        _of_data(f"{which}_of_all_labels", lambda z, y, of=of: -(of(z, y) * _log_softmax(z)).sum() / len(z),
+            f"the label of one sample marks a whole {text}: in row i of Delta there is a single 1, in column y_i.")
+        for which, text, of in (
+            ("rows", "row", lambda z, y: np.isin(np.arange(len(z)), y)[:, None]),
+            ("counted_rows", "row", lambda z, y: np.bincount(y, minlength=len(z))[: len(z), None]),
+            ("columns", "column", lambda z, y: np.isin(np.arange(z.shape[1]), y)),
+        )
+    ),
     _of_data("largest_class_taken", lambda z, y: -_log_softmax(z).max(axis=1).mean(),
         "the largest probability of each row is taken; the one of the true class is asked."),
     _of_data("loss_of_probabilities", lambda z, y: _cross_entropy(_softmax(z), y),
@@ -550,13 +580,34 @@ CROSS_ENTROPY = (*DATA, *AVERAGING, *PRECISION)
 
 
 def _scaled(factor: Callable[[float, int], float]) -> Callable:
-    return lambda reg, weights, biases, N: factor(reg, N) * _squares(weights)
+    return lambda reg, weights, N: factor(reg, N) * _squares(weights)
 
 
 def _summed(of: Callable[..., Any]) -> Callable:
-    return lambda reg, weights, biases, N: reg * sum(float(of(np.asarray(W, dtype=np.float64))) for W in weights)
+    return lambda reg, weights, N: reg * sum(float(of(np.asarray(W, dtype=np.float64))) for W in weights)
 
 
+_of_regularised = _stage("regularised")
+REGULARISED = (
+    _of_regularised("only_W1_regularised", lambda weights, biases: weights[:1], "only W1 is regularised; W2 is too."),
+    _of_regularised("only_W2_regularised", lambda weights, biases: weights[1:], "only W2 is regularised; W1 is too."),
+    _of_regularised("W1_twice", lambda weights, biases: weights[:1] * 2,
+        "the regularisation of W1 is added twice, that of W2 never."),
+    _of_regularised("W2_twice", lambda weights, biases: weights[1:] * 2,
+        "the regularisation of W2 is added twice, that of W1 never."),
+    _of_regularised("W1_once_more", lambda weights, biases: weights + weights[:1],
+        "the regularisation of W1 is added twice."),
+    _of_regularised("W2_once_more", lambda weights, biases: weights + weights[1:],
+        "the regularisation of W2 is added twice."),
+    _of_regularised("biases_regularised", lambda weights, biases: weights + biases,
+        "the biases are regularised too; only W1 and W2 are."),
+    _of_regularised("b1_regularised", lambda weights, biases: weights + biases[:1],
+        "the bias b1 is regularised too; only W1 and W2 are."),
+    _of_regularised("b2_regularised", lambda weights, biases: weights + biases[1:],
+        "the bias b2 is regularised too; only W1 and W2 are."),
+    _of_regularised("biases_for_weights", lambda weights, biases: biases,
+        "the biases are regularised in place of the weights; only W1 and W2 are."),
+)  # fmt: skip
 _of_penalty = _stage("penalty")
 _STRENGTH = "the regularisation has another strength than reg, which is {reg} here"
 PENALTY = (
@@ -578,33 +629,13 @@ PENALTY = (
         "the regularisation is missing where reg is below 1: reg is cast to an integer."),
     _of_penalty("regularisation_without_strength", _scaled(lambda reg, N: 1.0),
         "reg is ignored: the weights' squares are added without it."),
-    _of_penalty("strength_added", lambda reg, weights, biases, N: reg + _squares(weights),
+    _of_penalty("strength_added", lambda reg, weights, N: reg + _squares(weights),
         "reg is added to the squares; multiply them by it."),
-    _of_penalty("only_W1_regularised", lambda reg, weights, biases, N: reg * _squares(weights[:1]),
-        "only W1 is regularised; W2 is too."),
-    _of_penalty("only_W2_regularised", lambda reg, weights, biases, N: reg * _squares(weights[1:]),
-        "only W2 is regularised; W1 is too."),
     _of_penalty("W2_without_strength",
-        lambda reg, weights, biases, N: reg * _squares(weights[:1]) + _squares(weights[1:]),
+        lambda reg, weights, N: reg * _squares(weights[:1]) + _squares(weights[1:]),
         "reg is multiplied with the squares of W1 alone: put their sum in parentheses."),
-    _of_penalty("W1_twice", lambda reg, weights, biases, N: 2 * reg * _squares(weights[:1]),
-        "the squares of W1 are added twice, those of W2 never."),
-    _of_penalty("W2_twice", lambda reg, weights, biases, N: 2 * reg * _squares(weights[1:]),
-        "the squares of W2 are added twice, those of W1 never."),
-    _of_penalty("W2_once_more", lambda reg, weights, biases, N: reg * (_squares(weights) + _squares(weights[1:])),
-        "the squares of W2 are added twice."),
-    _of_penalty("W1_once_more", lambda reg, weights, biases, N: reg * (_squares(weights) + _squares(weights[:1])),
-        "the squares of W1 are added twice."),
-    _of_penalty("biases_regularised", lambda reg, weights, biases, N: reg * _squares([*weights, *biases]),
-        "the biases are regularised too; only W1 and W2 are."),
-    _of_penalty("biases_regularised_halved", lambda reg, weights, biases, N: reg / 2 * _squares([*weights, *biases]),
-        "the biases are regularised too, and with a factor 1/2; only W1 and W2 are, without it."),
-    _of_penalty("b1_regularised", lambda reg, weights, biases, N: reg * _squares([*weights, biases[0]]),
-        "the bias b1 is regularised too; only W1 and W2 are."),
-    _of_penalty("b2_regularised", lambda reg, weights, biases, N: reg * _squares([*weights, biases[1]]),
-        "the bias b2 is regularised too; only W1 and W2 are."),
     _of_penalty("norms_not_squared", _summed(np.linalg.norm), "the norms aren't squared."),
-    _of_penalty("norm_of_all_not_squared", lambda reg, weights, biases, N: reg * np.sqrt(_squares(weights)),
+    _of_penalty("norm_of_all_not_squared", lambda reg, weights, N: reg * np.sqrt(_squares(weights)),
         "the norm isn't squared."),
     _of_penalty("spectral_norm", _summed(lambda W: np.linalg.norm(W, 2) ** 2),
         "this is the spectral norm, squared; the sum of the squares of all entries is asked."),
@@ -615,26 +646,26 @@ PENALTY = (
     _of_penalty("weights_not_squared", _summed(np.sum), "the weights are summed without being squared."),
     _of_penalty("square_of_sum", _summed(lambda W: np.sum(W) ** 2),
         "the sum of the weights is squared; each weight is squared before the sum."),
-    _of_penalty("square_of_common_sum", lambda reg, weights, biases, N: reg * sum(np.sum(W) for W in weights) ** 2,
+    _of_penalty("square_of_common_sum", lambda reg, weights, N: reg * sum(np.sum(W) for W in weights) ** 2,
         "the sum of the weights is squared; each weight is squared before the sum."),
     _of_penalty("mean_of_squares", _summed(lambda W: np.mean(W**2)),
         "the mean of the squared weights is taken; their sum is asked."),
     _of_penalty("cubes", _summed(lambda W: np.sum(W**3)), "the weights' cubes are summed; their squares are asked."),
     _of_penalty("largest_square", _summed(lambda W: np.max(W**2)),
         "the largest square of each matrix is taken; the sum of all is asked."),
-    _of_penalty("product_of_norms", lambda reg, weights, biases, N: reg * _squares(weights[:1]) * _squares(weights[1:]),
+    _of_penalty("product_of_norms", lambda reg, weights, N: reg * _squares(weights[:1]) * _squares(weights[1:]),
         "the two sums of squares are multiplied; add them."),
-    _of_penalty("squares_of_the_product", lambda reg, weights, biases, N: reg * _squares([weights[0] @ weights[1]]),
+    _of_penalty("squares_of_the_product", lambda reg, weights, N: reg * _squares([weights[0] @ weights[1]]),
         "the squares of the product W1 W2 are summed; those of W1 and of W2 are asked."),
-    _of_penalty("fixed_strength", lambda factor, reg, weights, biases, N: factor * _squares(weights),
+    _of_penalty("fixed_strength", lambda factor, reg, weights, N: factor * _squares(weights),
         _STRENGTH + ": a fixed strength, {factor}.", fitted=True),
-    _of_penalty("strength_scaled", lambda factor, reg, weights, biases, N: factor * reg * _squares(weights),
+    _of_penalty("strength_scaled", lambda factor, reg, weights, N: factor * reg * _squares(weights),
         _STRENGTH + ": {factor} times that.", fitted=True),
-    _of_penalty("default_for_no_strength", lambda factor, reg, weights, biases, N: (reg or factor) * _squares(weights),
+    _of_penalty("default_for_no_strength", lambda factor, reg, weights, N: (reg or factor) * _squares(weights),
         _STRENGTH + ": where reg is 0, a fixed strength, {factor}, is used.", fitted=True),
 )  # fmt: skip
 #: ``loss(params, X, y, reg)``; what the layers do wrong shows in it too, where it computes them anew.
-LOSS = (*DATA, *AVERAGING, *PENALTY, *LAYERS[: len(_BIASES) * 2], *RELU[:1], *GENERAL)
+LOSS = (*DATA, *AVERAGING, *REGULARISED, *PENALTY, *LAYERS[: len(_BIASES) * 2], *RELU[:1], *GENERAL)
 
 #: Constants that students add to a probability to keep its logarithm finite. They spoil the
 #: loss in its last digits only, and whether the loss is stable is a question of its own.
@@ -662,7 +693,8 @@ def right_of_network(one: Any, own: Any) -> dict[str, Callable]:
 def gradients(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any]:
     """The four gradients, with a stage for each formula, another one after it, and ``regularisation``.
 
-    A stage ``after grad_W2`` takes the result, the right function and its arguments.
+    A stage ``after grad_W2`` takes the result, the right function and its arguments. ``regularised weights`` and
+    ``regularised biases`` say by name how much of the regularisation an array has.
     """
 
     def step(variable: str, *given: Any) -> Any:
@@ -675,22 +707,19 @@ def gradients(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, A
     params, X = arguments["params"], np.asarray(arguments["X"])
     a3 = changes.get("probabilities", lambda a3, z3: a3)(arguments["a3"], arguments["z3"])
     a2 = changes.get("activations", lambda a2, z2: a2)(arguments["a2"], arguments["z2"])
+    price, reg = changes.get("regularisation", lambda W, reg, N: 2 * reg * W), arguments["reg"]
+    shares = changes.get("regularised weights", lambda: {"W1": 1.0, "W2": 1.0})()
+    shares = shares | changes.get("regularised biases", dict)()
+
+    def regularised(name: str, gradient: Any) -> np.ndarray:
+        return _plus(gradient, shares[name] * price(params[name], reg, len(X)) if name in shares else 0.0)
+
     dz3 = step("z3", a3, arguments["y"])
-    dz2 = step("z2", step("a2", dz3, params["W2"]), arguments["z2"])
-    found = {"W1": step("W1", X, dz2), "b1": step("b1", dz2), "W2": step("W2", a2, dz3), "b2": step("b2", dz3)}
-    price = changes.get("regularisation", lambda W, reg, N: 2 * reg * W)
-    of_biases = changes.get("regularised biases", lambda name, b, reg: 0.0)
-    reg = arguments["reg"]
-    summed = {
-        name: _plus(
-            gradient, price(params[name], reg, len(X)) if name[0] == "W" else of_biases(name, params[name], reg)
-        )
-        for name, gradient in found.items()
-    }
-    return {
-        name: changes[f"after {name}"](value, params[name], reg) if f"after {name}" in changes else value
-        for name, value in summed.items()
-    }
+    dW2 = step("W2", a2, dz3)
+    W2 = changes.get("weights", lambda W2, gradient, regularised: W2)(params["W2"], dW2, partial(regularised, "W2"))
+    dz2 = step("z2", step("a2", dz3, W2), arguments["z2"])
+    found = {"W1": step("W1", X, dz2), "b1": step("b1", dz2), "W2": dW2, "b2": step("b2", dz3)}
+    return {name: regularised(name, gradient) for name, gradient in found.items()}
 
 
 def _plus(gradient: Any, price: Any) -> np.ndarray:
@@ -726,6 +755,12 @@ def _share(of: Callable) -> Callable:
     return lambda g, right, a3, y: g + of(a3, y) / len(y)
 
 
+def _of_squares(a3: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Half the squared differences to Delta, differentiated through the softmax; not averaged."""
+    difference = a3 - _onehot(a3, y)
+    return a3 * (difference - np.sum(a3 * difference, axis=1, keepdims=True))
+
+
 _of_z3 = _stage("after grad_z3")
 GRAD_Z3 = (
     _of_z3("delta_missing", _share(_onehot), "1 isn't subtracted at the true class."),
@@ -759,6 +794,24 @@ GRAD_Z3 = (
     _of_z3("delta_subtracted_twice", _share(lambda a3, y: -_onehot(a3, y)), "1 is subtracted twice at the true class."),
     _of_z3("delta_of_all_labels", _share(lambda a3, y: _onehot(a3, y) - np.isin(np.arange(a3.shape[1]), y)),
         "1 is subtracted in the columns of all labels, in every row; each row has its own label alone."),
+    _of_z3("delta_in_whole_rows", _share(lambda a3, y: _onehot(a3, y) - np.isin(np.arange(len(a3)), y)[:, None]),
+        "1 is subtracted in whole rows, those numbered as the labels; in row i it is at y_i alone,"
+        " [np.arange(N), y]."),
+    _of_z3("delta_alone_averaged", lambda g, right, a3, y: a3 - _onehot(a3, y) / len(y),
+        "only what is subtracted is divided by N: the whole difference is to be divided, (a3 - Delta) / N."),
+    _of_z3("class_not_in_its_own_sum", _share(lambda a3, y: a3 / (1 - a3) - a3),
+        "the sum of exponentials leaves class k itself out; it goes over all classes."),
+    _of_z3("losses_of_all_classes", lambda g, right, a3, y: -np.log(a3) / len(y),
+        "this is -log p_k itself, for each class k: it isn't differentiated, and it is the true class's that J holds."),
+    _of_z3("loss_not_differentiated", lambda g, right, a3, y: -np.log(_true(a3, y))[:, None] / len(y) + 0 * a3,
+        "this is the loss -log p_y itself; its derivative is asked."),
+    *(
+        _of_z3("squared_error_differentiated",
+            lambda g, right, a3, y, of=of: of(a3.shape[1]) * _of_squares(a3, y) / len(y),
+            "this is the gradient of the squared error (a3 - Delta)^2 through the softmax; the loss is the"
+            " cross-entropy.")
+        for of in (lambda K: 1, lambda K: 2, lambda K: 1 / K, lambda K: 2 / K)
+    ),
     _of_z3("derivative_of_the_probability", lambda g, right, a3, y: a3 * (1 - a3) / len(y),
         "this is p (1 - p), the derivative of a probability with respect to its own logit; the loss is -log p."),
     _of_z3("derivative_of_the_true_probability",
@@ -880,6 +933,8 @@ GRAD_A2 = (
     _of_a2("da2_reversed", lambda g, right, d, W: right(d, W[::-1]), "the hidden units are in reversed order."),
     _of_a2("da2_reshaped", lambda g, right, d, W: right(d, W.reshape(W.shape[::-1]).T),
         "reshape doesn't transpose W2: it keeps the numbers in their order."),
+    _of_a2("da2_of_the_inverse", lambda g, right, d, W: d @ np.linalg.pinv(W),
+        "the gradient goes back with the (pseudo-)inverse of W2; it is with its transpose."),
     _of_a2("da2_positive", lambda g, right, d, W: np.maximum(g, 0),
         "the ReLU is applied to the gradient; a gradient may be negative."),
     _of_a2("da2_of_sizes", lambda g, right, d, W: right(d, np.abs(W)),
@@ -945,12 +1000,7 @@ STEP_MISTAKES = {
 STEP_DEVIATIONS = tuple(itertools.chain.from_iterable(STEP_MISTAKES.values()))
 
 
-def _priced(*names: str, factor: float) -> Callable:
-    """``factor`` times reg times the biases ``names``."""
-    return lambda name, b, reg: factor * reg * b if name in names else 0.0
-
-
-_of_regularisation, _of_prices = _stage("regularisation"), _stage("regularised biases")
+_of_regularisation = _stage("regularisation")
 _BIASED = "the biases aren't regularised, but the gradient of {} is."
 _OTHER = "the regularisation has another factor than 2 * reg: "
 REGULARISATION = (
@@ -993,22 +1043,37 @@ REGULARISATION = (
         fitted=True),
     _of_regularisation("default_for_no_strength", lambda factor, W, reg, N: (2 * reg or factor) * W,
         _OTHER + "where reg is 0, it is {factor}.", fitted=True),
+)  # fmt: skip
+_of_regularised_weights, _of_regularised_biases = _stage("regularised weights"), _stage("regularised biases")
+REGULARISED_ARRAYS = (
     *(
-        Deviation(
-            f"{one}_not_regularised", f"after {one}", lambda g, W, reg: g - 2 * reg * W,
-            f"the regularisation is missing in the gradient of {one}.",
+        deviation
+        for one, other in (("W1", "W2"), ("W2", "W1"))
+        for deviation in (
+            _of_regularised_weights(f"{one}_not_regularised", lambda other=other: {other: 1.0},
+                f"the regularisation is missing in the gradient of {one}."),
+            _of_regularised_weights(f"{one}_regularised_1", lambda one=one, other=other: {one: 0.5, other: 1.0},
+                f"the regularisation lacks its factor 2 in the gradient of {one}."),
         )
-        for one in ("W1", "W2")
     ),
     *(
-        _of_prices(
+        _of_regularised_biases(
             f"{'_'.join(some)}_regularised_{factor:g}",
-            _priced(*some, factor=factor),
+            lambda some=some, factor=factor: dict.fromkeys(some, factor / 2),
             _BIASED.format(" and of ".join(some)) + (" (Without the factor 2, too.)" if factor == 1 else ""),
         )
         for some in (("b1", "b2"), ("b1",), ("b2",))
         for factor in (2.0, 1.0)
     ),
+    _of_regularised_biases("biases_for_weights", lambda: {"W1": 0.0, "W2": 0.0, "b1": 1.0, "b2": 1.0},
+        "the biases are regularised in place of the weights; only W1 and W2 are."),
+)  # fmt: skip
+#: What a formula is given in place of another array.
+WIRING = (
+    Deviation("gradient_for_weights", "weights", lambda W2, gradient, regularised: gradient,
+        "grad_a2 gets the gradient of W2; it takes W2 itself."),
+    Deviation("gradient_for_weights", "weights", lambda W2, gradient, regularised: regularised(gradient),
+        "grad_a2 gets the gradient of W2; it takes W2 itself."),
     Deviation("z2_for_a2", "activations", lambda a2, z2: z2,
         "the gradient of W2 is computed with z2; it is a2 that W2 multiplies."),
     Deviation("logits_for_probabilities", "probabilities", lambda a3, z3: z3,
@@ -1034,7 +1099,7 @@ RETURNED = (
 )  # fmt: skip
 _MASK = "where z2 is negative, the gradient still flows back: between a2 and z2 use grad_z2, with z2 itself, not a2."
 BACKWARD = (
-    *REGULARISATION, *RETURNED,
+    *REGULARISATION, *REGULARISED_ARRAYS, *WIRING, *RETURNED,
     *(
         replace(one, sentence=f"on the way to d{variable}, {one.sentence}")
         for variable, some in STEP_MISTAKES.items()
@@ -1088,6 +1153,20 @@ def _short(number: float) -> str:
 def _only(chosen: Callable[[np.ndarray], np.ndarray]) -> Callable:
     """Central differences at some entries, and zeros elsewhere."""
     return lambda toy, x, h: np.where(chosen(np.arange(x.size).reshape(x.shape)), toy.central(x, h), 0.0)
+
+
+def _moved_together(axis: int) -> Callable:
+    """Central differences where all entries with the same place on one axis are moved at once."""
+
+    def quotient(toy: Any, x: np.ndarray, h: float) -> np.ndarray:
+        found = np.zeros(x.shape)
+        for place in range(x.shape[axis]):
+            moved = np.zeros(x.shape)
+            moved.swapaxes(0, axis)[place] = h
+            found.swapaxes(0, axis)[place] = (toy.value(x + moved) - toy.value(x - moved)) / (2 * h)
+        return found
+
+    return quotient
 
 
 _of_quotient = _stage("quotient")
@@ -1150,6 +1229,20 @@ QUOTIENTS = (
         "only the first row is differentiated; every entry is asked."),
     _of_quotient("fixed_divisor", lambda toy, x, h: toy.central(x, h) * h / 1e-5,
         "the difference is divided by a fixed number, 2e-5, whatever h is; divide it by 2h."),
+    *(
+        _of_quotient(f"{name}_moved", _moved_together(axis), f"whole {name} of x are moved at once; move one entry at"
+            " a time, as for index in np.ndindex(x.shape) does.")
+        for name, axis in (("rows", 0), ("columns", -1))
+    ),
+    *(
+        _of_quotient("step_by_entry", lambda toy, x, h, of=of, by=by: toy.central(x, h * of(x)) * by(of(x)),
+            "the step grows with the size of the entry; it is h for every entry.")
+        for of in (lambda x: np.maximum(1, np.abs(x)), lambda x: 1 + np.abs(x))
+        for by in (np.ones_like, lambda size: size)  # divided by twice the step, or by 2h
+    ),
+    _of_quotient("same_point", lambda toy, x, h: np.zeros(x.shape),
+        "every value is zero: f is called twice at the same point (x_minus = x_plus or = x gives an array a second"
+        " name, .copy() a second array), or the quotients aren't kept."),
     _of_quotient("all_entries_moved",
         lambda toy, x, h: np.full(x.shape, (toy.value(x + h) - toy.value(x - h)) / (2 * h)),
         "all entries of x are moved at once; only one is."),
@@ -1196,6 +1289,11 @@ def _total(a: Any, b: Any) -> np.ndarray:
     return np.abs(a) + np.abs(b)
 
 
+def _at_largest(of: Callable[[Any, Any], Any]) -> Callable:
+    """The quotient at one place."""
+    return lambda a, b: (_differences(a, b)[0] / np.maximum(1e-8, _total(a, b))).flat[np.argmax(of(a, b))]
+
+
 _LIMIT = "the lower limit of |a| + |b| is 1e-8; here it is another one, or missing."
 _of_error = _stage("relative_error")
 RELATIVE_ERRORS = (
@@ -1223,6 +1321,13 @@ RELATIVE_ERRORS = (
     _of_error("of_norms",
         lambda a, b: np.linalg.norm(np.subtract(a, b)) / max(1e-8, float(np.linalg.norm(a) + np.linalg.norm(b))),
         "this is the ratio of two norms; the largest ratio of two entries is asked."),
+    _of_error("at_the_largest_difference", _at_largest(lambda a, b: _differences(a, b)[0]),
+        "the quotient is taken where |a - b| is largest; the largest of the quotients of all entries is asked."),
+    _of_error("at_the_largest_entry", _at_largest(lambda a, b: _total(a, b)),
+        "the quotient is taken where |a| + |b| is largest; the largest of the quotients of all entries is asked."),
+    _of_error("tiny_entries_ignored", lambda a, b: np.max(
+        np.where(_total(a, b) > 1e-8, _differences(a, b)[0] / np.maximum(1e-8, _total(a, b)), 0.0)),
+        "where |a| + |b| is tiny, the error counts as 0; it is |a - b| / 1e-8 there."),
     _of_error("of_sums", lambda a, b: np.sum(_differences(a, b)[0]) / max(1e-8, np.sum(_total(a, b))),
         "the differences and the sizes are summed before they are divided; the quotient is to be taken entry by"
         " entry."),
@@ -1257,8 +1362,12 @@ RELATIVE_ERRORS = (
     ),
     _of_error("limit_missing", lambda a, b: np.max(_differences(a, b)[0] / _total(a, b)),
         "the lower limit 1e-8 of |a| + |b| is missing.", common=_LIMIT),
-    _of_error("limit_from_above", lambda a, b: np.max(_differences(a, b)[0] / np.minimum(1e-8, _total(a, b))),
-        "1e-8 limits |a| + |b| from above; it is their lower limit: the maximum of both is taken."),
+    *(
+        _of_error("limit_from_above",
+            lambda a, b, of=of: np.max(_differences(a, b)[0] / np.minimum(1e-8, of(_total(a, b)))),
+            "1e-8 limits |a| + |b| from above; it is their lower limit: the maximum of both is taken.")
+        for of in (lambda total: total, lambda total: total + 1e-300)
+    ),
     *(
         _of_error(
             f"limited_by_{limit:g}", _divided(np.max, _total, limit),

@@ -108,7 +108,7 @@ def _table() -> dict[tuple, tuple[np.ndarray, list[np.ndarray]]]:
 
 def write_table() -> None:
     """Compute ``steps.npz``: what the steps meet on the stored problems, common mistakes included. Needs PyTorch."""
-    from course_utils.mistakes import STEP_DEVIATIONS, backward_arguments, gradients
+    from course_utils.mistakes import STEP_DEVIATIONS, WIRING, backward_arguments, gradients
     from course_utils.oracle import STEPS as computed
     from course_utils.reference import problems
 
@@ -125,7 +125,7 @@ def write_table() -> None:
 
     steps = {name: recorded(name) for name in NAMES}
     for given in problems():
-        for one in (None, *STEP_DEVIATIONS):
+        for one in (None, *STEP_DEVIATIONS, *WIRING):
             changes = {} if one is None else {one.stage: partial(one.change, 0.0) if one.fitted else one.change}
             arguments = backward_arguments(given, given.reg) | {"right": steps}
             try:

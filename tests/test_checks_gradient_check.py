@@ -325,7 +325,7 @@ WRONG_CHECKS = [
     (lambda params, grads: dict.fromkeys(params, max(right_check(params, grads).values())), "being wrong"),
     (
         lambda params, grads: {name: bool(error < 1e-6) for name, error in right_check(params, grads).items()},
-        "is wrong",
+        "True or False is returned",
     ),
     (lambda params, grads: right_check(params, dict.fromkeys(grads, grads["W1"])), "ValueError"),
     (lambda params, grads: {name: relative_error(grads[name], grads[name]) for name in params}, "being wrong"),

@@ -181,6 +181,21 @@ def test_where_several_give_the_same_what_they_share_is_told():
     assert search(seen, mistakes.of_relu, [twice("a", ""), twice("b", "")]) is None
 
 
+def test_what_is_said_of_any_value_is_not_told_where_something_else_is_wrong_too():
+    unlike = [Deviation(name, "relu", lambda z: z + 2 * z**2, f"it is {name}.") for name in ("one", "another")]
+    sign = next(one for one in mistakes.GENERAL if one.name == "sign")
+    seen = observations("relu", unlike[0], sign)
+    assert search(seen, mistakes.of_relu, [unlike[0], sign]).names == ("one", "sign")
+    assert search(seen, mistakes.of_relu, [*unlike, sign]) is None
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_zeros_are_of_any_precision(dtype):
+    lossy = next(one for one in mistakes.PRECISION if one.name == dtype)
+    value = np.array(1e-5)
+    assert lossy.change(value, np.zeros(()), 1) == value
+
+
 def test_a_sentence_holds_the_number_that_was_found():
     model, _, known = COMPUTATIONS["loss"]
     made = next(one for one in known if one.name == "fixed_strength")

@@ -64,8 +64,9 @@ def test_counts_are_those_of_the_class_cause_by_cause(graded):
                     for place in cause.places
                     if place.question in answer.loses and student in place.students
                 }
-                assert len(names) == 1, (answer.title, names)
-                expected.setdefault(names.pop(), []).append((student, answer))
+                assert 1 <= len(names) <= 2, (answer.title, names)  # two mistakes, each of which has its name
+                for name in names:
+                    expected.setdefault(name, []).append((student, answer))
     assert sum(map(len, expected.values())) > STUDENTS / 2
     by_name = {cause.name: cause for cause in counted.causes}
     for name, chosen in expected.items():

@@ -211,7 +211,12 @@ def _expect_stable_cross_entropy(cross_entropy: Callable, z3: np.ndarray, y: np.
         text = f"softmax_cross_entropy of rows ({row}), the true class being the last,"
         text = text.replace(f"{largest:.0f}, {largest:.0f}", f"{largest:.0f}, ..., {largest:.0f}")
         _expect_finite(text, call(cross_entropy, extreme, last), advice)
-    _expect_growth(lambda z: call(cross_entropy, z, y), len(z3))
+    turned = np.stack([np.roll(np.linspace(0.0, -LARGE, z3.shape[1]), number) for number in range(len(z3))])
+    text = (
+        "softmax_cross_entropy of rows (0, -25000, ..., -100000), (-100000, 0, ..., -75000), ..., the last class true,"
+    )
+    _expect_finite(text, call(cross_entropy, turned, last), _NO_PROBABILITY)
+    _expect_growth(lambda z: call(cross_entropy, z, last), z3.shape)
     _expect_shifts_to_change_nothing("softmax_cross_entropy({}, y)", lambda z: call(cross_entropy, z, y), z3)
 
 
@@ -234,19 +239,19 @@ def _expect_shifts_to_change_nothing(quantity: str, function: Callable, z3: np.n
             raise
 
 
-def _expect_growth(loss: Callable, K: int) -> None:
+def _expect_growth(loss: Callable, shape: tuple[int, ...]) -> None:
     """A loss that grows in proportion with moderate logits does so with large ones, however small a probability is.
 
-    The loss is convex in the factor of its logits, so its slope never falls; a loss that is
-    bounded for another reason than a guard has a slope that falls from the beginning.
+    All rows are the same. The loss is convex in the factor of its logits, so its slope never
+    falls; a loss that is bounded for another reason than a guard has one that falls from the beginning.
     """
-    spread = np.stack([np.roll(np.arange(K) / (1.0 - K), row) for row in range(K)])
+    spread = np.tile(np.linspace(0.0, -1.0, shape[1]), (shape[0], 1))
 
-    def slope(start: float) -> float:
-        values = [np.sum(as_numbers("softmax_cross_entropy(z, y)", loss(size * spread))) for size in (start, 2 * start)]
-        return float(values[1] - values[0]) / start
+    def slope(size: float) -> float:
+        got = [np.sum(as_numbers("softmax_cross_entropy(z, y)", loss(larger * spread))) for larger in (size, 2 * size)]
+        return float(got[1] - got[0]) / size
 
-    first, second, large = slope(2.0), slope(4.0), slope(LARGE)
+    first, second, large = slope(1.0), slope(2.0), slope(LARGE)
     if first and second / first > 0.9 and not large / second > 0.9:
         raise CheckFailed(
             "softmax_cross_entropy(z, y)",

@@ -64,8 +64,8 @@ def _exponential(x: np.ndarray) -> float:
     return float(np.exp(np.sum(_weights(x) * x)))
 
 
-def _quotient(numerator: np.ndarray, weights: np.ndarray, h: float) -> np.ndarray:
-    return numerator / h if h else weights
+def _quotient(numerator: np.ndarray, weights: np.ndarray, h: float | np.ndarray) -> np.ndarray:
+    return numerator / h if np.any(h) else weights
 
 
 #: ``cubic``: sum of w x^3, each entry for itself. ``exponential``: exp of the sum of w x, all together.

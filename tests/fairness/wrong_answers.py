@@ -2262,7 +2262,7 @@ _wrong(
     _SCHEDULE, says="the learning rate is the same in the first two epochs and beyond",
 )  # fmt: skip
 _STEP = "        params[name] = params[name] - learning_rate * gradient\n"
-for _name, _step in {
+for _name, _update in {
     "momentum": """\
         velocity[name] = 0.9 * velocity.get(name, 0) - learning_rate * gradient
         params[name] = params[name] + velocity[name]
@@ -2277,7 +2277,7 @@ for _name, _step in {
     "gradients of length 1": _STEP.replace("gradient", "gradient / (1e-8 + np.linalg.norm(gradient))"),
     "gradients clipped": _STEP.replace("gradient", "np.clip(gradient, -0.1, 0.1)"),
 }.items():
-    _wrong(_name, "train", "velocity, squares = {}, {}" + _TRAIN.replace(_STEP, _step), "test-train-descent")
+    _wrong(_name, "train", "velocity, squares = {}, {}" + _TRAIN.replace(_STEP, _update), "test-train-descent")
 
 # --- Results of another type: what calls the function isn't to blame --------------------------
 
@@ -2741,3 +2741,121 @@ _training(
     "returned within the loop", "        learning_rate *= learning_rate_decay\nreturn",
     "        learning_rate *= learning_rate_decay\n    return", _DESCENT, says="only the first iteration is made",
 )  # fmt: skip
+
+# --- More causes in notebooks 1 to 3 -----------------------------------------------------------
+
+_SCALED = "changes the probabilities"
+for _name, _change in {
+    "the row's largest size": "z / np.abs(z).max(axis=1, keepdims=True)",
+    "the largest of all": "z / z.max()",
+    "the largest size of all": "z / np.abs(z).max()",
+    "the row's length": "z / np.linalg.norm(z, axis=1, keepdims=True)",
+    "the row's sum": "z / z.sum(axis=1, keepdims=True)",
+    "the row's range": "(z - z.min(axis=1, keepdims=True)) / (z.max(axis=1, keepdims=True) - z.min(axis=1,"
+    " keepdims=True))",
+    "the row's spread": "(z - z.mean(axis=1, keepdims=True)) / z.std(axis=1, keepdims=True)",
+}.items():
+    _wrong(f"scaled by {_name}", "softmax", f"e = np.exp({_change})\nreturn e / e.sum(axis=1, keepdims=True)",
+           "test-softmax", says=_SCALED)  # fmt: skip
+for _name, _mark, _says in (
+    ("rows of a one-hot matrix", "marks[y] = 1", "marks a whole row"),
+    ("columns of a one-hot matrix", "marks[:, y] = 1", "marks a whole column"),
+    ("rows of logits", "np.add.at(marks, y, 1)", "marks a whole row"),
+):
+    _entropy(
+        _name, "float(-(marks[: len(y)] * logs).sum() / len(y))", says=_says,
+        before=f"{_SHIFTED}\nlogs = shifted - log_sums[:, None]\n"
+        f"marks = np.zeros((max(z3.shape[1], len(y)), z3.shape[1]))\n{_mark}",
+    )  # fmt: skip
+_BOTH = ("the biases are regularised too", "W1 is regularised")
+for _name, _penalty, _says in (
+    ("biases regularised, in the mean", "reg * sum(np.sum(p**2) for p in params.values()) / len(X)", _BOTH[0]),
+    ("sizes of biases too", "reg * sum(np.abs(p).sum() for p in params.values())", _BOTH[0]),
+    ("half the squares of W1 alone", 'reg / 2 * np.sum(params["W1"] ** 2)', _BOTH[1]),
+    ("biases regularised, weights not", 'reg * (np.sum(params["b1"] ** 2) + np.sum(params["b2"] ** 2))',
+     "in place of the weights"),
+):  # fmt: skip
+    _loss(_name, _penalty, says=_says)
+_wrong("a pair of the loss and all values", "loss",
+       f"values = forward(params, X)\nreturn {_DATA} + reg * ({_SQUARES}), values", "test-loss")  # fmt: skip
+_step("only Delta averaged", "grad_z3", _DELTA + "return a3 - delta / len(y)", "only what is subtracted")
+_step("1 subtracted in the rows of the labels", "grad_z3",
+      "rows = np.isin(np.arange(len(y)), y)\nreturn (a3 - rows[:, None]) / len(y)", "in whole rows")  # fmt: skip
+_step("each class left out of its own sum", "grad_z3", _DELTA + "return (a3 / (1 - a3) - delta) / len(y)",
+      "leaves class k itself out")  # fmt: skip
+_step("losses of all classes", "grad_z3", "return -np.log(a3) / len(y)", "it isn't differentiated")
+_step("the samples' losses", "grad_z3",
+      "return np.ones_like(a3) * -np.log(a3[np.arange(len(y)), y])[:, None] / len(y)", "the loss -log p_y")  # fmt: skip
+_SQUARE = _DELTA + "d = a3 - delta\nd = a3 * (d - np.sum(a3 * d, axis=1, keepdims=True))\n"
+for _name, _returned in {
+    "halved": "d / len(y)", "summed": "2 * d / len(y)", "of all entries": "2 * d / a3.size", "not averaged": "d",
+}.items():  # fmt: skip
+    _step(f"squared error, {_name}", "grad_z3", f"{_SQUARE}return {_returned}", "the gradient of the squared error")
+_step("back by the pseudo-inverse", "grad_a2", "return dz3 @ np.linalg.pinv(W2)", "(pseudo-)inverse of W2")
+_symbolic("not differentiated", "sp.log(total) - logit", "it isn't differentiated")
+_symbolic("the loss itself", "sp.log(total) - z[y]", "the loss -log p_y")
+_symbolic("own class left out of the sum", "sp.exp(logit) / (total - sp.exp(logit)) - (1 if k == y else 0)",
+          "leaves class k itself out")  # fmt: skip
+_ALL_DECAY = 'grads["b1"] += FACTOR * params["b1"]\ngrads["b2"] += FACTOR * params["b2"]'
+for _name, _factor in {"in the mean": "2 * reg / len(X)", "of a fixed strength": "0.05", "halved": "reg"}.items():
+    _backward(f"biases regularised too, {_name}", _ALL_DECAY.replace("FACTOR", _factor),
+              "the biases aren't regularised", old="2 * reg", new=_factor)  # fmt: skip
+_backward("W1 not regularised, and W2 in the mean", 'grads["W1"] -= 2 * reg / len(X) * params["W1"]',
+          "missing in the gradient of W1", old="2 * reg", new="2 * reg / len(X)")  # fmt: skip
+_backward("W2 without its 2", 'grads["W2"] -= reg * params["W2"]', "lacks its factor 2 in the gradient of W2")
+_backward("biases regularised, weights not", _ALL_DECAY.replace("FACTOR", "2 * reg"), "in place of the weights",
+          old="2 * reg", new="0 * reg")  # fmt: skip
+for _name, _more in {"": "", ", regularised": ' + 2 * reg * params["W2"]'}.items():
+    _backward(f"back through the gradient of W2{_name}", "", "grad_a2 gets the gradient of W2",
+              old='grad_a2(dz3, params["W2"])', new=f'grad_a2(dz3, grad_W2(values["a2"], dz3){_more})')  # fmt: skip
+_wrong(
+    "two names for x", "numerical_gradient",
+    """
+    gradient = np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        old = x[index]
+        above = below = x
+        above[index], below[index] = old + h, old - h
+        gradient[index] = (f(above) - f(below)) / (2 * h)
+        x[index] = old
+    return gradient
+    """,
+    "test-numerical-gradient", says="f is called twice at the same point",
+)  # fmt: skip
+_numerical("quotients not kept", "gradient[index] =", "quotient =", "or the quotients aren't kept")
+for _name, _axis in {"rows": "[index[0]]", "columns": "[..., index[-1]]"}.items():
+    _wrong(
+        f"whole {_name} moved", "numerical_gradient",
+        _DIFFERENCES.replace("point[index]", f"point{_axis}").replace("x[index]", f"x{_axis}"),
+        "test-numerical-gradient", says=f"whole {_name} of x are moved",
+    )  # fmt: skip
+for _name, _step_size, _divisor in (
+    ("larger entries", "max(1.0, abs(x[index]))", "2 * step"), ("each entry", "(1 + abs(x[index]))", "2 * step"),
+    ("larger entries, divided by 2h", "max(1.0, abs(x[index]))", "2 * h"),
+):  # fmt: skip
+    _wrong(
+        f"a larger step for {_name}", "numerical_gradient",
+        _DIFFERENCES.replace("    point = x.copy()", f"    step = h * {_step_size}\n    point = x.copy()")
+        .replace("+ h", "+ step").replace("- h", "- step").replace("2 * h", _divisor),
+        "test-numerical-gradient", says="the step grows with the size of the entry",
+    )  # fmt: skip
+_TOTAL = "total = np.abs(a) + np.abs(b)\nquotient = np.abs(np.subtract(a, b)) / np.maximum(1e-8, total)\n"
+for _name, _returned, _says in (
+    ("0 where both are tiny", "np.max(np.where(total > 1e-8, quotient, 0.0))", "the error counts as 0"),
+    ("0 where both are close", "0.0 if np.allclose(a, b) else np.max(quotient)", "the error counts as 0"),
+    ("where the difference is largest", "np.ravel(quotient)[np.argmax(np.abs(np.subtract(a, b)))]",
+     "where |a - b| is largest"),
+    ("where the entries are largest", "np.ravel(quotient)[np.argmax(total)]", "where |a| + |b| is largest"),
+    ("limited from above, but not 0", "np.max(np.abs(np.subtract(a, b)) / np.minimum(1e-8, total + 1e-300))",
+     "limits |a| + |b| from above"),
+):  # fmt: skip
+    _wrong(_name, "relative_error", f"{_TOTAL}return float({_returned})", "test-relative-error", says=_says)
+_checking(
+    "passed or not",
+    """
+    return {
+        name: bool(relative_error(numerical_gradient(lambda v: loss_fn({**params, name: v}), params[name]), grads[name])
+                   < 1e-7) for name in params
+    }
+    """,
+)
