@@ -138,7 +138,7 @@ def expect_shapes(quantity: str, held: Mapping[str, np.ndarray], sizes: Sequence
         found = [array.shape for array in held.values() if array.ndim == 2]
         raise CheckFailed(
             quantity,
-            f"for sizes {sizes} the model has {len(found)} layers{_from_to(found)}, expected {len(shapes) // 2}.",
+            f"for sizes {sizes} the model has {len(found)} layers, expected {len(shapes) // 2}{_from_to(found)}.",
             cause=_cause_of_count(found, list(pairwise(sizes))),
         )
     for name, shape in shapes.items():
@@ -152,7 +152,7 @@ def expect_shapes(quantity: str, held: Mapping[str, np.ndarray], sizes: Sequence
 
 
 def _from_to(layers: Sequence[tuple[int, ...]]) -> str:
-    return f" ({', '.join(f'{inputs} to {outputs}' for inputs, outputs in layers)})" if layers else ""
+    return f": {', '.join(f'{inputs} to {outputs}' for inputs, outputs in layers)}" if layers else ""
 
 
 def _cause_of_count(found: Sequence[tuple[int, ...]], expected: Sequence[tuple[int, ...]]) -> str | None:
@@ -161,9 +161,10 @@ def _cause_of_count(found: Sequence[tuple[int, ...]], expected: Sequence[tuple[i
     if len(found) == len(set(expected)) and not missing:
         return "layers of equal sizes are one and the same object: make a new nn.Linear for each."
     if len(found) < len(expected) and missing and set(found) < set(expected):
+        inputs, outputs = missing[0]
         return (
-            f"there is no layer{_from_to(missing[:1])} that can be trained: each pair of neighbouring sizes has one,"
-            f" and {_REGISTERED}."
+            f"there is no layer from {inputs} to {outputs} that can be trained: each pair of neighbouring sizes"
+            f" has one, and {_REGISTERED}."
         )
     if not missing and any(one[1] != other[0] for one, other in pairwise(found)):
         return (

@@ -1230,7 +1230,7 @@ for _name, _old, _new, _says in (
      " layer.out_features else 0))", "a residual connection"),
     ("a list of hidden layers", "nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:]))",
      "[*(nn.Linear(*pair) for pair in zip(sizes[:-2], sizes[1:-1])), nn.Linear(*sizes[-2:])]\n"
-     "        self.last = self.layers[-1]", "there is no layer (5 to 7) that can be trained"),
+     "        self.last = self.layers[-1]", "there is no layer from 5 to 7 that can be trained"),
 ):  # fmt: skip
     _wrong(f"a module: {_name}", "build_mlp", _changed(_MODULE, _old, _new), "test-build-mlp", says=_says)
 _building("batch normalisation after each layer", "modules.append({", "modules.append(nn.BatchNorm1d(fan_out))\n"
@@ -1293,7 +1293,8 @@ for _name, _share, _says in (
         ), _SCHEDULE, says=_says, before="from copy import deepcopy",
     )  # fmt: skip
 _training("validation accuracy of a batch", "accuracy_of(model, X_val, y_val)",
-          "accuracy_of(model, X[batch], y[batch])", _SCHEDULE, says="the validation accuracy is that on a batch")  # fmt: skip
+          "accuracy_of(model, X[batch], y[batch])", _SCHEDULE,
+          says="the validation accuracy is that on a batch")  # fmt: skip
 _ACCURACIES = """        history["train_accuracy"].append(accuracy_of(model, X[:1000], y[:1000]))
         history["val_accuracy"].append(accuracy_of(model, X_val, y_val))
 """
