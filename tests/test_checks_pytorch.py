@@ -386,7 +386,7 @@ def test_a_wrong_network_of_params_to_torch_is_no_mistake_of_build_mlp(last, sol
     ("check", "train", "sentence"),
     [
         (check_train_steps, training(direction=-1.0), "this climbs the loss"),
-        (check_train_steps, training(clear=False), "add up from then on"),
+        (check_train_steps, training(clear=False), "not before those after it, and add up"),
         (check_train_steps, training(reg_factor=0.0), "the regularisation isn't part of the loss"),
         (check_train_steps, training(reg_factor=0.5), "the regularisation has half its strength"),
         (check_train_steps, training(biases=True), "the biases are regularised too"),

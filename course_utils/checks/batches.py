@@ -93,7 +93,7 @@ def _expect_the_seed_to_matter(train: Callable, singles: list[Record]) -> None:
         raise CheckFailed(
             "train",
             "several seeds gave the same network.",
-            cause=_cause_of_no_chance(train, singles[0]),
+            cause=_cause_of_no_chance(train, singles),
             deviations=("rng not used",),
         )
     generator = np.random.default_rng(setting.rng)
@@ -120,12 +120,19 @@ def _expect_losses_of_draws(train: Callable, singles: list[Record]) -> None:
         raise CheckFailed("train", "an iteration leaves W2 unchanged.", deviations=("W2 not trained",))
 
 
-def _cause_of_no_chance(train: Callable, one: Record) -> str:
+def _cause_of_no_chance(train: Callable, singles: list[Record]) -> str:
+    one = singles[0]
     used, size, rows = _rows(one.step("W2")), one.setting.batch_size, len(one.setting.X)
-    batches = _batches(train, _separate_rows(one.setting.rng, rows=33, batch_size=4), 3)
-    same = len(batches) == 3 and batches[0] == batches[1] == batches[2]
+    if np.ptp([single.losses[0] for single in singles if single.losses.size] or [0.0]) > 1e-4:
+        place = "the whole set" if len(used) == rows else "other rows"
+        return (
+            "the losses are those of batches that are drawn with rng, but the gradient is that of"
+            f" {place}: use the same batch for both."
+        )
     if len(used) == rows:
         return "a batch is the whole set: draw batch_size rows with rng."
+    batches = _batches(train, _separate_rows(one.setting.rng, rows=33, batch_size=4), 3)
+    same = len(batches) == 3 and batches[0] == batches[1] == batches[2]
     if used == set(range(size)):
         return (
             "only the first batch_size rows are ever drawn: draw the indices with rng."

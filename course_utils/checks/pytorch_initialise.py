@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations, product
@@ -114,9 +115,7 @@ def _expect_distribution(held: Mapping[str, np.ndarray], scale: float | None) ->
             raise CheckFailed(
                 name,
                 f"the standard deviation is {found:.3g}, expected {expected:.3g}.",
-                cause="all weights of a layer are the same number: draw each of them."
-                if array.any() and np.ptp(array) == 0
-                else None,
+                cause=_cause_of_size(array, expected),
             )
         if abs(float(np.mean(array))) > 0.06 * expected:
             raise CheckFailed(
@@ -135,6 +134,27 @@ def _expect_distribution(held: Mapping[str, np.ndarray], scale: float | None) ->
                 if np.abs(array).max() < 1.75 * expected  # sqrt(3)
                 else None,
             )
+
+
+def _cause_of_size(array: np.ndarray, expected: float) -> str | None:
+    """Why numbers are spread less or more than is asked for."""
+    if np.ptp(array) == 0:
+        return "all weights of a layer are the same number: draw each of them." if array.any() else None
+    limit = float(np.abs(array).max()) / expected
+    outside = math.erfc(limit / math.sqrt(2))  # the share of normal numbers beyond the limit
+    within = 1 - outside - 2 * limit * math.exp(-(limit**2) / 2) / math.sqrt(2 * math.pi)  # their part of the variance
+    found = float(np.std(array)) / expected
+    if abs(found / math.sqrt(within / (1 - outside)) - 1) < 0.02:
+        return (
+            f"the normal distribution is cut off at {limit:.2g} standard deviations, which makes it narrower, as"
+            " trunc_normal_ does: draw with normal_."
+        )
+    if abs(found / math.sqrt(within + limit**2 * outside) - 1) < 0.02:
+        return (
+            f"numbers beyond {limit:.2g} times the standard deviation are set to that, which makes the distribution"
+            " narrower: leave them as they are drawn."
+        )
+    return None
 
 
 def _distance_from_normal(numbers: np.ndarray) -> float:
@@ -169,8 +189,8 @@ def _cause_of_draw(records: Mapping[float | None, Mapping[str, np.ndarray]]) -> 
             changes.get("deviation", reference.right_deviation),
             changes.get("spread", lambda s: (s, 0.0)),
         )
-        found = {name: spread(deviation(*shape, arguments["scale"])) for name, shape in arguments["shapes"].items()}
-        return _log_sizes(found)
+        shape_for, shapes = changes.get("layer", lambda shapes, name: shapes[name]), arguments["shapes"]
+        return _log_sizes({name: spread(deviation(*shape_for(shapes, name), arguments["scale"])) for name in shapes})
 
     observed = []
     for scale, held in records.items():

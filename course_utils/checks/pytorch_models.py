@@ -88,9 +88,31 @@ def as_params(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         raise CheckFailed(
             "the model",
             f"each of its layers should have weights and biases, in order, that can be trained; it has {held}.",
+            cause=_cause_of_other_parameters(arrays),
         )
     names = [f"{kind}{number}" for number in range(1, len(arrays) // 2 + 1) for kind in "Wb"]
     return {name: array.T for name, array in zip(names, arrays.values(), strict=True)}
+
+
+#: Where a module finds its layers.
+_REGISTERED = "layers are attributes of a module, or stand in nn.Sequential or nn.ModuleList, not in a Python list"
+
+
+def _cause_of_other_parameters(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """What is told by the parameters of a model that aren't weights and biases in turn."""
+    if not arrays:
+        return f"the module has no parameter that can be trained: {_REGISTERED}."
+    if all(array.ndim == 2 for array in arrays.values()):
+        return "the layers have no biases: nn.Linear makes them unless it is given bias=False."
+    for (name, weights), (other, biases) in pairwise(arrays.items()):
+        if weights.ndim == biases.ndim == 1 and weights.shape == biases.shape and name.endswith("weight"):
+            return (
+                f"{name} and {other} have one number for each unit, as those of a normalisation have (BatchNorm1d,"
+                " LayerNorm): the network has none."
+            )
+    if any(array.shape == (1,) and name.endswith("weight") for name, array in arrays.items()):
+        return "an activation has a parameter of its own, as PReLU has: relu, tanh and gelu have none."
+    return None
 
 
 def held_by(model: Any, state_of: Callable) -> dict[str, np.ndarray]:
@@ -113,13 +135,11 @@ def expect_shapes(quantity: str, held: Mapping[str, np.ndarray], sizes: Sequence
     """Compare the layers; ``transposed`` is said where one has its inputs and outputs exchanged."""
     shapes = shapes_of(sizes)
     if len(held) != len(shapes):
-        fewer = 2 * len(set(pairwise(sizes))) == len(held)
+        found = [array.shape for array in held.values() if array.ndim == 2]
         raise CheckFailed(
             quantity,
-            f"for sizes {sizes} the model has {len(held) // 2} layers, expected {len(shapes) // 2}.",
-            cause="layers of equal sizes are one and the same object: make a new nn.Linear for each."
-            if fewer
-            else None,
+            f"for sizes {sizes} the model has {len(found)} layers, expected {len(shapes) // 2}{_from_to(found)}.",
+            cause=_cause_of_count(found, list(pairwise(sizes))),
         )
     for name, shape in shapes.items():
         if held[name].shape != shape:
@@ -129,6 +149,29 @@ def expect_shapes(quantity: str, held: Mapping[str, np.ndarray], sizes: Sequence
                 f" {held[f'W{name[1:]}'].shape[1]} numbers, expected {shapes[f'W{name[1:]}']}.",
                 cause=transposed if held[name].shape == shape[::-1] else None,
             )
+
+
+def _from_to(layers: Sequence[tuple[int, ...]]) -> str:
+    return f": {', '.join(f'{inputs} to {outputs}' for inputs, outputs in layers)}" if layers else ""
+
+
+def _cause_of_count(found: Sequence[tuple[int, ...]], expected: Sequence[tuple[int, ...]]) -> str | None:
+    """Why there are more or fewer layers; (inputs, outputs) of each."""
+    missing = [layer for layer in expected if layer not in found]
+    if len(found) == len(set(expected)) and not missing:
+        return "layers of equal sizes are one and the same object: make a new nn.Linear for each."
+    if len(found) < len(expected) and missing and set(found) < set(expected):
+        inputs, outputs = missing[0]
+        return (
+            f"there is no layer from {inputs} to {outputs} that can be trained: each pair of neighbouring sizes"
+            f" has one, and {_REGISTERED}."
+        )
+    if not missing and any(one[1] != other[0] for one, other in pairwise(found)):
+        return (
+            "weights and biases are held that no layer needs: have they been given to an activation? In an"
+            " nn.Sequential of layers and activations in turn, the layers are those at 0, 2, 4, ..."
+        )
+    return None
 
 
 def holds(held: Mapping[str, np.ndarray], params: Mapping[str, np.ndarray]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -48,16 +49,20 @@ def outputs(params: Tensors, X: Any, activation: str, changes: Changes) -> torch
     """What a network gives for the rows of X, (N, K).
 
     Stages: ``between`` (values, number of the layer, activation), ``follows`` (number of the layer, their count) ->
-    whether it does, ``first`` (X, activation), ``last`` (logits, activation).
+    whether it does, ``first`` (X, activation), ``last`` (logits, activation); ``summed`` and ``joined`` (values, inputs
+    of the layer, whether it is the last), before and after the activation.
     """
     between = changes.get("between", lambda values, number, name: ASKED[name](values))
     follows = changes.get("follows", lambda number, layers: True)
+    summed, joined = (changes.get(name, lambda values, inputs, is_last: values) for name in ("summed", "joined"))
     values, layers = torch.as_tensor(np.asarray(X, dtype=np.float64)), len(params) // 2
     values = changes.get("first", lambda X, name: X)(values, activation)
     for number in range(1, layers + 1):
-        values = values @ params[f"W{number}"] + params[f"b{number}"]
-        if number < layers and follows(number, layers):
+        inputs, is_last = values, number == layers
+        values = summed(values @ params[f"W{number}"] + params[f"b{number}"], inputs, is_last)
+        if not is_last and follows(number, layers):
             values = between(values, number, activation)
+        values = joined(values, inputs, is_last)
     return changes.get("last", lambda logits, name: logits)(values, activation)
 
 
@@ -159,6 +164,34 @@ def _named(name: str, stage: str, change: Callable, sentence: str, common: str =
 _NO_ACTIVATION = "there is no activation between the layers."
 
 
+def _residual(in_last: bool) -> Callable:
+    """Adds its inputs to what a layer gives where there are as many; ``in_last``: of the last one too."""
+
+    def changed(values: torch.Tensor, inputs: torch.Tensor, is_last: bool) -> torch.Tensor:
+        return values + inputs if values.shape == inputs.shape and (in_last or not is_last) else values
+
+    return changed
+
+
+_RESIDUAL = [
+    _named(f"residual, {stage}, {in_last}", stage, _residual(in_last),
+           "where a layer gives as many numbers as it takes, its inputs are added to what it gives (a residual"
+           " connection): leave that out.")
+    for stage in ("summed", "joined")
+    for in_last in (False, True)
+]  # fmt: skip
+#: Other activations that students write themselves, and what they are called.
+_WRITTEN: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "GELU's approximation z * sigmoid(1.702 z)": lambda z: z * torch.sigmoid(1.702 * z),
+    "GELU's approximation by tanh": lambda z: functional.gelu(z, approximate="tanh"),
+    "a leaky ReLU with the slope 0.1": lambda z: functional.leaky_relu(z, 0.1),
+    "a leaky ReLU with the slope 0.2": lambda z: functional.leaky_relu(z, 0.2),
+    "the absolute value": torch.abs,
+    "the error function": torch.erf,
+    "the sine": torch.sin,
+}
+
+
 def network_deviations(asked: str) -> list[Deviation]:
     """Of ``build_mlp`` where the activation ``asked`` is asked for, and of a network of the student's own."""
     of_asked = {"activation last": f"{asked} last", "activation first": f"{asked} first"}
@@ -169,8 +202,12 @@ def network_deviations(asked: str) -> list[Deviation]:
         if name != asked
     ]  # fmt: skip
     found += [
-        _named("gelu by tanh", "between", lambda values, number, name: functional.gelu(values, approximate="tanh"),
-               f"this is GELU's approximation by tanh; {asked} is asked for."),
+        *(
+            _named(f"activation {name}", "between", lambda values, number, _, function=function: function(values),
+                   f"the activation is {name}; {asked} is asked for.")
+            for name, function in _WRITTEN.items()
+        ),
+        *_RESIDUAL,
         _named("no activation", "follows", lambda number, layers: False, _NO_ACTIVATION, _NO_ACTIVATION),
         _named("activation once", "follows", lambda number, layers: number == 1,
                "there is an activation after the first layer only; it belongs between all of them."),
@@ -225,6 +262,19 @@ SOFTMAX = [
          " the most probable class; probabilities are asked."),
         ("relu before", lambda z: torch.softmax(torch.relu(z), 1), "a ReLU is applied to the logits."),
         ("power of 2", lambda z: torch.softmax(z * math.log(2), 1), "these are powers of 2, not of e."),
+        ("exponentials, the largest 1", lambda z: torch.exp(z - z.max(1, keepdim=True).values),
+         "the exponentials aren't divided by their sum over the row."),
+        ("exponentials over 1 and their sum", lambda z: torch.exp(z) / (1 + torch.exp(z).sum(1, keepdim=True)),
+         "the exponentials are divided by 1 + their sum; it is the sum alone."),
+        *(
+            (f"{name} scaled", lambda z, of=of: of(z) / of(z).sum(1, keepdim=True),
+             f"these are {name} of the logits, divided by their sum over the row; the softmax is asked.")
+            for name, of in (
+                ("the sigmoids", torch.sigmoid), ("the ReLUs", torch.relu), ("the absolute values", torch.abs),
+                ("the squares", torch.square), ("the softplus", functional.softplus),
+                ("the differences to the smallest", lambda z: z - z.min(1, keepdim=True).values),
+            )
+        ),
         ("square root", lambda z: torch.softmax(z / z.shape[1] ** 0.5, 1), "the logits are divided by the root of"
          " their number first."),
     )
@@ -456,7 +506,10 @@ STEPS = [
     _named("cleared after the first", "clears", lambda iteration: iteration > 0,
            "the first step adds to gradients that the model holds from before: clear them before backward()."),
     _named("cleared at times", "clears", lambda iteration: iteration == 0,
-           "the gradients are cleared before the first step only, and add up from then on."),
+           "the gradients are cleared before the first step, but not before those after it, and add up: clear them in"
+           " every iteration."),
+    _named("cleared every second time", "clears", lambda iteration: iteration % 2 == 0,
+           "the gradients are cleared before every second step only, and add up: clear them in every iteration."),
     _named("trains two layers", "trained", lambda leaves: list(leaves)[:4],
            "only the first two layers are trained: all of model.parameters() are to be."),
     *(
@@ -498,7 +551,8 @@ def right_rate(t: int, E: int, rho: float, exact: float) -> float:
 
 _SCHEDULES: Sequence[tuple[str, Rate, str]] = (
     ("never decays", lambda t, E, rho, exact: 1.0,
-     "the learning rate never decays, or not by learning_rate_decay."),
+     "the learning rate never decays, or not by learning_rate_decay; it should after every epoch, whatever the losses"
+     " and accuracies are."),
     ("every iteration", lambda t, E, rho, exact: rho**t,
      "the learning rate decays after every iteration; it should after every epoch."),
     ("epoch rounded up", lambda t, E, rho, exact: rho ** (t // math.ceil(exact)),
@@ -531,7 +585,8 @@ _SCHEDULES: Sequence[tuple[str, Rate, str]] = (
      "the learning rate is multiplied by exp(-decay * epoch); it should be by decay ** epoch."),
     ("decay twice", lambda t, E, rho, exact: rho ** (2 * (t // E)), "the learning rate decays twice after each epoch."),
     ("an epoch late", lambda t, E, rho, exact: rho ** max(t // E - 1, 0),
-     "the learning rate is the same in the first two epochs, and decays from then on; it should after the first."),
+     "the learning rate is the same in the first two epochs, and decays after the second: it should after every epoch,"
+     " whatever the accuracies are."),
     ("every second epoch", lambda t, E, rho, exact: rho ** (t // (2 * E)),
      "the learning rate decays after every second epoch; it should after every one."),
 )  # fmt: skip
@@ -591,11 +646,14 @@ INITIAL = [_named(name, "deviation", change, sentence) for name, change, sentenc
          "a uniform distribution from 0 to the standard deviation has a smaller one, and not the mean 0."),
         ("absolute values", lambda s: (s * math.sqrt(1 - 2 / math.pi), s * math.sqrt(2 / math.pi)),
          "these are absolute values: half of the weights should be negative."),
-        ("cut off at two", lambda s: (0.8796 * s, 0.0),
-         "the normal distribution is cut off at two standard deviations, which makes it narrower."),
-        ("limited to one", lambda s: (0.7184 * s, 0.0),
-         "numbers beyond one standard deviation are set to it, which makes the distribution narrower."),
         ("mean s", lambda s: (s, s), "the mean is the standard deviation; it should be 0."),
+    )
+] + [
+    _named(f"{which} layer's", "layer", change,
+           f"{others} have the standard deviation of the {which} one: compute it for each layer, from its own inputs.")
+    for which, others, change in (
+        ("first", "later layers", lambda shapes, name: next(iter(shapes.values()))),
+        ("last", "earlier layers", lambda shapes, name: list(shapes.values())[-1]),
     )
 ]  # fmt: skip
 
@@ -603,31 +661,72 @@ INITIAL = [_named(name, "deviation", change, sentence) for name, change, sentenc
 # --- Mistakes in an accuracy ------------------------------------------------------------
 
 
-def right_accuracy(key: str, train: np.ndarray, val: np.ndarray) -> float:
-    """What is asked for, from which rows of the training and of the validation data are assigned rightly."""
-    return float(np.mean(train[:1000] if key == "train_accuracy" else val))
+@dataclass(frozen=True)
+class Hits:
+    """Which rows a model assigns rightly at the end of an epoch.
+
+    Attributes
+    ----------
+    train, val : (N,) bool array
+        Of the training and of the validation data.
+    before : (E, N) bool array
+        Of the training data, before each of the epoch's steps.
+    batches : (E, batch size) int array
+        The rows of those steps.
+    """
+
+    train: np.ndarray
+    val: np.ndarray
+    before: np.ndarray
+    batches: np.ndarray
 
 
+def right_accuracy(key: str, hits: Hits) -> float:
+    """What is asked for."""
+    return float(np.mean(hits.train[:1000] if key == "train_accuracy" else hits.val))
+
+
+def _of_training(share: Callable[[Hits], Any]) -> Callable:
+    """The training accuracy is another one, and the validation accuracy right."""
+    return lambda key, hits: share(hits) if key == "train_accuracy" else right_accuracy(key, hits)
+
+
+def _of_validation(share: Callable[[Hits], Any]) -> Callable:
+    return lambda key, hits: share(hits) if key == "val_accuracy" else right_accuracy(key, hits)
+
+
+_OF_BATCH = "the training accuracy is that on the epoch's last batch; it is asked on X[:1000], after the step."
 ACCURACY = [
     _named(name, "accuracy", change, sentence)
     for name, change, sentence in (
-        ("all of X", lambda key, train, val: np.mean(train if key == "train_accuracy" else val),
+        ("all of X", _of_training(lambda hits: np.mean(hits.train)),
          "the training accuracy is that on all of X; it is asked on X[:1000]."),
-        ("training for validation", lambda key, train, val: np.mean(train[:1000]),
-         "the validation accuracy is measured on the training data."),
-        ("all training rows for validation", lambda key, train, val: np.mean(train[: 1000 if key[0] == "t" else None]),
-         "the validation accuracy is measured on the training data."),
-        ("validation for training", lambda key, train, val: np.mean(val),
-         "the training accuracy is measured on the validation data."),
-        ("exchanged", lambda key, train, val: np.mean(val if key == "train_accuracy" else train[:1000]),
-         "training and validation accuracy are exchanged."),
-        ("per cent", lambda key, train, val: 100 * right_accuracy(key, train, val),
-         "the accuracies are in per cent; they are asked as numbers from 0 to 1."),
-        ("errors", lambda key, train, val: 1 - right_accuracy(key, train, val),
-         "these are the shares of wrong answers; those of right ones are asked."),
-        ("counts", lambda key, train, val: np.sum(train[:1000] if key == "train_accuracy" else val),
-         "these are numbers of right answers; they are to be divided by the number of rows."),
-        ("first 100", lambda key, train, val: np.mean(train[:100] if key == "train_accuracy" else val),
+        ("first 100", _of_training(lambda hits: np.mean(hits.train[:100])),
          "the training accuracy is that on X[:100]; it is asked on X[:1000]."),
+        ("last 1,000", _of_training(lambda hits: np.mean(hits.train[-1000:])),
+         "the training accuracy is that on the last 1,000 rows; it is asked on X[:1000]."),
+        ("last batch", _of_training(lambda hits: np.mean(hits.train[hits.batches[-1]])), _OF_BATCH),
+        ("last batch, before its step", _of_training(lambda hits: np.mean(hits.before[-1][hits.batches[-1]])),
+         _OF_BATCH),
+        ("batches of the epoch",
+         _of_training(lambda hits: np.mean([row[batch] for row, batch in zip(hits.before, hits.batches, strict=True)])),
+         "the training accuracy is that on the epoch's batches, each before its step; it is asked on X[:1000], at the"
+         " end of the epoch."),
+        ("training for validation", _of_validation(lambda hits: np.mean(hits.train[:1000])),
+         "the validation accuracy is measured on the training data."),
+        ("all training rows for validation", _of_validation(lambda hits: np.mean(hits.train)),
+         "the validation accuracy is measured on the training data."),
+        ("batch for validation", _of_validation(lambda hits: np.mean(hits.train[hits.batches[-1]])),
+         "the validation accuracy is that on a batch of the training data."),
+        ("validation for training", _of_training(lambda hits: np.mean(hits.val)),
+         "the training accuracy is measured on the validation data."),
+        ("exchanged", lambda key, hits: np.mean(hits.val if key == "train_accuracy" else hits.train[:1000]),
+         "training and validation accuracy are exchanged."),
+        ("per cent", lambda key, hits: 100 * right_accuracy(key, hits),
+         "the accuracies are in per cent; they are asked as numbers from 0 to 1."),
+        ("errors", lambda key, hits: 1 - right_accuracy(key, hits),
+         "these are the shares of wrong answers; those of right ones are asked."),
+        ("counts", lambda key, hits: np.sum(hits.train[:1000] if key == "train_accuracy" else hits.val),
+         "these are numbers of right answers; they are to be divided by the number of rows."),
     )
 ]  # fmt: skip

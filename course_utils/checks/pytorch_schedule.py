@@ -250,12 +250,20 @@ def _expect_later_losses(function: Callable, make: Callable, run: Run, epoch: in
 def _expect_accuracies(function: Callable, make: Callable, run: Run, epoch: int, models: Models) -> None:
     """One after each epoch; the last is that of the trained model, or of one that was trained rightly."""
     history = _history(function, make(), run.of(2 * epoch + 1))
+    causes = {
+        (2 * epoch + 1,): "an accuracy is recorded after every iteration; it should be after every epoch.",
+        (3,): "an accuracy is recorded where an epoch isn't at its end: at its beginning, or after the last iteration.",
+    }
     larger = replace(run, batches=np.random.default_rng(0).integers(0, len(run.X), size=(2, len(run.X) + 1)))
     for got, place in ((history, "one after each epoch"), (_history(function, make(), larger), "with batches larger"
                        " than X, each is an epoch")):  # fmt: skip
         for key in ("train_accuracy", "val_accuracy"):
             if got[key].shape != (2,):
-                raise CheckFailed(f'history["{key}"]', f"the shape is {got[key].shape}, expected (2,): {place}.")
+                raise CheckFailed(
+                    f'history["{key}"]',
+                    f"the shape is {got[key].shape}, expected (2,): {place}.",
+                    cause=causes.get(got[key].shape),
+                )
     for number in (1, 2):
         model = make()
         ended = _history(function, model, run.of(number * epoch))
@@ -273,7 +281,7 @@ def _expect_accuracies(function: Callable, make: Callable, run: Run, epoch: int,
             except CheckFailed as failure:
                 if failure.place is None:
                     raise
-                raise with_cause(failure, partial(_cause_of_accuracy, model, ended, run, models)) from None
+                raise with_cause(failure, lambda: _cause_of_accuracy(function, make, run, epoch, models)) from None
 
 
 def _descent_with_decay(run: Run, epoch: int, epochs: int) -> dict[str, np.ndarray]:
@@ -289,16 +297,27 @@ def _hits(logits: Any, y: np.ndarray) -> np.ndarray:
     return np.asarray(logits).argmax(axis=1) == y
 
 
-def _cause_of_accuracy(model: Any, history: Mapping[str, np.ndarray], run: Run, models: Models) -> Cause | None:
+def _cause_of_accuracy(function: Callable, make: Callable, run: Run, epoch: int, models: Models) -> Cause | None:
+    """The deviation that gives both accuracies after the first epoch, and after the second."""
     from course_utils.checks import pytorch_reference as reference
 
-    splits = {"train_accuracy": (run.X, run.y), "val_accuracy": run.validation}
-    hits = {key: _hits(call(models.logits_of, model, X), y) for key, (X, y) in splits.items()}
+    splits = ("train_accuracy", "val_accuracy")
+
+    def hits_after(steps: int) -> tuple[np.ndarray, np.ndarray, Mapping[str, np.ndarray]]:
+        model = make()
+        history = _history(function, model, run.of(steps)) if steps else {}
+        train, val = (_hits(call(models.logits_of, model, X), y) for X, y in ((run.X, run.y), run.validation))
+        return train, val, history
 
     def values(arguments: Mapping[str, Any], changes: Mapping[str, Callable]) -> Values:
         accuracy = changes.get("accuracy", reference.right_accuracy)
-        return {key: accuracy(key, arguments["train_accuracy"], arguments["val_accuracy"]) for key in splits}
+        return {key: accuracy(key, arguments["hits"]) for key in splits}
 
-    got = {key: history[key][-1] for key in splits}
-    seen = Observation(hits, got, values(hits, {}), dict.fromkeys(splits, 1e-7))
-    return search([seen], values, reference.ACCURACY)
+    observed, path = [], [hits_after(steps) for steps in range(2 * epoch + 1)]
+    for end in (epoch, 2 * epoch):
+        before, batches = path[end - epoch : end], run.batches[end - epoch : end]
+        train, val, history = path[end]
+        hits = reference.Hits(train, val, np.array([one[0] for one in before]), batches)
+        got, expected = {key: history[key][-1] for key in splits}, values({"hits": hits}, {})
+        observed.append(Observation({"hits": hits}, got, expected, dict.fromkeys(splits, 1e-7)))
+    return search(observed, values, reference.ACCURACY)

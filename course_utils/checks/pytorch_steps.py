@@ -112,7 +112,11 @@ def _unmoved(functions: Functions, run: Run, models: Models) -> str | None:
             continue
         still = [name for name, array in run.params.items() if np.array_equal(held[name], array)]
         if len(still) == len(held):
-            return "the parameters are as they were: no step of an optimiser has changed this model."
+            return (
+                "the parameters are as they were: no step of an optimiser has changed this model. Each iteration has a"
+                " backward() and then a step() of an optimiser of model.parameters(), without a zero_grad() between"
+                " the two."
+            )
         return f"{' and '.join(still)} did not change: all of model.parameters() are to be trained." if still else None
     return None
 

@@ -184,7 +184,8 @@ EPOCHS: dict[str, tuple[Callable[..., Any], str]] = {
     "every second": (lambda t, epoch, rows, size: t // epoch // 2,
         "the learning rate decays after every second epoch; it should after each."),
     "an epoch late": (lambda t, epoch, rows, size: np.maximum(t // epoch - 1, 0),
-        "the learning rate is the same in the first two epochs, and decays from then on: it should after the first."),
+        "the learning rate is the same in the first two epochs, and decays after the second: it should after every"
+        " epoch, whatever the accuracies are."),
     "once": (lambda t, epoch, rows, size: np.minimum(t // epoch, 1),
         "the learning rate decays after the first epoch alone; it should after each, by the factor of its decay."),
 }  # fmt: skip
@@ -210,10 +211,27 @@ FACTORS: dict[str, tuple[Callable[..., Any], str]] = {
         "the decay is subtracted, where the learning rate should be multiplied by it."),
     "linear in the rest": (lambda decay, epoch: 1 - (1 - decay) * epoch,
         "the same amount is subtracted after each epoch, where the learning rate should be multiplied by its decay."),
+    "inverse in the rest": (lambda decay, epoch: 1 / (1 + (1 - decay) * epoch),
+        "the learning rate is divided by 1 + (1 - learning_rate_decay) * epoch: multiply it by"
+        " learning_rate_decay**epoch."),
+    "exponential in the rest": (lambda decay, epoch: np.exp(-(1 - decay) * epoch),
+        "the learning rate is multiplied by exp(-(1 - learning_rate_decay) * epoch), not by"
+        " learning_rate_decay**epoch."),
+    "four times": (lambda decay, epoch: decay ** (4 * epoch),
+        "the learning rate decays four times where it should once: multiply it once, outside of the loop over the four"
+        " arrays."),
+    "harmonic": (lambda decay, epoch: 1 / (1 + epoch),
+        "the learning rate is divided by 1 + epoch: learning_rate_decay isn't used."),
+    "root of the epoch": (lambda decay, epoch: 1 / np.sqrt(1 + epoch),
+        "the learning rate is divided by the root of 1 + epoch: learning_rate_decay isn't used."),
+    "a half": (lambda decay, epoch: 0.5**epoch,
+        "the learning rate is halved after each epoch: learning_rate_decay isn't used."),
     "fixed": (lambda decay, epoch: 0.95**epoch, "the decay is always 0.95: learning_rate_decay isn't used."),
 }  # fmt: skip
 #: A step of gradient descent changes no parameter by so many learning rates here.
 _LONG_STEP = 50
+#: Learning rates, as multiples of the first one, up to which the loss falls in proportion.
+_LONGEST = 5
 #: What a fall of the loss may differ by, relative to the first: far less than a wrong factor makes.
 _TOLERANCE = 0.03
 
@@ -234,21 +252,14 @@ def _expect_rates(train: Callable, decayed: Record) -> None:
     expected = _DECAY ** (t // epoch)
     # An iteration without a step, of which the descent tells, has no rate.
     rates = np.where(stepped | (np.abs(falls[_DECAY]) > 1e-10), falls[_DECAY] / first, expected)
+    strongly = np.where(stepped, falls[_STRONG_DECAY] / first, np.nan)
     if np.allclose(rates, expected, rtol=0, atol=_TOLERANCE):
         return
     if depends_on_the_past(train, alike(problem("sample"))):
         _expect_one_decay(falls, epoch)
         return
     _expect_losses_to_follow(falls[1.0], full, one)
-    sizes = (epoch, len(setting.X), setting.batch_size)
-    candidates = sorted(product(EPOCHS, FACTORS), key=lambda names: sum(map(bool, names)))
-    found: tuple[str, ...] = next(
-        (
-            names for names in candidates
-            if np.allclose(rates, FACTORS[names[1]][0](_DECAY, EPOCHS[names[0]][0](t, *sizes)), rtol=0, atol=0.02)
-        ),
-        ("", ""),
-    )  # fmt: skip
+    found: tuple[str, ...] = _known_rates({_DECAY: rates, _STRONG_DECAY: strongly}, setting)
     sentences = [table[name][1] for table, name in zip((EPOCHS, FACTORS), found, strict=True) if name]
     if not any(found):
         found, sentences = _other_rates(rates, falls[1.0] / first, epoch)
@@ -261,6 +272,24 @@ def _expect_rates(train: Callable, decayed: Record) -> None:
         cause=" And: ".join(sentences) or None,
         deviations=tuple(filter(None, found)),
     )
+
+
+def _known_rates(rates: dict[float, np.ndarray], setting: Setting) -> tuple[str, str]:
+    """Names in :data:`EPOCHS` and :data:`FACTORS` that give these rates, by the decay; those unknown are NaN."""
+    sizes = (setting.epoch, len(setting.X), setting.batch_size)
+
+    def are_given(epochs: str, factor: str) -> bool:
+        for decay, got in rates.items():
+            with np.errstate(all="ignore"):
+                given = FACTORS[factor][0](decay, EPOCHS[epochs][0](np.arange(len(got)), *sizes))
+            # Long steps lead elsewhere, where the loss falls by another amount.
+            read = np.isfinite(got) & (np.abs(given) <= _LONGEST)
+            if not np.all(np.abs(got - given)[read] <= 0.02 * np.maximum(1, np.abs(given[read]))):
+                return False
+        return True
+
+    candidates = sorted(product(EPOCHS, FACTORS), key=lambda names: sum(map(bool, names)))
+    return next((names for names in candidates if are_given(*names)), ("", ""))
 
 
 def _length(one: Record, order: float) -> float:
@@ -388,8 +417,13 @@ def _cause_of_accuracies(train: Callable, key: str, wrong: dict[int, Record], se
         after,
         *(record(train, _telling_apart(seed + more).but(**settings)) for more in (1, 2)),
     ]
-    values = [_other_accuracies(train, one.setting, key, epochs, one) for one in seen]
     got = [float(np.asarray(one.history[key])[epochs - 1]) for one in seen]
+    sizes, rows = [one.setting.batch_size for one in seen], "X[:1000]" if key == _ACCURACIES[0] else "X_val"
+    values = [
+        _other_accuracies(train, one.setting, key, epochs, one)
+        | {f"this is a share of batch_size rows: it is measured on a batch, not on {rows}.": round(value * size) / size}
+        for one, value, size in zip(seen, got, sizes, strict=True)
+    ]
     return next(
         (cause for cause in values[0] if np.allclose(got, [one[cause] for one in values], rtol=0, atol=1e-9)), None
     )

@@ -269,13 +269,17 @@ def _cause_of_labels(y_batch: np.ndarray, rows: np.ndarray, y: np.ndarray) -> tu
 # --- 4.b Predictions --------------------------------------------------------------------
 
 
+#: Rows that are all the same one.
+_ALIKE = 60
+
+
 @answers("test-predict")
 def check_predict(predict: Callable, on: Problem | None = None) -> None:
     """Check ``predict(params, X)``: (N, D) -> (N,) int, the class with the largest score."""
     predictions = [
         _Prediction(given, rows, as_numbers("predict(params, X)", call(predict, given.params, given.X[rows])))
         for given in ([on] if on else [problem(name) for name in ("biased", "toy", "unregularised", "large")])
-        for rows in (slice(None), slice(0, 1))
+        for rows in (slice(None), slice(0, 1), np.zeros(_ALIKE, dtype=int))
     ]
     for prediction in predictions:
         _expect_classes(prediction, predictions)
@@ -286,13 +290,17 @@ class _Prediction(NamedTuple):
     """What was predicted for some rows of a problem."""
 
     given: Problem
-    rows: slice
+    rows: slice | np.ndarray
     got: np.ndarray
 
     def clear(self) -> np.ndarray:
         """Where the largest score is so by more than round-off: a tie may go either way."""
         best_two = np.sort(self.given.values["z3"][self.rows], axis=1)[:, -2:]
         return best_two[:, 1] - best_two[:, 0] > 1e-6 * (1 + np.abs(best_two[:, 1]))
+
+    def is_of_equal_rows(self) -> bool:
+        """Whether the rows are all the same, and each got a class."""
+        return isinstance(self.rows, np.ndarray) and self.got.shape == self.rows.shape
 
     def are(self, classes: np.ndarray) -> bool:
         """Whether these classes were predicted, as far as that is clear."""
@@ -313,15 +321,26 @@ def _expect_classes(prediction: _Prediction, predictions: list[_Prediction]) -> 
             cause for cause in all_causes[0]
             if all(one.are(causes[cause]) for one, causes in zip(predictions, all_causes, strict=True))
         ]  # fmt: skip
+        told = told if len(told) == 1 else []
         raise CheckFailed(
             quantity,
             f"{wrong.size} of {len(expected)} classes are wrong{_and_no_integers(got)}.",
             place=f"at [{first}]: got {got[first]:g}, expected {expected[first]}",
-            cause=told[0] if told else None,
-            deviations=tuple(told[:1]),
+            cause=told[0] if told else _cause_of_equal_rows(predictions),
+            deviations=tuple(told),
         )
     if got.dtype.kind not in "iu":
         raise CheckFailed(quantity, f"its dtype is {got.dtype}, expected an integer type: classes count from 0.")
+
+
+def _cause_of_equal_rows(predictions: list[_Prediction]) -> str | None:
+    """A sentence if rows that are all the same got different classes."""
+    if any(one.is_of_equal_rows() and np.ptp(one.got) > 0 for one in predictions):
+        return (
+            "rows that are all the same get different classes: the class is drawn at random, or depends on where the"
+            " row stands; it is the one with the largest score."
+        )
+    return None
 
 
 def _and_no_integers(got: np.ndarray) -> str:
@@ -348,34 +367,66 @@ def _cause_of_shape(prediction: _Prediction) -> str | None:
 
 def _other_classes(prediction: _Prediction) -> dict[str, np.ndarray]:
     """What mistakes give, by their sentences."""
+    with np.errstate(all="ignore"):
+        classes = {sentence: scores.argmax(axis=1) for sentence, scores in _other_scores(prediction).items()}
+    return classes | _other_choices(prediction)
+
+
+def _other_scores(prediction: _Prediction) -> dict[str, np.ndarray]:
+    """The scores, (N, K), from which mistakes take the class, by their sentences."""
     given, rows, _ = prediction
     params = given.params
     z2, a2, z3, a3 = (given.values[name][rows] for name in ("z2", "a2", "z3", "a3"))
     without_b1 = np.maximum(z2 - params["b1"], 0) @ params["W2"]
-    right = z3.argmax(axis=1)
+    exponentials, of_columns = (np.exp(z3 - z3.max(axis=axis, keepdims=True)) for axis in (1, 0))
     return {
-        "the bias b1 is left out.": (without_b1 + params["b2"]).argmax(axis=1),
-        "the bias b2 is left out.": (z3 - params["b2"]).argmax(axis=1),
-        "the biases are left out.": without_b1.argmax(axis=1),
-        "the ReLU is left out.": (z2 @ params["W2"] + params["b2"]).argmax(axis=1),
-        "the ReLU is applied to the scores too: where all of them are negative, they become equal.": np.maximum(
-            z3, 0
-        ).argmax(axis=1),
+        "the bias b1 is left out.": without_b1 + params["b2"],
+        "the bias b2 is left out.": z3 - params["b2"],
+        "the biases are left out.": without_b1,
+        "the ReLU is left out.": z2 @ params["W2"] + params["b2"],
+        "where all scores of a row are negative, this is class 0: a ReLU is applied to the scores too, or a search for"
+        " the largest starts at 0, where it should with the first score.": np.maximum(z3, 0),
+        "this is the class with the largest score in absolute value.": np.abs(z3),
+        "this is the hidden unit with the largest value, not the class.": a2,
+        "the hidden units are tanh(z2), where the ReLU is asked for.": np.tanh(z2) @ params["W2"] + params["b2"],
+        "the largest score is sought in the whole array, not in each row.": z3 == z3.max(),
+        "the largest probability is sought in the whole array, not in each row.": a3 == a3.max(),
+        "the probabilities are rounded, or compared with 1/2, where the largest is sought.": a3.round(),
+        "the softmax goes along axis 0, over the samples, which changes the order of a row's scores; it goes along axis"
+        " 1.": of_columns / of_columns.sum(axis=0),
+        "the exponentials are divided by the sum of their column, which changes the order within a row; each row has"
+        " its own sum.": exponentials / exponentials.sum(axis=0),
+        "the largest score of each column is subtracted, which changes the order within a row; each row has its"
+        " own.": z3 - z3.max(axis=0),
+    }
+
+
+def _other_choices(prediction: _Prediction) -> dict[str, np.ndarray]:
+    """What is taken from the right scores in place of the class with the largest, by the mistakes' sentences."""
+    given, rows, _ = prediction
+    z3, a3 = (given.values[name][rows] for name in ("z3", "a3"))
+    right, last = z3.argmax(axis=1), z3.shape[1] - 1
+
+    def last_where(true: np.ndarray) -> np.ndarray:
+        return np.where(true.any(axis=1), last - true[:, ::-1].argmax(axis=1), 0)
+
+    keep = "a search for the largest has to keep the largest so far."
+    return {
         "this is the class with the smallest score.": z3.argmin(axis=1),
         "this is the class with the second-largest score.": np.argsort(z3, axis=1)[:, -2],
-        "this is the class with the largest score in absolute value.": np.abs(z3).argmax(axis=1),
         "the classes are counted from 1; they count from 0.": right + 1,
-        "this is the hidden unit with the largest value, not the class.": a2.argmax(axis=1),
-        "the hidden units are tanh(z2), where the ReLU is asked for.": (
-            np.tanh(z2) @ params["W2"] + params["b2"]
-        ).argmax(axis=1),
-        "the largest score is sought in the whole array, not in each row.": (z3 == z3.max()).argmax(axis=1),
-        "the largest probability is sought in the whole array, not in each row.": (a3 == a3.max()).argmax(axis=1),
         "this is the class of the first row, for all rows.": np.full_like(right, right[0]),
-        "the probabilities are rounded before the largest is sought.": a3.round().argmax(axis=1),
-        "this is the class with the largest score, counted from the last.": z3.shape[1] - 1 - right,
+        "this is the class with the largest score, counted from the last.": last - right,
         "these are the largest scores, not their indices.": z3.max(axis=1),
         "these are the largest probabilities, not their indices.": a3.max(axis=1),
+        "this is class 0, for all rows.": np.zeros_like(right),
+        "this is the first class with a score above 0; the one with the largest is asked for.": (z3 > 0).argmax(axis=1),
+        f"this is the last class, for all rows: {keep}": np.full_like(right, last),
+        f"this is the last class with a score above 0: {keep}": last_where(z3 > 0),
+        f"this is the last class with a larger score than class 0: {keep}": last_where(z3 > z3[:, :1]),
+        f"this is the last class with a larger score than the class before it: {keep}": last_where(
+            np.diff(z3, axis=1, prepend=z3[:, :1]) > 0
+        ),
     }
 
 

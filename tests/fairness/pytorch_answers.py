@@ -112,7 +112,7 @@ _building(
     ")",
     says="one and the same",
 )  # fmt: skip
-_building("no biases", "fan_in, fan_out)", "fan_in, fan_out, bias=False)")
+_building("no biases", "fan_in, fan_out)", "fan_in, fan_out, bias=False)", says="the layers have no biases")
 _building(
     "frozen", "return nn.Sequential(*modules[:-1])", "return nn.Sequential(*modules[:-1]).requires_grad_(False)",
 )  # fmt: skip
@@ -1180,7 +1180,7 @@ _scheduling(
 )  # fmt: skip
 _scheduling("CosineAnnealingLR", "CosineAnnealingLR(optimizer, T_max=len(batches))", "")
 _scheduling("an epoch late", "LambdaLR(optimizer, lambda t: learning_rate_decay ** max(t // E - 1, 0))",
-            "the same in the first two epochs, and decays from then on")  # fmt: skip
+            "the same in the first two epochs, and decays after the second")  # fmt: skip
 _copying(
     "biases as they were drawn", "        layer.bias.copy_", "        0 and layer.bias.copy_", says="is drawn anew"
 )
@@ -1194,5 +1194,115 @@ _initialising(
 _initialising(
     "limited to one standard deviation", "nn.init.normal_(layer.weight, std=std, generator=generator)",
     "layer.weight.data.copy_(std * torch.randn(layer.weight.shape, generator=generator).clamp(-1, 1))",
-    says="beyond one standard deviation are set to it",
+    says="beyond 1 times the standard deviation are set to that",
 )  # fmt: skip
+_initialising("cut off at two standard deviations", "nn.init.normal_(layer.weight, std=std, generator=generator)",
+              "nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std, generator=generator)",
+              says="cut off at 2 standard deviations")  # fmt: skip
+_initialising("the first layer's, kept", "        std = (2 / layer.in_features) ** 0.5 if scale is None else scale",
+              "        scale = (2 / layer.in_features) ** 0.5 if scale is None else scale\n        std = scale",
+              says="later layers have the standard deviation of the first one")  # fmt: skip
+_initialising("the last layer's", "(2 / layer.in_features)", "(2 / list(model.parameters())[-2].shape[1])",
+              says="earlier layers have the standard deviation of the last one")  # fmt: skip
+
+# --- Modules that students write themselves ---------------------------------------------------
+
+_MODULE = """
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:]))
+        self.between = {"relu": nn.ReLU(), "tanh": nn.Tanh(), "gelu": nn.GELU()}[activation]
+
+    def forward(self, x):
+        for layer in self.layers[:-1]:
+            x = self.between(layer(x))
+        return self.layers[-1](x)
+
+return Network()
+"""
+for _name, _old, _new, _says in (
+    ("a plain list", "nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:]))",
+     "[nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:])]", "the module has no parameter that can be trained"),
+    ("residual", "self.between(layer(x))", "self.between(layer(x)) + (x if layer.in_features == layer.out_features else"
+     " 0)", "a residual connection"),
+    ("residual, before the activation", "self.between(layer(x))", "self.between(layer(x) + (x if layer.in_features =="
+     " layer.out_features else 0))", "a residual connection"),
+    ("a list of hidden layers", "nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:]))",
+     "[*(nn.Linear(*pair) for pair in zip(sizes[:-2], sizes[1:-1])), nn.Linear(*sizes[-2:])]\n"
+     "        self.last = self.layers[-1]", "there is no layer from 5 to 7 that can be trained"),
+):  # fmt: skip
+    _wrong(f"a module: {_name}", "build_mlp", _changed(_MODULE, _old, _new), "test-build-mlp", says=_says)
+_building("batch normalisation after each layer", "modules.append({", "modules.append(nn.BatchNorm1d(fan_out))\n"
+          "    modules.append({", says="those of a normalisation")  # fmt: skip
+for _name, _formula in (
+    ("z * sigmoid(1.702 z)", "lambda z: z * torch.sigmoid(1.702 * z)"),
+    ("a leaky ReLU with the slope 0.1", "lambda z: nn.functional.leaky_relu(z, 0.1)"),
+    ("a leaky ReLU with the slope 0.2", "lambda z: nn.functional.leaky_relu(z, 0.2)"),
+    ("the absolute value", "torch.abs"),
+    ("the error function", "torch.erf"),
+    ("the sine", "torch.sin"),
+):  # fmt: skip
+    _wrong(
+        f"{_name} for GELU", "build_mlp", _changed(_BUILD, "nn.GELU", "Own"), "test-build-mlp", says=_name,
+        before=f"class Own(nn.Module):\n    def forward(self, z):\n        return ({_formula})(z)",
+    )  # fmt: skip
+_wrong("the ReLU is given the last layer's", "params_to_torch", """
+model = build_mlp((*params["W1"].shape, len(params["b2"])), "relu")
+for number in (1, 2):
+    model[number - 1].weight = nn.Parameter(torch.tensor(params[f"W{number}"].T))
+    model[number - 1].bias = nn.Parameter(torch.tensor(params[f"b{number}"]))
+return model
+""", "test-params-to-torch", says="have they been given to an activation")  # fmt: skip
+_building("PReLU", "nn.ReLU", "nn.PReLU", says="an activation has a parameter of its own")
+for _name, _of in {
+    "the sigmoids": "torch.sigmoid(z)", "the absolute values": "z.abs()", "the squares": "(z**2)",
+    "the differences to the smallest": "(z - z.min(dim=1, keepdim=True).values)", "the ReLUs": "(torch.relu(z))",
+    "the softplus": "nn.functional.softplus(z)",
+}.items():  # fmt: skip
+    _wrong(f"{_name} scaled", "scores", f"""
+with torch.no_grad():
+    z = model(as_tensor(X, model))
+    return ({_of} / {_of}.sum(dim=1, keepdim=True)).numpy()
+""", "test-scores", says=f"these are {_name} of the logits, divided by their sum")  # fmt: skip
+for _name, _of, _says in (
+    ("exponentials, the largest 1", "torch.exp(z - z.max(dim=1, keepdim=True).values)", "aren't divided by their sum"),
+    ("divided by 1 and the sum", "torch.exp(z) / (1 + torch.exp(z).sum(dim=1, keepdim=True))", "divided by 1 + their"),
+):  # fmt: skip
+    _wrong(_name, "scores", f"with torch.no_grad():\n    z = model(as_tensor(X, model))\n    return ({_of}).numpy()",
+           "test-scores", says=_says)  # fmt: skip
+_training("cleared between backward and step", "    optimizer.step()",
+          "    optimizer.zero_grad()\n    optimizer.step()", _STEPS, says="without a zero_grad() between")  # fmt: skip
+_training("cleared before the first step alone", "    optimizer.zero_grad()",
+          "    if t == 0:\n        optimizer.zero_grad()", _STEPS, says="but not before those after it")  # fmt: skip
+_training("cleared at t % 2", "    optimizer.zero_grad()", "    if t % 2 == 0:\n        optimizer.zero_grad()", _STEPS,
+          says="before every second step only")  # fmt: skip
+for _name, _share, _says in (
+    ("the last batch", "accuracy_of(model, X[batch], y[batch])", "that on the epoch's last batch"),
+    ("the last batch, before its step", "float((model_before(X_t[batch]).argmax(1) == y_t[batch]).double().mean())",
+     "that on the epoch's last batch"),
+    ("the last 1,000 rows", "accuracy_of(model, X[-1000:], y[-1000:])", "that on the last 1,000 rows"),
+    ("the epoch's batches", "float(np.mean(shares))", "that on the epoch's batches, each before its step"),
+):  # fmt: skip
+    _wrong(
+        f"training accuracy of {_name}", "train_torch", _changed(
+            _changed(_TRAIN, "    optimizer.step()", "    model_before = deepcopy(model)\n"
+                     "    shares = (shares if t % E else []) + [accuracy_of(model, X[batch], y[batch])]\n"
+                     "    optimizer.step()"),
+            "accuracy_of(model, X[:1000], y[:1000])", _share,
+        ), _SCHEDULE, says=_says, before="from copy import deepcopy",
+    )  # fmt: skip
+_training("validation accuracy of a batch", "accuracy_of(model, X_val, y_val)",
+          "accuracy_of(model, X[batch], y[batch])", _SCHEDULE,
+          says="the validation accuracy is that on a batch")  # fmt: skip
+_ACCURACIES = """        history["train_accuracy"].append(accuracy_of(model, X[:1000], y[:1000]))
+        history["val_accuracy"].append(accuracy_of(model, X_val, y_val))
+"""
+for _name, _when, _says in (
+    ("after every iteration", "if True", "an accuracy is recorded after every iteration"),
+    ("at t % E", "if t % E == 0", "an accuracy is recorded where an epoch isn't at its end"),
+):
+    _training(
+        f"accuracies {_name}", f"    if (t + 1) % E == 0:\n{_ACCURACIES}",
+        f"    {_when}:\n{_ACCURACIES}    if (t + 1) % E == 0:\n", _SCHEDULE, says=_says,
+    )  # fmt: skip

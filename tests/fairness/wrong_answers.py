@@ -2600,7 +2600,7 @@ for _name, _old, _new, _loses, _says in (
     ("decayed too", "- learning_rate * gradient", "* (1 - learning_rate) - learning_rate * gradient", _DESCENT,
      "a multiple of the parameters themselves"),
     ("decay an epoch late", "        learning_rate *= ", "        learning_rate *= 1 if iteration < epoch else ",
-     _SCHEDULE, "the same in the first two epochs, and decays from then on"),
+     _SCHEDULE, "the same in the first two epochs, and decays after the second"),
     ("accuracies of the unfinished epoch too", "if (iteration + 1) % epoch == 0:", "if (iteration + 1) % epoch == 0 or"
      " iteration == num_iters - 1:", _SCHEDULE, "after the last iteration too"),
     ("batches from the first 1,000 rows", "sample_batch(X, y,", "sample_batch(X[:1000], y[:1000],", _BATCHES,
@@ -2858,4 +2858,70 @@ _checking(
                    < 1e-7) for name in params
     }
     """,
+
+# --- Notebook 4: chosen otherwise, decayed otherwise, measured elsewhere ----------------------
+
+
+def _chosen(name: str, body: str, says: str) -> None:
+    _wrong(name, "predict", body, "test-predict", says=says)
+
+
+for _name, _scores, _says in (
+    ("softmax over the samples", "np.exp(z - z.max(axis=0)) / np.exp(z - z.max(axis=0)).sum(axis=0)",
+     "the softmax goes along axis 0"),
+    ("sums of the columns", "np.exp(z - z.max(axis=1, keepdims=True)) / np.exp(z - z.max(axis=1, keepdims=True))"
+     ".sum(axis=0)", "divided by the sum of their column"),
+    ("largest of the columns subtracted", "z - z.max(axis=0)", "the largest score of each column is subtracted"),
+):  # fmt: skip
+    _chosen(_name, f'z = forward(params, X)["z3"]\nreturn ({_scores}).argmax(axis=1)', _says)
+for _name, _of, _start, _condition, _update, _says in (
+    ("search from 0", "z3", "0", "z[k] > best", "best = z[k]", "or a search for the largest starts at 0"),
+    ("search without its best", "a3", "0", "z[k] > best", "pass", "this is the last class, for all rows"),
+    ("search in the logits without its best", "z3", "0", "z[k] > best", "pass",
+     "this is the last class with a score above 0"),
+    ("search against class 0", "z3", "z[0]", "z[k] > best", "pass", "a larger score than class 0"),
+    ("search against the class before", "z3", "0", "k and z[k] > z[k - 1]", "pass",
+     "a larger score than the class before it"),
+    ("search until the first above 0", "z3", "0", "z[k] > best", "break", "the first class with a score above 0"),
+    ("search that finds nothing", "a3", "1", "z[k] > best", "best = z[k]", "this is class 0, for all rows"),
+):  # fmt: skip
+    _chosen(_name, f"""
+classes = np.zeros(len(X), dtype=int)
+for i, z in enumerate(forward(params, X)["{_of}"]):
+    best = {_start}
+    for k in range(len(z)):
+        if {_condition}:
+            classes[i] = k
+            {_update}
+return classes
+""", _says)  # fmt: skip
+_chosen("drawn", '''
+rng = np.random.default_rng(0)
+return np.array([rng.choice(len(p), p=p / p.sum()) for p in forward(params, X)["a3"]])
+''', "rows that are all the same get different classes")  # fmt: skip
+for _name, _rate, _says in (
+    ("exp of the rest", "np.exp(-(1 - learning_rate_decay) * (iteration // epoch))", "by exp(-(1 - learning"),
+    ("over the rest", "1 / (1 + (1 - learning_rate_decay) * (iteration // epoch))", "divided by 1 + (1 - learning"),
+    ("four times", "learning_rate_decay ** (4 * (iteration // epoch))", "decays four times"),
+    ("over 1 + epoch", "1 / (1 + iteration // epoch)", "divided by 1 + epoch"),
+    ("over the root", "1 / (1 + iteration // epoch) ** 0.5", "divided by the root of 1 + epoch"),
+    ("halved", "0.5 ** (iteration // epoch)", "is halved after each epoch"),
+):  # fmt: skip
+    _wrong(f"learning rate, {_name}", "train", _NO_DECAY.replace("- learning_rate *", f"- learning_rate * {_rate} *"),
+           _SCHEDULE, says=_says)  # fmt: skip
+_training("decays where the accuracy hasn't grown", "        learning_rate *= ",
+          "        found = history['val_accuracy']\n"
+          "        learning_rate *= 1 if len(found) < 2 or found[-1] > found[-2] else ", _SCHEDULE,
+          says="whatever the accuracies are")  # fmt: skip
+for _data in ("X[:1000]) == y[:1000]", "X_val) == y_val"):
+    _training(f"accuracy of the batch for {_data}", _data, "X_batch) == y_batch", _SCHEDULE,
+              says="this is a share of batch_size rows: it is measured on a batch")  # fmt: skip
+_training("losses of batches, gradient of the whole set", "backward(params, X_batch, y_batch", "backward(params, X, y",
+          _BATCHES, says="but the gradient is that of the whole set")  # fmt: skip
+_training(
+    "losses of batches, gradient of the first rows",
+    "backward(params, X_batch, y_batch",
+    "backward(params, X[:batch_size], y[:batch_size]",
+    _BATCHES,
+    says="but the gradient is that of other rows",
 )
