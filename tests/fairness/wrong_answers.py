@@ -2858,6 +2858,7 @@ _checking(
                    < 1e-7) for name in params
     }
     """,
+)
 
 # --- Notebook 4: chosen otherwise, decayed otherwise, measured elsewhere ----------------------
 
