@@ -336,6 +336,28 @@ def roundoff_tolerance(dtype: Any, terms: int, scale: float) -> float:
     return 32 * float(np.finfo(precision).eps) * max(terms, 1) * max(float(scale), 1.0)
 
 
+def _comparable(quantity: str, given: Any, got: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """``got`` as float64, of the right shape and finite; ``given`` is what was returned."""
+    values = got.astype(np.float64)
+    if values.shape != expected.shape:
+        found = f"it is a tuple of {len(given)}" if isinstance(given, tuple) else f"the shape is {got.shape}"
+        raise CheckFailed(
+            quantity,
+            f"{found}, expected {'a single number' if expected.ndim == 0 else f'one array of shape {expected.shape}'}.",
+            kind="shape",
+        )
+    finite = np.isfinite(values)
+    if not finite.all():
+        where = _index(np.argwhere(~finite)[0])
+        raise CheckFailed(
+            quantity,
+            f"{int((~finite).sum())} of {finite.size} values are not finite numbers"
+            f" (the first{where}: {values[~finite][0]}).",
+            kind="not finite",
+        )
+    return values
+
+
 def expect_close(
     quantity: str,
     got: Any,
@@ -376,23 +398,7 @@ def expect_close(
         if scale is None:
             scale = float(np.max(np.abs(expected), initial=0.0))
         tolerance = roundoff_tolerance(input_dtype, terms, scale)
-    values = got.astype(np.float64)
-    if values.shape != expected.shape:
-        found = f"it is a tuple of {len(given)}" if isinstance(given, tuple) else f"the shape is {got.shape}"
-        raise CheckFailed(
-            quantity,
-            f"{found}, expected {'a single number' if expected.ndim == 0 else f'one array of shape {expected.shape}'}.",
-            kind="shape",
-        )
-    finite = np.isfinite(values)
-    if not finite.all():
-        where = _index(np.argwhere(~finite)[0])
-        raise CheckFailed(
-            quantity,
-            f"{int((~finite).sum())} of {finite.size} values are not finite numbers"
-            f" (the first{where}: {values[~finite][0]}).",
-            kind="not finite",
-        )
+    values = _comparable(quantity, given, got, expected)
     deviation = np.abs(values - expected)
     if deviation.size == 0 or deviation.max() <= tolerance:
         return float(deviation.max(initial=0.0))

@@ -407,63 +407,64 @@ def save_mlp(path: str | Path, model: torch.nn.Module, activation: str) -> None:
 
 
 def _checked_mlp(state: Any, activation: Any, name: str) -> MLP:
-    import torch
-
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise CheckFailed(
             name, f"its activation is {str(activation)[:40]!r}, expected one of {', '.join(ACTIVATIONS)}."
         )
-    if not isinstance(state, dict) or not state:
-        raise CheckFailed(name, "its state_dict holds no tensors; save model.state_dict().")
-    for key, tensor in state.items():
-        key = str(key)[:60]
-        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
-            raise CheckFailed(name, f"{key} is no plain tensor of numbers.")
-        if not tensor.is_floating_point():
-            raise CheckFailed(name, f"{key} has dtype {tensor.dtype}, expected floating-point numbers.")
-    # A tensor may claim more numbers than the file stores.
-    if sum(tensor.numel() for tensor in state.values()) > MAX_MLP_BYTES:
-        raise CheckFailed(name, f"it has more than {MAX_MLP_BYTES:,} parameters; use fewer units.")
-    keys, tensors = [str(key)[:60] for key in state], list(state.values())
-    if [tensor.ndim for tensor in tensors] != [2, 1] * (len(tensors) // 2):
-        odd = next(
-            (
-                key
-                for place, (key, tensor) in enumerate(zip(keys, tensors, strict=True))
-                if tensor.ndim != 2 - place % 2
-            ),
-            keys[-1],
-        )
-        raise CheckFailed(
-            name,
-            f"{odd} is out of place: each layer should have weights and then biases, and nothing else;"
-            " what a model has besides must be folded into them.",
-        )
+    tensors = _plain_tensors(state, name)
     inputs, layers = NUM_FEATURES, []
     for place in range(0, len(tensors), 2):
-        weight, bias = tensors[place : place + 2]
-        if weight.shape[1] != inputs or weight.shape[0] == 0:
-            raise CheckFailed(
-                name, f"{keys[place]} has shape {tuple(weight.shape)}, expected (outputs, {inputs}), as inputs arrive."
-            )
-        if bias.shape != weight.shape[:1]:
-            raise CheckFailed(
-                name, f"{keys[place + 1]} has shape {tuple(bias.shape)}, expected {tuple(weight.shape[:1])}."
-            )
-        inputs = weight.shape[0]
-        layer = [tensor.detach().float() for tensor in (weight, bias)]
-        for key, values in zip(keys[place : place + 2], layer, strict=True):
-            # A finite sum has finite terms; to look at each takes ten times as long.
-            if not torch.isfinite(values.sum()) and (bad := int((~torch.isfinite(values)).sum())):
-                raise CheckFailed(
-                    name, f"{bad} of {values.numel()} values of {key} are not finite: the training diverged."
-                )
-        layers.append((layer[0].numpy().T, layer[1].numpy()))
+        layers.append(_checked_layer(tensors[place : place + 2], inputs, name))
+        inputs = layers[-1][1].size
     if inputs != len(CLASS_NAMES):
         raise CheckFailed(
             name, f"its last layer has {inputs} outputs, expected {len(CLASS_NAMES)}, one for each class."
         )
     return MLP(layers, activation)
+
+
+def _plain_tensors(state: Any, name: str) -> list[tuple[str, Any]]:
+    """Keys and tensors of a state_dict: weights and biases in turn, no more of them than can be."""
+    import torch
+
+    if not isinstance(state, dict) or not state:
+        raise CheckFailed(name, "its state_dict holds no tensors; save model.state_dict().")
+    tensors = [(str(key)[:60], tensor) for key, tensor in state.items()]
+    for key, tensor in tensors:
+        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise CheckFailed(name, f"{key} is no plain tensor of numbers.")
+        if not tensor.is_floating_point():
+            raise CheckFailed(name, f"{key} has dtype {tensor.dtype}, expected floating-point numbers.")
+    # A tensor may claim more numbers than the file stores.
+    if sum(tensor.numel() for _, tensor in tensors) > MAX_MLP_BYTES:
+        raise CheckFailed(name, f"it has more than {MAX_MLP_BYTES:,} parameters; use fewer units.")
+    odd = [key for place, (key, tensor) in enumerate(tensors) if tensor.ndim != 2 - place % 2]
+    if odd or len(tensors) % 2:
+        raise CheckFailed(
+            name,
+            f"{(odd or [tensors[-1][0]])[0]} is out of place: each layer should have weights and then biases, and"
+            " nothing else; what a model has besides must be folded into them.",
+        )
+    return tensors
+
+
+def _checked_layer(tensors: list[tuple[str, Any]], inputs: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (inputs, outputs) and biases (outputs,), float32."""
+    import torch
+
+    (weights_key, weights), (biases_key, biases) = tensors
+    if weights.shape[1] != inputs or weights.shape[0] == 0:
+        raise CheckFailed(
+            name, f"{weights_key} has shape {tuple(weights.shape)}, expected (outputs, {inputs}), as inputs arrive."
+        )
+    if biases.shape != weights.shape[:1]:
+        raise CheckFailed(name, f"{biases_key} has shape {tuple(biases.shape)}, expected {tuple(weights.shape[:1])}.")
+    layer = [tensor.detach().float() for tensor in (weights, biases)]
+    for key, values in zip((weights_key, biases_key), layer, strict=True):
+        # A finite sum has finite terms; to look at each takes ten times as long.
+        if not torch.isfinite(values.sum()) and (bad := int((~torch.isfinite(values)).sum())):
+            raise CheckFailed(name, f"{bad} of {values.numel()} values of {key} are not finite: the training diverged.")
+    return layer[0].numpy().T, layer[1].numpy()
 
 
 def classify_mlp(mlp: MLP, X: np.ndarray) -> np.ndarray:
