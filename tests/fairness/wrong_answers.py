@@ -2139,7 +2139,7 @@ _training(
 )  # fmt: skip
 _batch(
     "a window that the end cuts off", "k = rng.integers(len(X))\nreturn X[k : k + batch_size], y[k : k + batch_size]",
-    "test-sample-batch-random",
+    "test-sample-batch",
 )  # fmt: skip
 _batch(
     "whole batches, one after the other",
@@ -2408,7 +2408,7 @@ _wrong(
 _training("an epoch of no iteration", "max(len(X) // batch_size, 1)", "len(X) // batch_size", "test-train-schedule")
 _training(
     "return in the loop", "return params, history", "    return params, history",
-    "test-train-descent", "test-train-schedule", says="only the first iteration is made",
+    "test-train-descent", says="only the first iteration is made",
 )  # fmt: skip
 _training(
     "accuracy on the first 1000 rows of the validation data",
@@ -2737,10 +2737,6 @@ for _name, _text in {
         f"the {_name} on the validation data", "train", _text, "test-train-descent",
         says="aren't those with which the training ends",
     )  # fmt: skip
-_training(
-    "returned within the loop", "        learning_rate *= learning_rate_decay\nreturn",
-    "        learning_rate *= learning_rate_decay\n    return", _DESCENT, says="only the first iteration is made",
-)  # fmt: skip
 
 # --- More causes in notebooks 1 to 3 -----------------------------------------------------------
 
