@@ -60,9 +60,7 @@ FIRST_VALIDATION_ROW = 49_000
 NUM_VALIDATION_ROWS = 1_000
 
 _EVALUATION_FILE = Path(__file__).with_name("evaluation_set.npz")
-#: What of it is stored as a picture, and the number of photographs side by side in one; WebP's sides end at 16,383.
-_PICTURES, _PHOTOGRAPHS_A_ROW = ("val_images", "test_images"), 10
-#: SHA-256 of the bytes of the arrays of an ``EvaluationSet``, in its order.
+#: SHA-256 of the bytes of the arrays in ``evaluation_set.npz``, in the order of ``EvaluationSet``.
 EVALUATION_SHA256 = "04aa6a3a2be8306cb904691cd314ceee3d2d41dd223fdbe127c20a7d9b96701b"
 
 
@@ -321,13 +319,12 @@ def load_evaluation_set() -> EvaluationSet:
     Raises
     ------
     DataError
-        If the file is missing or isn't the one that was shipped, or if Pillow has no WebP here.
+        If the file is missing or isn't the one that was shipped.
     """
     try:
         with np.load(_EVALUATION_FILE, allow_pickle=False) as stored:
-            arrays = {field.name: stored[field.name] for field in fields(EvaluationSet)}
-        evaluation = EvaluationSet(**arrays | {name: _photographs(arrays[name]) for name in _PICTURES})
-    except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+            evaluation = EvaluationSet(**{field.name: stored[field.name] for field in fields(EvaluationSet)})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{_EVALUATION_FILE} can't be read ({error}). Install course_utils again.") from None
     if _digest_of(evaluation) != EVALUATION_SHA256:
         raise DataError(f"{_EVALUATION_FILE} isn't the file that was shipped. Install course_utils again.")
@@ -351,39 +348,9 @@ def write_evaluation_set(path: Path) -> str:
         test_labels=data.test_labels[:1_000],
         mean_image=_mean_image(data.train_images[:FIRST_VALIDATION_ROW]),
     )
-    arrays = vars(evaluation) | {name: _picture(getattr(evaluation, name)) for name in _PICTURES}
-    np.savez_compressed(path, **arrays)
+    # Photographs hardly get smaller by compression, which every check of a network would have to undo.
+    np.savez(path, **{field.name: getattr(evaluation, field.name) for field in fields(evaluation)})
     return _digest_of(evaluation)
-
-
-def _picture(images: np.ndarray) -> np.ndarray:
-    """The bytes of one lossless WebP picture of all photographs.
-
-    1,660 are left of a photograph's 3,072; PNG leaves 2,150, and what compresses any data 2,820.
-    """
-    from PIL import Image
-
-    rows = images.reshape(-1, _PHOTOGRAPHS_A_ROW, *IMAGE_SHAPE).swapaxes(1, 2)
-    mosaic = rows.reshape(-1, _PHOTOGRAPHS_A_ROW * IMAGE_SHAPE[1], IMAGE_SHAPE[2])
-    content = io.BytesIO()
-    Image.fromarray(mosaic).save(content, "WEBP", lossless=True, method=6)
-    return np.frombuffer(content.getvalue(), np.uint8)
-
-
-def _photographs(picture: np.ndarray) -> np.ndarray:
-    """The photographs in the bytes of a picture, as :func:`_picture` makes it."""
-    from PIL import WebPImagePlugin, features
-
-    if not features.check("webp"):
-        raise DataError(
-            "Pillow was built without WebP here, and the images on which networks are measured are stored in it. "
-            f"Run: {sys.executable} -m pip install --force-reinstall --no-deps --only-binary pillow pillow"
-        )
-    # Image.open would import the plugins of all formats first.
-    with WebPImagePlugin.WebPImageFile(io.BytesIO(picture.tobytes())) as opened:
-        mosaic = np.asarray(opened)
-    rows = mosaic.reshape(-1, IMAGE_SHAPE[0], _PHOTOGRAPHS_A_ROW, *IMAGE_SHAPE[1:])
-    return rows.swapaxes(1, 2).reshape(-1, *IMAGE_SHAPE)
 
 
 def _digest_of(evaluation: EvaluationSet) -> str:

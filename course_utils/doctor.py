@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from course_utils.data import CIFAR10, cache_folder, load_evaluation_set, verify
+from course_utils.data import CIFAR10, cache_folder, verify
 from course_utils.download import DataError, NpmPackage, WebArchive
 from course_utils.notebooks import ASKED, NotebookError, find, read, recognised
 
@@ -30,9 +30,7 @@ _NETWORK_TIMEOUT = 5.0
 
 def examine(folder: Path) -> list[str]:
     """Everything that would stop a student who works in ``folder``, a sentence each; empty if nothing would."""
-    examinations: tuple[Callable[[Path], Iterator[str]], ...] = (
-        _python, _packages, _images, _kernel, _files, _cache, _network,
-    )  # fmt: skip
+    examinations: tuple[Callable[[Path], Iterator[str]], ...] = (_python, _packages, _kernel, _files, _cache, _network)
     return [sentence for examination in examinations for sentence in examination(folder)]
 
 
@@ -66,15 +64,6 @@ def _packages(folder: Path) -> Iterator[str]:
 
 def _pip(requirement: Requirement) -> str:
     return f'{sys.executable} -m pip install "{requirement.name}{requirement.specifier}"'
-
-
-def _images(folder: Path) -> Iterator[str]:
-    if importlib.util.find_spec("PIL") is None:
-        return  # said above
-    try:
-        load_evaluation_set()
-    except DataError as error:
-        yield str(error)
 
 
 def _kernel(folder: Path) -> Iterator[str]:

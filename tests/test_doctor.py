@@ -64,11 +64,6 @@ def test_old_package(healthy, monkeypatch):
     assert only(healthy).startswith("numpy is 1.26.4, and >=2.0 is needed")
 
 
-def test_pillow_without_the_format_of_the_shipped_images(healthy, monkeypatch):
-    monkeypatch.setattr("PIL.features.check", lambda feature: False)
-    assert "WebP" in only(healthy)
-
-
 @pytest.mark.parametrize("python, said", [("/nowhere/python", "isn't there"), (shutil.which("env"), "another Python")])
 def test_kernel_of_another_python(healthy, monkeypatch, python, said):
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager

@@ -504,11 +504,9 @@ if __name__ == "__main__":
         found = grader.mode
         fill = "import time\\nfor n in range(100):\\n    open(f'f{{n}}', 'wb').write(bytes(2**20))\\n"
         fill += "    time.sleep(0.05)"
-        images = "from course_utils.data import load_evaluation_set\\nimages = load_evaluation_set().test_images"
         ran = grader.run(
             [Cell("a", "x = 20", "cage"), Cell("b", fill, "cage"), Cell("c", "def f():\\n    return x + 22", "cage"),
-             Cell("t", "assert f() == 42", "grader", 1.0), Cell("i", images + "\\nimages.shape", "cage"),
-             Cell("u", images + "\\nimages.shape", "grader", 1.0)], {{}},
+             Cell("t", "assert f() == 42", "grader", 1.0)], {{}},
         )
     print(json.dumps({{"found": found, "trouble": ran.trouble, "outputs": ran.outputs}}))
 """
@@ -528,8 +526,6 @@ def test_another_user_and_a_kernel_without_namespaces_grade_too(mode, user, tmp_
     told = json.loads(done.stdout)
     assert told["found"] == mode
     assert told["outputs"][3] == [], told
-    shapes = [output[0]["data"]["text/plain"] for output in told["outputs"][4:]]
-    assert shapes == ["(1000, 32, 32, 3)"] * 2
     if mode == "landlock":  # where the scratch folder has no size of its own, the watching grader bounds it
         assert told["trouble"] == ["cell b wrote more than 16 MiB of files and was ended"]
     else:
