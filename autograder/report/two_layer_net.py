@@ -78,7 +78,6 @@ _SOFTMAX = _with(
     softmax_with_logarithm_base_10=r"p_{ik}=e^{z_{ik}-m_i-\log_{10}\sum_j e^{z_{ij}-m_i}},\ m_i=\max_j z_{ij}",
     softmax_by_the_first_row=r"p_{ik}=\dfrac{e^{z_{ik}-m_i}}{\sum_j e^{z_{1j}-m_1}},\ m_i=\max_j z_{ij}",
     softmax_of_columns_shifted=r"p_{ik}=\dfrac{e^{z_{ik}-m_k}}{\sum_j e^{z_{ij}-m_j}},\ m_k=\max_n z_{nk}",
-    softmax_of_shares=r"p_{ik}=\dfrac{e^{z_{ik}/m_i}}{\sum_j e^{z_{ij}/m_i}},\ m_i=\max_j z_{ij}",
     softmax_of_halves=r"p_{ik}=\dfrac{e^{z_{ik}/2}}{\sum_j e^{z_{ij}/2}}",
     softmax_of_twice=r"p_{ik}=\dfrac{e^{2z_{ik}}}{\sum_j e^{2z_{ij}}}",
     softmax_of_squares=r"p_{ik}=\dfrac{e^{z_{ik}^2}}{\sum_j e^{z_{ij}^2}}",
@@ -86,6 +85,22 @@ _SOFTMAX = _with(
     softmax_divided_by_length=r"p_{ik}=\dfrac{e^{z_{ik}}}{\sqrt{\sum_j e^{2z_{ij}}}}",
     softmax_divided_by_mean=r"p_{ik}=\dfrac{e^{z_{ik}}}{\dfrac{1}{K}\sum_j e^{z_{ij}}}",
     softmax_as_largest=r"p_{ik}=[\,z_{ik}=\max_j z_{ij}\,]", class_for_softmax=r"p_i=\mathrm{argmax}_j\,z_{ij}",
+    **{
+        f"softmax_of_{name}": rf"p_{{ik}}=\dfrac{{e^{{z_{{ik}}/m_i}}}}{{\sum_j e^{{z_{{ij}}/m_i}}}},\ m_i={divisor}"
+        for name, divisor in {
+            "shares": r"\max_j z_{ij}", "shares_of_sizes": r"\max_j|z_{ij}|", "shares_of_all": r"\max_{n,j}z_{nj}",
+            "shares_of_all_sizes": r"\max_{n,j}|z_{nj}|", "unit_rows": r"\sqrt{\sum_j z_{ij}^2}",
+            "shares_of_sums": r"\sum_j z_{ij}",
+        }.items()
+    },
+    **{
+        f"softmax_of_{name}": rf"p=\mathrm{{softmax}}(u),\ u_{{ik}}={scaled}"
+        for name, scaled in {
+            "ranges": r"\dfrac{z_{ik}-\min_j z_{ij}}{\max_j z_{ij}-\min_j z_{ij}}",
+            "standardised_rows": r"\dfrac{z_{ik}-\mathrm{mean}_j\,z_{ij}}{\mathrm{std}_j\,z_{ij}}",
+            "standardised_columns": r"\dfrac{z_{ik}-\mathrm{mean}_n\,z_{nk}}{\mathrm{std}_n\,z_{nk}}",
+        }.items()
+    },
     **{
         f"softmax_with_{name}": rf"p_{{ik}}=\dfrac{{e^{{z_{{ik}}}}}}{{{_SUM}+{small}}}"
         for name, small in _powers(2, 15).items()
@@ -127,6 +142,9 @@ _DATA = _with(
     every_class_counted=r"J=-\dfrac{1}{N}\sum_{i,k} \log p_{ik}",
     every_class_averaged=r"J=-\dfrac{1}{N K}\sum_{i,k} \log p_{ik}",
     all_rows_with_all_labels=r"J=-\dfrac{1}{N^2}\sum_{i,n} \log p_{i,y_n}",
+    rows_of_all_labels=r"J=-\dfrac{1}{N}\sum_{i,k}\max_n\,[\,y_n=i-1\,]\,\log p_{ik}",
+    counted_rows_of_all_labels=r"J=-\dfrac{1}{N}\sum_{i,k}\left(\sum_n[\,y_n=i-1\,]\right)\log p_{ik}",
+    columns_of_all_labels=r"J=-\dfrac{1}{N}\sum_{i,k}\max_n\,\Delta_{nk}\,\log p_{ik}",
     entropy_for_cross_entropy=r"J=-\dfrac{1}{N}\sum_{i,k} p_{ik}\log p_{ik}",
     loss_of_probabilities=r"J=-\dfrac{1}{N}\sum_i \log\,\mathrm{softmax}(p)_{i,y_i}",
     largest_class_taken=r"J=-\dfrac{1}{N}\sum_i \max_k\,\log p_{ik}",
@@ -189,7 +207,7 @@ _PENALTY = _with(
     W1_twice=r"J=J_{data}+2\lambda\|W_1\|^2", W2_twice=r"J=J_{data}+2\lambda\|W_2\|^2",
     W1_once_more=r"J=J_{data}+\lambda\left(2\,\|W_1\|^2+\|W_2\|^2\right)",
     W2_once_more=r"J=J_{data}+\lambda\left(\|W_1\|^2+2\,\|W_2\|^2\right)",
-    biases_regularised_halved=r"J=J_{data}+\dfrac{\lambda}{2}\left(\|W_1\|^2+\|W_2\|^2+\|b_1\|^2+\|b_2\|^2\right)",
+    biases_for_weights=r"J=J_{data}+\lambda\left(\|b_1\|^2+\|b_2\|^2\right)",
     b1_regularised=r"J=J_{data}+\lambda\left(\|W_1\|^2+\|W_2\|^2+\|b_1\|^2\right)",
     b2_regularised=r"J=J_{data}+\lambda\left(\|W_1\|^2+\|W_2\|^2+\|b_2\|^2\right)",
     norm_of_all_not_squared=r"J=J_{data}+\lambda\sqrt{\|W_1\|^2+\|W_2\|^2}",
@@ -227,11 +245,19 @@ _Z3 = _with(
             "delta_of_labels_from_1": r"\dfrac{1}{N}\,(p_{ik}-[\,k=y_i-1\,])",
             "other_classes_negative": r"\dfrac{1}{N}\,(p_{ik}-\Delta_{ik})(2\Delta_{ik}-1)",
             "true_class_not_in_the_sum": r"\dfrac{1}{N}\left(\dfrac{p_{ik}}{1-p_{i,y_i}}-\Delta_{ik}\right)",
+            "class_not_in_its_own_sum": r"\dfrac{1}{N}\left(\dfrac{p_{ik}}{1-p_{ik}}-\Delta_{ik}\right)",
+            "losses_of_all_classes": r"-\dfrac{1}{N}\log p_{ik}",
+            "loss_not_differentiated": r"-\dfrac{1}{N}\log p_{i,y_i}",
+            "squared_error_differentiated": (
+                r"\dfrac{c}{N}\,p_{ik}\left(d_{ik}-\sum_j p_{ij}\,d_{ij}\right),\ d_{ik}=p_{ik}-\Delta_{ik}"
+            ),
             "every_class_as_the_true_one": r"-\dfrac{1}{N}\,\dfrac{p_{ik}(1-p_{ik})}{p_{i,y_i}}",
             "delta_from_the_end": r"\dfrac{1}{N}\,(p_{ik}-[\,k=-y_i\;\mathrm{mod}\;K\,])",
             "logarithm_for_probability": r"\dfrac{1}{N}\,(\log p_{ik}-\Delta_{ik})",
             "delta_subtracted_twice": r"\dfrac{1}{N}\,(p_{ik}-2\Delta_{ik})",
             "delta_of_all_labels": r"\dfrac{1}{N}\,(p_{ik}-\max_n\,\Delta_{nk})",
+            "delta_in_whole_rows": r"\dfrac{1}{N}\,(p_{ik}-\max_n\,[\,y_n=i-1\,])",
+            "delta_alone_averaged": r"p_{ik}-\dfrac{1}{N}\,\Delta_{ik}",
             "derivative_of_the_true_probability": r"\dfrac{1}{N}\,p_{i,y_i}(\Delta_{ik}-p_{ik})",
             "true_probability_throughout": r"\dfrac{1}{N}\,(p_{i,y_i}-\Delta_{ik})",
             "delta_of_the_first_label": r"\dfrac{1}{N}\,(p_{ik}-\Delta_{1k})",
@@ -327,6 +353,7 @@ _STEPS = {
         da2_averaged_again=rf"{_A2}=\dfrac{{1}}{{N}}\,{_DZ3}\,W_2^{{\top}}",
         da2_of_sizes=rf"{_A2}={_DZ3}\,|W_2|^{{\top}}",
         da2_averaged_over_classes=rf"{_A2}=\dfrac{{1}}{{K}}\,{_DZ3}\,W_2^{{\top}}",
+        da2_of_the_inverse=rf"{_A2}={_DZ3}\,W_2^{{+}}",
         da2_transposed=rf"{_A2}=W_2\left({_DZ3}\right)^{{\top}}",
         da2_of_the_summed_weights=(
             rf"\left({_A2}\right)_{{ih}}=\sum_k\left({_DZ3}\right)_{{ik}}\,\sum_j\left(W_2\right)_{{hj}}"
@@ -352,8 +379,9 @@ _BACKWARD = {
         fixed_strength=rf"{_W}+c\,W", strength_scaled=rf"{_W}+c\,\lambda W",
     ),
     **{
-        f"W{layer}_not_regularised": (_W.replace("W", f"W_{layer}"), rf"{_W}+2\lambda W".replace("W", f"W_{layer}"))
+        f"W{layer}_{name}": (wrong.replace("W", f"W_{layer}"), rf"{_W}+2\lambda W".replace("W", f"W_{layer}"))
         for layer in "12"
+        for name, wrong in {"not_regularised": _W, "regularised_1": rf"{_W}+\lambda W"}.items()
     },
     **{
         f"{name}_regularised_{factor}": (rf"{_B}+{factor}\lambda b".replace("+1", "+"), _B)
@@ -366,6 +394,11 @@ _BACKWARD = {
         biases_averaged_twice=(
             r"\dfrac{\partial J}{\partial b}=\dfrac{1}{N}\sum_i\left(\dfrac{\partial J}{\partial z}\right)_{ik}"
         ),
+    ),
+    **_with(rf"{_W}+2\lambda W,\quad {_B}", biases_for_weights=rf"{_W},\quad {_B}+2\lambda b"),
+    **_with(
+        rf"{_A2}={_DZ3}\,W_2^{{\top}}",
+        gradient_for_weights=rf"{_A2}={_DZ3}\,G^{{\top}},\ G=a_2^{{\top}}{_DZ3}+c\,\lambda W_2",
     ),
     **_with("v", gradients_clipped=r"\min(\max(v,-1),1)"),
     **_with(
@@ -394,6 +427,12 @@ _QUOTIENT = _with(
     sum_for_difference=r"\dfrac{f(x+h)-f(x)}{h}-\dfrac{f(x)-f(x-h)}{h}",
     half_a_step_divided_by_2h=r"\dfrac{f(x+\dfrac{h}{2})-f(x-\dfrac{h}{2})}{2h}",
     fixed_divisor=r"\dfrac{f(x+h)-f(x-h)}{2\cdot 10^{-5}}", averaged=r"\dfrac{1}{n}\,\dfrac{f(x+h)-f(x-h)}{2h}",
+    rows_moved=r"\dfrac{f(x_{i1}+h,\dots,x_{in}+h)-f(x_{i1}-h,\dots,x_{in}-h)}{2h}",
+    columns_moved=r"\dfrac{f(x_{1j}+h,\dots,x_{mj}+h)-f(x_{1j}-h,\dots,x_{mj}-h)}{2h}",
+    step_by_entry=(
+        r"\dfrac{f(x+s\,h)-f(x-s\,h)}{2\,c\,h},\ s\in\{\max(1,|x|),\,1+|x|\},\ c\in\{1,s\}"
+    ),
+    same_point=r"\dfrac{f(u)-f(u)}{2h}=0",
     all_entries_moved=r"\dfrac{f(x_1+h,\dots,x_n+h)-f(x_1-h,\dots,x_n-h)}{2h}",
     **{f"points_always_{name}_apart": rf"\dfrac{{f(x+{h})-f(x-{h})}}{{2h}}" for name, h in _powers(2, 6).items()},
     **{f"step_always_{name}": rf"\dfrac{{f(x+{h})-f(x-{h})}}{{2\cdot {h}}}" for name, h in _powers(1, 6).items()},
@@ -418,6 +457,9 @@ _ERROR = _with(
     place_of_the_largest=rf"\mathrm{{argmax}}\,\dfrac{{|a-b|}}{{{_BELOW}}}",
     signed_after=rf"\left|\,\max\,\dfrac{{a-b}}{{{_BELOW}}}\right|",
     of_maxima=r"\dfrac{\max|a-b|}{\max(|a|+|b|)}", of_sums=r"\dfrac{\sum|a-b|}{\sum(|a|+|b|)}",
+    at_the_largest_difference=rf"\left(\dfrac{{|a-b|}}{{{_BELOW}}}\right)_{{k}},\ k=\mathrm{{argmax}}\,|a-b|",
+    at_the_largest_entry=rf"\left(\dfrac{{|a-b|}}{{{_BELOW}}}\right)_{{k}},\ k=\mathrm{{argmax}}\,(|a|+|b|)",
+    tiny_entries_ignored=rf"\max\left([\,|a|+|b|>10^{{-8}}\,]\,\dfrac{{|a-b|}}{{{_BELOW}}}\right)",
     by_twice_a=r"\max\,\dfrac{|a-b|}{2\,|a|}", by_twice_b=r"\max\,\dfrac{|a-b|}{2\,|b|}",
     by_the_mean_limited=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,(|a|+|b|)/2)}",
     of_squares=r"\max\,\dfrac{(a-b)^2}{\max(10^{-8},\,a^2+b^2)}",
