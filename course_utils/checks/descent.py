@@ -387,6 +387,7 @@ def _expect_chain(train: Callable, setting: Setting) -> None:
 def expect_count(train: Callable, setting: Setting) -> None:
     """As many iterations as it is told to make, where an epoch has several of them and the last one is cut off."""
     asked = setting.but(batch_size=2, num_iters=5)
+    _expect_steps_within_an_epoch(train, asked)
     epoch, got = asked.epoch, record(train, asked)
     made = len(got.losses)
     if made == asked.num_iters or made > asked.num_iters * epoch:
@@ -410,6 +411,19 @@ def expect_count(train: Callable, setting: Setting) -> None:
         cause=causes.get(made),
         deviations=(f"{made} of {asked.num_iters} iterations",),
     )
+
+
+def _expect_steps_within_an_epoch(train: Callable, setting: Setting) -> None:
+    """The learning rate is the same throughout the first epoch, whatever its decay is."""
+    got = record(train, setting.but(num_iters=setting.epoch, learning_rate_decay=0.5))
+    reached = first_epoch(train, setting.but(batch_size=len(setting.X))).params
+    if len(got.losses) == setting.epoch and _agree(reached, got.params):
+        raise CheckFailed(
+            "train",
+            f"in an epoch of {setting.epoch} iterations, it makes one step.",
+            cause="the parameters are changed once an epoch: every iteration makes a step.",
+            deviations=("a step an epoch",),
+        )
 
 
 def depends_on_the_past(train: Callable, setting: Setting) -> bool:

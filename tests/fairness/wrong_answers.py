@@ -2922,3 +2922,8 @@ _training(
     _BATCHES,
     says="but the gradient is that of other rows",
 )
+_training(
+    "a step at the end of each epoch", "        params[name] = params[name] - learning_rate * gradient",
+    "        params[name] = params[name] - learning_rate * gradient * ((iteration + 1) % epoch == 0)",
+    _DESCENT, says="the parameters are changed once an epoch",
+)  # fmt: skip
