@@ -1241,8 +1241,8 @@ QUOTIENTS = (
         for by in (np.ones_like, lambda size: size)  # divided by twice the step, or by 2h
     ),
     _of_quotient("same_point", lambda toy, x, h: np.zeros(x.shape),
-        "every value is zero: f is called twice at the same point (x_minus = x_plus or = x gives an array a second"
-        " name, .copy() a second array), or the quotients aren't kept."),
+        "every value is zero, as where f is called twice at the same point (x_minus = x_plus or = x gives an array a"
+        " second name, .copy() a second array), or where the quotients aren't kept."),
     _of_quotient("all_entries_moved",
         lambda toy, x, h: np.full(x.shape, (toy.value(x + h) - toy.value(x - h)) / (2 * h)),
         "all entries of x are moved at once; only one is."),

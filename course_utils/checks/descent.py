@@ -363,15 +363,10 @@ def _expect_chain(train: Callable, setting: Setting) -> None:
     if made == 3:
         if not depends_on_the_past(train, setting):
             return
-        same = np.allclose(_change(two.params, chain[1]), _change(chain[1], setting.params), rtol=1e-9, atol=1e-12)
         raise CheckFailed(
             "train",
             "a second step isn't the one that is made from the same parameters alone.",
-            cause="each step is the same as the first one: its gradient isn't that of the parameters after the step"
-            " before it."
-            if same
-            else "a step depends on those before it, as with a momentum or a mean of gradients;"
-            " here it takes the gradient of its own batch alone.",
+            cause=_cause_of_memory(two, chain),
             deviations=("memory",),
         )
     few = "only the first iteration is made: does a return stand inside the loop?"
@@ -381,6 +376,19 @@ def _expect_chain(train: Callable, setting: Setting) -> None:
         f"with num_iters=3, it makes {made} {'iteration' if made == 1 else 'iterations'}.",
         cause=causes.get(made),
         deviations=(f"{made} of 3 iterations",),
+    )
+
+
+def _cause_of_memory(two: Record, chain: Sequence[dict]) -> str:
+    given = two.setting.params
+    first, second, made = _change(chain[1], given), _change(chain[2], chain[1]), _change(two.params, given)
+    if np.allclose(made, 2 * first, rtol=1e-9, atol=1e-12):
+        return "each step is the same as the first one: its gradient isn't that of the parameters after the step before it."
+    if np.allclose(made, second, rtol=1e-9, atol=1e-12):
+        return "each step starts from the given parameters again, not from those after the step before it."
+    return (
+        "a step depends on those before it, as with a momentum or a mean of gradients; here it takes the gradient of"
+        " its own batch alone."
     )
 
 

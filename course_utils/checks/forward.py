@@ -152,8 +152,8 @@ _SHIFTED = (
     " limit none."
 )
 _NO_PROBABILITY = (
-    "The probability of the true class underflows to 0; take the logarithm of the sum of exponentials instead of the"
-    " logarithm of a probability."
+    "Subtract the largest logit of each row, and take the logarithm of the sum of exponentials: a probability as small"
+    " as the true class's is 0 here, and its logarithm infinite."
 )
 
 

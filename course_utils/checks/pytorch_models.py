@@ -101,7 +101,9 @@ _REGISTERED = "layers are attributes of a module, or stand in nn.Sequential or n
 def _cause_of_other_parameters(arrays: Mapping[str, np.ndarray]) -> str | None:
     """What is told by the parameters of a model that aren't weights and biases in turn."""
     if not arrays:
-        return f"the module has no parameter that can be trained: {_REGISTERED}."
+        return (
+            f"the module has no parameter that can be trained: {_REGISTERED}, and their parameters keep requires_grad."
+        )
     if all(array.ndim == 2 for array in arrays.values()):
         return "the layers have no biases: nn.Linear makes them unless it is given bias=False."
     for (name, weights), (other, biases) in pairwise(arrays.items()):

@@ -2597,6 +2597,8 @@ for _name, _old, _new, _loses, _says in (
     ("no step in the first iteration", "learning_rate * gradient", "(iteration > 0) * learning_rate * gradient",
      _DESCENT, "no step is made in the first iteration"),
     ("gradient at the start", "backward(params,", "backward(given,", _DESCENT, "each step is the same as the first"),
+    ("steps from the start", "= params[name] - learning_rate", "= given[name] - learning_rate", _DESCENT,
+     "each step starts from the given parameters again"),
     ("decayed too", "- learning_rate * gradient", "* (1 - learning_rate) - learning_rate * gradient", _DESCENT,
      "a multiple of the parameters themselves"),
     ("decay an epoch late", "        learning_rate *= ", "        learning_rate *= 1 if iteration < epoch else ",
