@@ -383,7 +383,7 @@ def _cause_of_memory(two: Record, chain: Sequence[dict]) -> str:
     given = two.setting.params
     first, second, made = _change(chain[1], given), _change(chain[2], chain[1]), _change(two.params, given)
     if np.allclose(made, 2 * first, rtol=1e-9, atol=1e-12):
-        return "each step is the same as the first one: its gradient isn't that of the parameters after the step before it."
+        return "each step is the same as the first one: its gradient is to be that of the parameters as they are then."
     if np.allclose(made, second, rtol=1e-9, atol=1e-12):
         return "each step starts from the given parameters again, not from those after the step before it."
     return (
