@@ -16,10 +16,12 @@ DELETED = ("deleted-test", "1_forward_check", "test-relu")
 
 
 def _one_of_each_notebook(bank):
-    """The middle answer of each notebook."""
+    """The middle answer of each notebook; none that needs PyTorch where ours withholds it."""
     notebooks = {}
     for answer in bank:
-        notebooks.setdefault(place_of(next(iter(answer.codes)))[0], []).append(answer)
+        notebook = place_of(next(iter(answer.codes)))[0]
+        if notebook.startswith("5") or "torch" not in "".join(answer.codes.values()):
+            notebooks.setdefault(notebook, []).append(answer)
     return [answers[len(answers) // 2] for answers in notebooks.values()]
 
 
