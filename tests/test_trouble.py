@@ -19,7 +19,7 @@ from rich.console import Console
 from autograder.run import grade_class
 from autograder.settings import CagedExecute
 from tests.attacks import sample
-from tests.attacks.sample import ASSIGNMENT, FULL
+from tests.attacks.sample import ASSIGNMENT, FULL, cell_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -68,10 +68,6 @@ def _changing(change: Callable[[nbformat.NotebookNode], object]) -> Callable[[Pa
     return spoil
 
 
-def _cell(notebook: nbformat.NotebookNode, grade_id: str) -> nbformat.NotebookNode:
-    return next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == grade_id)
-
-
 def _strip(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata.clear()
@@ -79,13 +75,13 @@ def _strip(notebook: nbformat.NotebookNode) -> None:
 
 
 def _duplicate(notebook: nbformat.NotebookNode) -> None:
-    copy = nbformat.from_dict(_cell(notebook, "test-scale"))
+    copy = nbformat.from_dict(cell_of(notebook, "test-scale"))
     copy.id = "another"
     notebook.cells.append(copy)
 
 
 def _alter(notebook: nbformat.NotebookNode) -> None:
-    _cell(notebook, "test-scale").source = "pass"
+    cell_of(notebook, "test-scale").source = "pass"
 
 
 def _is_link(folder: Path) -> None:
@@ -121,7 +117,10 @@ CASES = (
         "kernel", FULL, "kernel was 'julia-1.9'",
         spoil=_changing(lambda n: n.metadata.kernelspec.update(name="julia-1.9")),
     ),
-    Case("deleted", FULL, "added again: test-scale", spoil=_changing(lambda n: n.cells.remove(_cell(n, "test-scale")))),
+    Case(
+        "deleted", FULL, "added again: test-scale",
+        spoil=_changing(lambda n: n.cells.remove(cell_of(n, "test-scale"))),
+    ),
     Case("duplicated", FULL, "test-scale was there 2 times", spoil=_changing(_duplicate)),
     Case(
         "altered", FULL - 2, "restored: test-scale", {"scale": "def scale(x, factor):\n    return x"},

@@ -6,39 +6,36 @@ from pathlib import Path
 import nbformat
 from nbformat.notebooknode import NotebookNode
 
+from tests.attacks.sample import cell_of
 from tests.attacks.suite import WRONG, Attack
 
 _SCALE_WRONG = {"scale": WRONG["scale"]}
 _NO_SCALE = {"test-scale": 0.0}
 
 
-def _cell(notebook: NotebookNode, grade_id: str) -> NotebookNode:
-    return next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == grade_id)
-
-
 def _test_altered(notebook: NotebookNode, folder: Path, world: dict[str, str]) -> None:
-    _cell(notebook, "test-scale").source = "assert True"
+    cell_of(notebook, "test-scale").source = "assert True"
 
 
 def _test_deleted(notebook: NotebookNode, folder: Path, world: dict[str, str]) -> None:
-    notebook.cells.remove(_cell(notebook, "test-scale"))
+    notebook.cells.remove(cell_of(notebook, "test-scale"))
 
 
 def _test_is_text(notebook: NotebookNode, folder: Path, world: dict[str, str]) -> None:
-    test = _cell(notebook, "test-scale")
+    test = cell_of(notebook, "test-scale")
     place = notebook.cells.index(test)
     notebook.cells[place] = nbformat.v4.new_markdown_cell("Nothing to see", metadata=test.metadata, id=test.id)
 
 
 def _test_twice(notebook: NotebookNode, folder: Path, world: dict[str, str]) -> None:
-    double = copy.deepcopy(_cell(notebook, "test-scale"))
+    double = copy.deepcopy(cell_of(notebook, "test-scale"))
     double.source, double.id = "pass", "double"
     notebook.cells.append(double)
     notebook.cells.insert(0, copy.deepcopy(double))
 
 
 def _test_unlocked(notebook: NotebookNode, folder: Path, world: dict[str, str]) -> None:
-    test = _cell(notebook, "test-scale")
+    test = cell_of(notebook, "test-scale")
     test.metadata.nbgrader.update(locked=False, solution=True, grade=True, points=100, checksum="0")
     test.source = "2.0"
 
@@ -50,7 +47,7 @@ def _more_points(notebook: NotebookNode, folder: Path, world: dict[str, str]) ->
 
 
 def _setup_altered(notebook: NotebookNode, folder: Path, world: dict[str, str]) -> None:
-    _cell(notebook, "setup").source = "import numpy as np\n\n\ndef close(*args):\n    return True"
+    cell_of(notebook, "setup").source = "import numpy as np\n\n\ndef close(*args):\n    return True"
 
 
 def _claims_setup(notebook: NotebookNode, folder: Path, world: dict[str, str]) -> None:
@@ -67,7 +64,7 @@ def _claims_grader(notebook: NotebookNode, folder: Path, world: dict[str, str]) 
 
 
 def _takes_the_id(notebook: NotebookNode, folder: Path, world: dict[str, str]) -> None:
-    test = _cell(notebook, "test-scale")
+    test = cell_of(notebook, "test-scale")
     test.id = "something-else"
     del test.metadata["nbgrader"]
     test.source = "pass"
@@ -96,7 +93,7 @@ def _other_kernel(notebook: NotebookNode, folder: Path, world: dict[str, str]) -
 
 def _test_first(notebook: NotebookNode, folder: Path, world: dict[str, str]) -> None:
     """Before the functions that it checks and the student's own ``close`` between them."""
-    test, setup = _cell(notebook, "test-scale"), _cell(notebook, "setup")
+    test, setup = cell_of(notebook, "test-scale"), cell_of(notebook, "setup")
     notebook.cells.remove(setup)
     notebook.cells.append(setup)
     notebook.cells.insert(notebook.cells.index(test), nbformat.v4.new_code_cell("close = lambda *args: True"))
@@ -107,7 +104,7 @@ def _not_json(notebook: NotebookNode, folder: Path, world: dict[str, str]) -> No
 
 
 def _thousands(notebook: NotebookNode, folder: Path, world: dict[str, str]) -> None:
-    place = notebook.cells.index(_cell(notebook, "test-scale"))
+    place = notebook.cells.index(cell_of(notebook, "test-scale"))
     notebook.cells[place:place] = [nbformat.v4.new_markdown_cell("", id=f"c{number}") for number in range(4_000)]
 
 

@@ -114,6 +114,11 @@ def new_cell(grade_id: str, kind: str, points: float | None, source: str) -> nbf
     return cell
 
 
+def cell_of(notebook: nbformat.NotebookNode, grade_id: str) -> nbformat.NotebookNode:
+    """The cell of that name."""
+    return next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == grade_id)
+
+
 @functools.cache
 def _built() -> Path:
     """The course with the assignment generated, made once."""

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
+from tests.attacks.sample import cell_of
 from tests.browser.conftest import PATIENCE
 from tests.conftest import REPOSITORY
 
@@ -100,7 +101,7 @@ class _Course(NamedTuple):
 
 
 def _answer(notebook: nbformat.NotebookNode, grade_id: str, text: str, **attachments: dict) -> None:
-    cell = next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == grade_id)
+    cell = cell_of(notebook, grade_id)
     cell.source = text
     if attachments:
         cell.attachments = attachments
@@ -136,8 +137,7 @@ def _hostile(folder: Path) -> None:
 
 def _solution(path: Path, grade_id: str) -> str:
     """What the instructor wrote into a cell."""
-    cells = nbformat.read(path, as_version=4).cells
-    return next(cell.source for cell in cells if cell.metadata.nbgrader.grade_id == grade_id)
+    return cell_of(nbformat.read(path, as_version=4), grade_id).source
 
 
 def _trained(notebook: nbformat.NotebookNode) -> None:

@@ -16,6 +16,7 @@ from autograder.demo import solve
 from autograder.release import TRAINED
 from course_utils.notebooks import ASKED
 from course_utils.pack import ARCHIVE, MANIFEST, NETWORKS, fingerprint_of
+from tests.attacks.sample import cell_of
 from tests.browser.conftest import PATIENCE
 from tests.conftest import SOURCE
 
@@ -44,7 +45,7 @@ def student(tmp_path_factory, browser, release) -> Path:
     """The folder of a student whose loss is wrong in notebook 1."""
     folder = tmp_path_factory.mktemp("student")
     notebook = solve(nbformat.read(release / FIRST, as_version=4), nbformat.read(SOURCE / FIRST, as_version=4))
-    cell = _graded(notebook, "loss")
+    cell = cell_of(notebook, "loss")
     assert _RIGHT in cell.source
     cell.source = cell.source.replace(_RIGHT, _WRONG)
     nbformat.write(notebook, folder / FIRST)
@@ -58,8 +59,8 @@ def student(tmp_path_factory, browser, release) -> Path:
     for path in (*SOURCE.glob("*.ipynb"), *(SOURCE / name for name in TRAINED)):
         shutil.copy(path, done)
     last = nbformat.read(done / LAST, as_version=4)
-    released = _graded(nbformat.read(release / LAST, as_version=4), _UNANSWERED)
-    _graded(last, _UNANSWERED).source = released.source
+    released = cell_of(nbformat.read(release / LAST, as_version=4), _UNANSWERED)
+    cell_of(last, _UNANSWERED).source = released.source
     nbformat.write(last, done / LAST)
     return folder
 
@@ -77,10 +78,6 @@ def lab(tmp_path_factory, student, served) -> str:
         file.write_text(json.dumps(values))
     workspaces = tmp_path_factory.mktemp("workspaces")
     return served(student, JUPYTERLAB_SETTINGS_DIR=str(settings), JUPYTERLAB_WORKSPACES_DIR=str(workspaces))
-
-
-def _graded(notebook: nbformat.NotebookNode, grade_id: str) -> nbformat.NotebookNode:
-    return next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == grade_id)
 
 
 def _open(page: Page, address: str, name: str) -> None:
