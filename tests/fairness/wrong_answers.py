@@ -2820,7 +2820,7 @@ _wrong(
     """,
     "test-numerical-gradient", says="f is called twice at the same point",
 )  # fmt: skip
-_numerical("quotients not kept", "gradient[index] =", "quotient =", "or the quotients aren't kept")
+_numerical("quotients not kept", "gradient[index] =", "quotient =", "where the quotients aren't kept")
 for _name, _axis in {"rows": "[index[0]]", "columns": "[..., index[-1]]"}.items():
     _wrong(
         f"whole {_name} moved", "numerical_gradient",
