@@ -73,6 +73,14 @@ def _limited(value: np.ndarray, got: Any, N: int) -> np.ndarray:
     return np.clip(value, np.min(got), np.max(got))
 
 
+def _with_one_number_added(value: np.ndarray, got: Any, N: int) -> Any:
+    """What was got, if it is the value and one number more everywhere."""
+    if np.shape(got) != value.shape or value.size < 3:
+        return value
+    added = np.median(got - value)
+    return got if np.allclose(got, value + added, rtol=1e-9, atol=1e-12 * np.max(np.abs(got))) else value
+
+
 def _general(name: str, change: Callable, sentence: str, **more: Any) -> Deviation:
     return Deviation(name, "returned", change, sentence, general=True, **more)
 
@@ -106,6 +114,8 @@ PRECISION = (
     _general("rows_in_another_order", _in_another_order, "the rows are right but in another order."),
     _general("zero", lambda v, got, N: 0 * v, "every value is zero."),
     _general("limited", _limited, "what lies beyond some limit is cut off; return the values as they come out.",
+        alone=True),
+    _general("one_number_added", _with_one_number_added, "one and the same number is added to every entry.",
         alone=True),
     _general("dropped", _with_dropout,
         "some values are set to zero, and all others have the same factor, as dropout does.", alone=True),
@@ -238,8 +248,12 @@ RELU = (
         "values above 1 are cut off; the ReLU has no upper limit."),
     _of_relu("relu_cut_off_at_6", lambda z: np.clip(z, 0, 6),
         "values above 6 are cut off; the ReLU has no upper limit."),
-    _of_relu("relu_beyond_1", lambda z: np.where(z > 1, z, 0),
-        "values between 0 and 1 are lost; the ReLU keeps what is above 0."),
+    *(
+        _of_relu(f"relu_beyond_{limit:g}", lambda z, limit=limit, beyond=beyond: np.where(beyond(z, limit), z, 0),
+            f"values between 0 and {limit:g} are lost; the ReLU keeps what is above 0.")
+        for limit in (1.0, 0.5, 0.1, 0.01)
+        for beyond in (np.greater, np.greater_equal)
+    ),
     _of_relu("relu_at_least_1", lambda z: np.maximum(z, 1), "the maximum is taken with 1; with 0 it is the ReLU."),
     _of_relu("sigmoid_for_relu", _sigmoid, "this is the sigmoid function; the ReLU is asked."),
     _of_relu("tanh_for_relu", np.tanh, "this is the hyperbolic tangent; the ReLU is asked."),
@@ -267,6 +281,35 @@ RELU = (
 )  # fmt: skip
 
 
+def _with_scaled_logits(value: np.ndarray, got: Any, N: int) -> Any:
+    """What was got, if each of its rows is the softmax of a multiple of its logits."""
+    if not _may_be_a_softmax(value, got) or not np.allclose(got.sum(axis=1), 1):
+        return value
+    right, logits = (_centred(np.log(some)) for some in (value, got))
+    factors = np.sum(right * logits, axis=1, keepdims=True) / np.sum(right * right, axis=1, keepdims=True)
+    return got if np.allclose(_softmax(factors * right), got, rtol=1e-5, atol=0.0) else value
+
+
+def _divided_otherwise(value: np.ndarray, got: Any, N: int) -> Any:
+    """What was got, if it differs from the softmax by a factor for each row and one for each column."""
+    if not _may_be_a_softmax(value, got):
+        return value
+    if len(value) < 3:  # a factor for each column would explain anything, but for a row divided by itself
+        return np.ones_like(value) if len(value) == 1 else value
+    factors = np.log(got) - np.log(value)
+    return got if np.allclose(_centred(_centred(factors).T), 0, atol=1e-5) else value  # single precision too
+
+
+def _may_be_a_softmax(value: np.ndarray, got: Any) -> bool:
+    """Whether logarithms can be taken, of more values than a few factors would explain."""
+    fits = np.shape(got) == value.shape and value.ndim == 2 and value.shape[1] > 2
+    return bool(fits and np.all(np.isfinite(got)) and np.all(got > 0) and np.all(value > 0))
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    return values - values.mean(axis=1, keepdims=True)
+
+
 def _over(numerators: Callable, divisors: Callable) -> Callable:
     """A quotient of exponentials, each taken as its function says."""
     return lambda z: numerators(np.asarray(z, dtype=np.float64)) / divisors(np.asarray(z, dtype=np.float64))
@@ -277,6 +320,12 @@ _SMALL = tuple(10.0**-k for k in range(2, 16))
 _NOT_NORMALISED = "the exponentials aren't divided by the sum of their row."
 _CHANGES = "changes the probabilities; only a number that is subtracted from a whole row doesn't."
 _RESCALED = f"the logits are scaled, which {_CHANGES}"
+#: Of any softmax, by what was got.
+NORMALISATIONS = (
+    _general("softmax_of_scaled_logits", _with_scaled_logits, _RESCALED, alone=True),
+    _general("softmax_divided_otherwise", _divided_otherwise,
+        "each exponential is divided by something else than the sum of its own row.", alone=True),
+)  # fmt: skip
 _of_softmax = _stage("softmax")
 SOFTMAX = (
     _of_softmax("softmax_over_columns", lambda z: _softmax(z, axis=0),
@@ -364,6 +413,7 @@ SOFTMAX = (
         for small in _SMALL
         for shift in (lambda z: z.max(axis=1, keepdims=True), lambda z: 0.0)
     ),
+    *NORMALISATIONS,
     _of_softmax("softmax_missing", lambda z: z, "these are the logits; the softmax isn't applied."),
 )  # fmt: skip
 
@@ -694,7 +744,8 @@ def gradients(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, A
     """The four gradients, with a stage for each formula, another one after it, and ``regularisation``.
 
     A stage ``after grad_W2`` takes the result, the right function and its arguments. ``regularised weights`` and
-    ``regularised biases`` say by name how much of the regularisation an array has.
+    ``regularised biases`` say by name how much of the regularisation an array has; ``result`` takes each gradient
+    and its array.
     """
 
     def step(variable: str, *given: Any) -> Any:
@@ -719,7 +770,8 @@ def gradients(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, A
     W2 = changes.get("weights", lambda W2, gradient, regularised: W2)(params["W2"], dW2, partial(regularised, "W2"))
     dz2 = step("z2", step("a2", dz3, W2), arguments["z2"])
     found = {"W1": step("W1", X, dz2), "b1": step("b1", dz2), "W2": dW2, "b2": step("b2", dz3)}
-    return {name: regularised(name, gradient) for name, gradient in found.items()}
+    result = changes.get("result", lambda gradient, array: gradient)
+    return {name: result(regularised(name, gradient), params[name]) for name, gradient in found.items()}
 
 
 def _plus(gradient: Any, price: Any) -> np.ndarray:
@@ -848,6 +900,13 @@ GRAD_Z3 = (
 )  # fmt: skip
 
 
+#: Samples that a sum is taken of: name, those, sentence.
+_SAMPLES = (
+    ("but_the_first", slice(1, None), "the first sample is left out; all samples are summed."),
+    ("but_the_last", slice(None, -1), "the last sample is left out; all samples are summed."),
+    ("with_even_numbers", slice(None, None, 2), "every other sample is left out; all samples are summed."),
+    ("with_odd_numbers", slice(1, None, 2), "every other sample is left out; all samples are summed."),
+)
 #: Of a product ``[a].T @ [d]`` that sums over the samples: name, change, sentence.
 _OF_WEIGHTS: tuple[tuple[str, Callable, str], ...] = (
     ("transposed", lambda g, right, a, d: g.T, "this is the transpose of what is expected."),
@@ -862,10 +921,16 @@ _OF_WEIGHTS: tuple[tuple[str, Callable, str], ...] = (
      "this is the first sample's part alone; all samples are summed."),
     ("of_the_last_sample", lambda g, right, a, d: right(a[-1:], d[-1:]),
      "this is the last sample's part alone; all samples are summed."),
+    *(
+        (f"of_samples_{name}", lambda g, right, a, d, some=some: right(a[some], d[some]), text)
+        for name, some, text in _SAMPLES
+    ),
     ("of_reversed_samples", lambda g, right, a, d: right(a[::-1], d),
      "the rows of [a] and of [d] don't belong together: one is reversed."),
     ("reshaped", lambda g, right, a, d: right(a.reshape(a.shape[::-1]).T, d),
      "reshape doesn't transpose [a]: it keeps the numbers in their order."),
+    ("result_reshaped", lambda g, right, a, d: g.T.reshape(g.shape),
+     "this is the transpose, reshaped: reshape keeps the numbers in their order and doesn't transpose."),
     ("cast", lambda g, right, a, d: right(np.trunc(a), d), "[a] has lost its decimals: it is cast to integers."),
     ("centred", lambda g, right, a, d: right(a - a.mean(axis=0), d),
      "the mean of [a] is subtracted; take it as it is."),
@@ -908,6 +973,9 @@ _OF_BIASES: tuple[tuple[str, Callable, str], ...] = (
     ("last_row", lambda g, right, d: d[-1], "this is the last row alone; all rows are summed."),
     ("not_summed", lambda g, right, d: d,
      "the sum over the samples is missing: there is still one row for each of the {N} samples."),
+    *((f"of_rows_{name}", lambda g, right, d, some=some: right(d[some]), text) for name, some, text in _SAMPLES),
+    ("mean_of_active_rows", lambda g, right, d: g / np.maximum((d != 0).sum(axis=0), 1),
+     "the sum is divided by the number of rows that aren't 0 there; the rows are divided by N already: sum them."),
     ("of_sizes", lambda g, right, d: right(np.abs(d)), "the absolute values are summed; their signs count."),
     ("of_positive_parts", lambda g, right, d: right(np.maximum(d, 0)),
      "the positive values alone are summed; the negative ones count too."),
@@ -1094,6 +1162,11 @@ RETURNED = (
     Deviation("biases_not_averaged", _BOTH_BIASES, lambda v, got, N: N * v,
         "the division by N is missing in the gradients of the biases."),
     Deviation("biases_averaged_twice", _BOTH_BIASES, lambda v, got, N: v / N, _AVERAGED),
+    Deviation("parameters_for_gradients", "result", lambda gradient, array: array,
+        "these are the parameters themselves; their gradients are asked."),
+    Deviation("parameters_after_a_step", "result", lambda rate, gradient, array: array + rate * gradient,
+        "these are the parameters after a step, to which {factor} times the gradients are added; the gradients"
+        " themselves are asked.", fitted=True),
     Deviation("gradients_clipped", "returned", lambda v, got, N: np.clip(v, -1, 1),
         "the gradients are limited to 1; return them as they are."),
 )  # fmt: skip
@@ -1241,8 +1314,8 @@ QUOTIENTS = (
         for by in (np.ones_like, lambda size: size)  # divided by twice the step, or by 2h
     ),
     _of_quotient("same_point", lambda toy, x, h: np.zeros(x.shape),
-        "every value is zero, as where f is called twice at the same point (x_minus = x_plus or = x gives an array a"
-        " second name, .copy() a second array), or where the quotients aren't kept."),
+        "every value is zero: call f at two different points, x + h and x - h (x_minus = x_plus or = x gives an array a"
+        " second name, .copy() a second array), and keep each quotient."),
     _of_quotient("all_entries_moved",
         lambda toy, x, h: np.full(x.shape, (toy.value(x + h) - toy.value(x - h)) / (2 * h)),
         "all entries of x are moved at once; only one is."),

@@ -40,7 +40,7 @@ from course_utils.comparison import (
 from course_utils.deviations import Cause, Observation, search
 from course_utils.helpers import with_helpers
 from course_utils.judge import answers
-from course_utils.mistakes import GENERAL
+from course_utils.mistakes import GENERAL, NORMALISATIONS
 from course_utils.reference import Problem, problem
 
 #: Sizes of the models on which build_mlp is checked: all differ, so that no layer can take another's place, but
@@ -307,7 +307,12 @@ def check_scores(scores: Callable, *models: Callable, on: Problem | None = None)
         *map(case_of, problems[:-1]), *cases_of(last),
         case_of(last, name="one row, N=1", X=last.X[:1], y=last.y[:1]), with_large_logits(last),
     ]  # fmt: skip
-    task = Task(observe, solved_case, lambda case, label, value: _sizes_of_sums(case), [*reference.SOFTMAX, *GENERAL])
+    task = Task(
+        observe,
+        solved_case,
+        lambda case, label, value: _sizes_of_sums(case),
+        [*reference.SOFTMAX, *NORMALISATIONS, *GENERAL],
+    )
     judge(lambda case: [scores], cases, task, given)
     passed("scores gives the probabilities that your NumPy network gives.", on)
 

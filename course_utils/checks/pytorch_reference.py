@@ -249,6 +249,14 @@ SOFTMAX = [
         ("log-softmax", lambda z: torch.log_softmax(z, 1), "these are the logarithms of the probabilities."),
         ("softmax, axis 0", lambda z: torch.softmax(z, 0), "the softmax goes over the wrong axis: it is taken over the"
          " rows; each row's probabilities should add up to 1."),
+        *(
+            (f"softmax, axis 0, {name}", lambda z, of=of: of(z) / of(z).sum(0), "each exponential is divided by the sum"
+             " of its column; it is the sum of its row that is asked.")
+            for name, of in (
+                ("shifted", lambda z: torch.exp(z - z.max())),
+                ("shifted by rows", lambda z: torch.exp(z - z.max(1, keepdim=True).values)),
+            )
+        ),
         ("softmax over everything", lambda z: torch.softmax(z.flatten(), 0).reshape(z.shape),
          "each exponential is divided by the sum over all entries; each row has its own sum."),
         ("softmax twice", lambda z: torch.softmax(torch.softmax(z, 1), 1), "the softmax is applied twice."),
@@ -422,6 +430,8 @@ GRADIENTS = [
              "these are the parameters, not their gradients."),
             ("weights", _each(lambda name, gradient, array: np.asarray(array) if name.startswith("W") else gradient),
              "these are the weights, not their gradients."),
+            ("biases", _each(lambda name, gradient, array: np.asarray(array) if name.startswith("b") else gradient),
+             "these are the biases, not their gradients."),
             ("negative", _each(lambda name, gradient, array: -gradient), "all gradients have the wrong sign."),
             ("zero", _each(lambda name, gradient, array: 0 * gradient),
              "every value is zero: were the gradients cleared before they were read?"),
@@ -587,6 +597,9 @@ _SCHEDULES: Sequence[tuple[str, Rate, str]] = (
     ("an epoch late", lambda t, E, rho, exact: rho ** max(t // E - 1, 0),
      "the learning rate is the same in the first two epochs, and decays after the second: it should after every epoch,"
      " whatever the accuracies are."),
+    ("epochs counted twice", lambda t, E, rho, exact: rho ** (t // (E * E)),
+     "the learning rate decays after so many epochs as an epoch has iterations: a scheduler with step_size=E counts its"
+     " own calls, so call its step() in every iteration."),
     ("every second epoch", lambda t, E, rho, exact: rho ** (t // (2 * E)),
      "the learning rate decays after every second epoch; it should after every one."),
 )  # fmt: skip

@@ -2818,9 +2818,9 @@ _wrong(
         x[index] = old
     return gradient
     """,
-    "test-numerical-gradient", says="f is called twice at the same point",
+    "test-numerical-gradient", says="call f at two different points",
 )  # fmt: skip
-_numerical("quotients not kept", "gradient[index] =", "quotient =", "where the quotients aren't kept")
+_numerical("quotients not kept", "gradient[index] =", "quotient =", "and keep each quotient")
 for _name, _axis in {"rows": "[index[0]]", "columns": "[..., index[-1]]"}.items():
     _wrong(
         f"whole {_name} moved", "numerical_gradient",
