@@ -14,7 +14,7 @@ from typing import NamedTuple
 import nbformat
 from nbformat.notebooknode import NotebookNode
 
-from autograder.handed_in import by_hand
+from autograder.handed_in import is_graded_by_hand
 from autograder.likeness.mistakes import entries
 from autograder.markup import Picture
 
@@ -49,7 +49,7 @@ def find(source: Path, graded: NotebookNode) -> dict[str, Beside]:
     found = {}
     for cell in graded.cells:
         name = cell.metadata.get("nbgrader", {}).get("grade_id")
-        if cell.cell_type == "markdown" and name and by_hand(cell):
+        if cell.cell_type == "markdown" and name and is_graded_by_hand(cell):
             pictures = [(str(one.get("data")), str(one.get("alt", ""))) for one in entries(kept.get(name))]
             found[name] = Beside(*own.get(name, ("", "")), pictures)
     return {name: one for name, one in found.items() if any(one)}
@@ -62,7 +62,7 @@ def _written(source: Path, changed: int) -> dict[str, tuple[str, str]]:
     for cell in nbformat.read(source, as_version=4).cells:
         if cell.cell_type != "markdown":
             continue
-        if "nbgrader" in cell.metadata and by_hand(cell):
+        if "nbgrader" in cell.metadata and is_graded_by_hand(cell):
             found[cell.metadata.nbgrader.grade_id] = (above, cell.source)
         else:
             above = cell.source

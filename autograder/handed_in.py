@@ -39,7 +39,7 @@ def pictures(content: bytes, graded: NotebookNode) -> dict[str, list[dict[str, s
     found: dict[str, list[dict[str, str]]] = {}
     shown: dict[str, list[dict]] | None = None
     for number, cell in enumerate(graded.cells):
-        if not by_hand(cell):
+        if not is_graded_by_hand(cell):
             continue
         shown = _outputs(content) if shown is None else shown
         for before in reversed(graded.cells[:number]):
@@ -56,7 +56,7 @@ def pictures(content: bytes, graded: NotebookNode) -> dict[str, list[dict[str, s
     return found
 
 
-def by_hand(cell: NotebookNode) -> bool:
+def is_graded_by_hand(cell: NotebookNode) -> bool:
     """Whether a person grades what a student writes into a cell."""
     return is_task(cell) or (is_grade(cell) and is_solution(cell))
 
