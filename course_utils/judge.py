@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -94,13 +95,17 @@ class Reference:
 
 
 def answers(test: str) -> Callable[[Callable], Callable]:
-    """Decorate a check: whatever it finds wrong carries the name of its question."""
+    """Decorate a check: whatever it finds wrong carries the name of its question, and nothing of its own warns.
+
+    nbgrader takes a warning for a failure. Those of the student's code are printed by :func:`call`.
+    """
 
     def decorate(check: Callable) -> Callable:
         @functools.wraps(check)
         def checked(*args: Any, **kwargs: Any) -> Any:
             try:
-                return check(*args, **kwargs)
+                with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
+                    return check(*args, **kwargs)
             except CheckFailed as failure:
                 failure.question = failure.question or test
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from course_utils import mistakes
 from course_utils.checks.gradient_check import TOY_FUNCTIONS
 from course_utils.deviations import Deviation, Observation, is_right, samples, search
 from course_utils.handover import definitions
+from course_utils.judge import answers
 from course_utils.reference import problem
 from course_utils.steps import NAMES, STEPS
 from tests.conftest import SOURCE
@@ -201,3 +203,13 @@ def test_a_sentence_holds_the_number_that_was_found():
     made = next(one for one in known if one.name == "fixed_strength")
     cause = search(observations("loss", made, factor=0.25), model, known)
     assert "a fixed strength, 0.25" in cause.sentence
+
+
+def test_what_a_check_computes_by_itself_warns_of_nothing(recwarn):
+    @answers("test-relu")
+    def check():
+        warnings.warn("of the check's own", stacklevel=1)
+        return np.float64(1.0) / np.float64(0.0)
+
+    assert np.isinf(check())
+    assert not recwarn.list

@@ -7,7 +7,7 @@ on which the result tells what was drawn, and on which one property shows and ot
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,7 +87,9 @@ def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
     y, size = y - y.min() + 3, 4
 
     def drawn(rng: Any, size: int = size) -> np.ndarray:
-        return _told_rows(call(sample_batch, X, y, size, rng), X, y)
+        batch = call(sample_batch, X, y, size, rng)
+        # That it gives batches one after the other, and not one, is told by the other check.
+        return _told_rows(call(next, batch) if isinstance(batch, Iterator) else batch, X, y)
 
     def fail(problem: str, name: str, cause: str) -> None:
         raise CheckFailed("X_batch", problem, cause=cause, deviations=(name,))

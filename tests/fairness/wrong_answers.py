@@ -2929,3 +2929,44 @@ _training(
     "        params[name] = params[name] - learning_rate * gradient * ((iteration + 1) % epoch == 0)",
     _DESCENT, says="the parameters are changed once an epoch",
 )  # fmt: skip
+
+# --- Results in another form, other limits, and samples left out ---------------------------
+
+_entropy("the gradient besides", "np.mean(losses), shifted", "test-cross-entropy")
+_wrong("batches one after the other", "sample_batch", """
+    indices = np.random.default_rng(rng).permutation(len(X))
+    for start in range(0, len(X), batch_size):
+        yield X[indices[start : start + batch_size]], y[indices[start : start + batch_size]]
+""", "test-sample-batch")  # fmt: skip
+_several(
+    "divided by h, and in percent",
+    {
+        "numerical_gradient": _DIFFERENCES.replace("/ (2 * h)", "/ h"),
+        "relative_error": "return float(100 * np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b))))",
+    },
+    "test-numerical-gradient", "test-relative-error",
+)  # fmt: skip
+for _limit in ("0.5", "0.1"):
+    _wrong(f"kept from {_limit} on", "relu", f"return np.where(z >= {_limit}, z, 0.0)", "test-relu",
+           says=f"values between 0 and {_limit} are lost")  # fmt: skip
+_wrong("scaled by the largest size or 1", "softmax", """
+    e = np.exp(z / np.maximum(np.abs(z).max(axis=1, keepdims=True), 1.0))
+    return e / e.sum(axis=1, keepdims=True)
+""", "test-softmax", says="the logits are scaled")  # fmt: skip
+for _name, _rows, _says in (
+    ("first", "slice(1, None)", "the first sample is left out"),
+    ("last", "slice(None, -1)", "the last sample is left out"),
+    ("second", "slice(None, None, 2)", "every other sample is left out"),
+):
+    _wrong(f"{_name} sample left out", "grad_W1", f"rows = {_rows}\nreturn X[rows].T @ dz2[rows]", "test-grad-W1",
+           says=_says)  # fmt: skip
+    _wrong(f"{_name} row left out", "grad_b2", f"return dz3[{_rows}].sum(axis=0)", "test-grad-b2", says=_says)
+_wrong("product reshaped", "grad_W2", "return (dz3.T @ a2).reshape(a2.shape[1], -1)", "test-grad-W2",
+       says="this is the transpose, reshaped")  # fmt: skip
+_wrong("mean of the active rows", "grad_b1", "return dz2.sum(axis=0) / np.maximum((dz2 != 0).sum(axis=0), 1)",
+       "test-grad-b1", says="divided by the number of rows that aren't 0")  # fmt: skip
+_backward("parameters for gradients", "grads = params", "these are the parameters themselves")
+_backward("parameters after a step", "grads = {name: params[name] - 0.01 * grads[name] for name in params}",
+          "these are the parameters after a step, to which -0.01 times")  # fmt: skip
+_backward("one more throughout", "grads = {name: gradient + 0.25 for name, gradient in grads.items()}",
+          "one and the same number is added to every entry")  # fmt: skip
