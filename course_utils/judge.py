@@ -20,6 +20,11 @@ from course_utils.questions import question
 
 #: A student's functions that can be right or own in a mixture: more of their own at a time aren't tried.
 MOST_OWN = 2
+_RANDOM = Cause(
+    ("random",),
+    "two calls with the same arguments give different values: something random, or kept from an earlier call, is in"
+    " it.",
+)
 
 
 @dataclass(frozen=True)
@@ -140,8 +145,17 @@ def judge(
     for one in asked:
         failure = _failure(function, one, reference, own)
         if failure is not None:
+            if _is_random(function, one):
+                raise _with_cause(failure, _RANDOM)
             observed = _observed(function, [*asked, *passed], reference, own)
             raise _with_cause(failure, _cause(failure, observed, reference))
+
+
+def _is_random(function: Callable, one: Asked) -> bool:
+    first, second = (_numbers(_try(function, one)[1], one) for _ in range(2))
+    return first.keys() == second.keys() and any(
+        not np.array_equal(first[name], second[name], equal_nan=True) for name in first
+    )
 
 
 def _failure(function: Callable, one: Asked, reference: Reference, own: Mapping[str, Callable]) -> Exception | None:

@@ -81,6 +81,11 @@ def _with_one_number_added(value: np.ndarray, got: Any, N: int) -> Any:
     return got if np.allclose(got, value + added, rtol=1e-9, atol=1e-12 * np.max(np.abs(got))) else value
 
 
+def _left_out(value: np.ndarray, got: Any, N: int) -> np.ndarray:
+    """The value where anything was got, if that is so in a few places, and zero elsewhere."""
+    return np.where(got == 0, 0.0, value) if np.shape(got) == value.shape and np.any(got) else value
+
+
 def _general(name: str, change: Callable, sentence: str, **more: Any) -> Deviation:
     return Deviation(name, "returned", change, sentence, general=True, **more)
 
@@ -113,6 +118,7 @@ PRECISION = (
     _general("rounded", _to_decimals, "the values are rounded to a few decimals; return them as they are."),
     _general("rows_in_another_order", _in_another_order, "the rows are right but in another order."),
     _general("zero", lambda v, got, N: 0 * v, "every value is zero."),
+    _general("left_out", _left_out, "the values that aren't zero are right: the others are left out.", alone=True),
     _general("limited", _limited, "what lies beyond some limit is cut off; return the values as they come out.",
         alone=True),
     _general("one_number_added", _with_one_number_added, "one and the same number is added to every entry.",
@@ -254,6 +260,11 @@ RELU = (
         for limit in (1.0, 0.5, 0.1, 0.01)
         for beyond in (np.greater, np.greater_equal)
     ),
+    *(
+        _of_relu(f"whole_{name}", lambda z, axis=axis: z * (z.sum(axis=axis, keepdims=True) > 0),
+            f"whole {name} are kept or set to zero by their sum; the ReLU looks at each entry by itself.")
+        for name, axis in (("columns", 0), ("rows", 1))
+    ),
     _of_relu("relu_at_least_1", lambda z: np.maximum(z, 1), "the maximum is taken with 1; with 0 it is the ReLU."),
     _of_relu("sigmoid_for_relu", _sigmoid, "this is the sigmoid function; the ReLU is asked."),
     _of_relu("tanh_for_relu", np.tanh, "this is the hyperbolic tangent; the ReLU is asked."),
@@ -287,7 +298,7 @@ def _with_scaled_logits(value: np.ndarray, got: Any, N: int) -> Any:
         return value
     right, logits = (_centred(np.log(some)) for some in (value, got))
     factors = np.sum(right * logits, axis=1, keepdims=True) / np.sum(right * right, axis=1, keepdims=True)
-    return got if np.allclose(_softmax(factors * right), got, rtol=1e-5, atol=0.0) else value
+    return got if np.allclose(_softmax(factors * right), got, rtol=1e-9, atol=0.0) else value
 
 
 def _divided_otherwise(value: np.ndarray, got: Any, N: int) -> Any:
@@ -297,7 +308,7 @@ def _divided_otherwise(value: np.ndarray, got: Any, N: int) -> Any:
     if len(value) < 3:  # a factor for each column would explain anything, but for a row divided by itself
         return np.ones_like(value) if len(value) == 1 else value
     factors = np.log(got) - np.log(value)
-    return got if np.allclose(_centred(_centred(factors).T), 0, atol=1e-5) else value  # single precision too
+    return got if np.allclose(_centred(_centred(factors).T), 0, atol=1e-8) else value
 
 
 def _may_be_a_softmax(value: np.ndarray, got: Any) -> bool:
@@ -433,6 +444,14 @@ LAYERS = (
         "the ReLU is applied to X as well, before the first product."),
     _of_first("data_centred", lambda X, W, b: (X - X.mean(axis=0)) @ W + b,
         "the mean of X is subtracted first; X is to be taken as it is."),
+    *(
+        _of_first("data_standardised",
+            lambda X, W, b, axis=axis, small=small: (X - X.mean(axis=axis)) / (X.std(axis=axis) + small) @ W + b,
+            "X is standardised first (its mean subtracted, divided by its standard deviation); it is to be taken as it"
+            " is.")
+        for axis in (0, None)
+        for small in (0.0, 1e-8, 1e-7, 1e-5)
+    ),
     _of_first("data_scaled", lambda X, W, b: (X / np.abs(X).max()) @ W + b,
         "X is scaled first; it is to be taken as it is."),
     _of_first("data_scaled_by_255", lambda X, W, b: (X / 255) @ W + b,
@@ -689,6 +708,13 @@ PENALTY = (
         "the norm isn't squared."),
     _of_penalty("spectral_norm", _summed(lambda W: np.linalg.norm(W, 2) ** 2),
         "this is the spectral norm, squared; the sum of the squares of all entries is asked."),
+    _of_penalty("norms_added", lambda reg, weights, N: reg * sum(float(np.linalg.norm(W)) for W in weights) ** 2,
+        "the norms are added before they are squared; each is squared before the sum."),
+    *(
+        _of_penalty(f"first_{name}_left_out", _summed(lambda W, some=some: np.sum(W[some] ** 2)),
+            f"the first {name} of each matrix is left out: there is no bias in it.")
+        for name, some in (("row", np.s_[1:]), ("column", np.s_[:, 1:]))
+    ),
     _of_penalty("absolute_weights", _summed(lambda W: np.abs(W).sum()),
         "the absolute values of the weights are summed (L1); their squares are asked."),
     _of_penalty("all_entries_of_the_square", _summed(lambda W: np.sum(W.T @ W)),
@@ -1142,6 +1168,8 @@ WIRING = (
         "grad_a2 gets the gradient of W2; it takes W2 itself."),
     Deviation("gradient_for_weights", "weights", lambda W2, gradient, regularised: regularised(gradient),
         "grad_a2 gets the gradient of W2; it takes W2 itself."),
+    Deviation("penalty_for_weights", "weights", lambda W2, gradient, regularised: regularised(0 * W2),
+        "grad_a2 gets 2 * reg * W2; it takes W2 itself."),
     Deviation("z2_for_a2", "activations", lambda a2, z2: z2,
         "the gradient of W2 is computed with z2; it is a2 that W2 multiplies."),
     Deviation("logits_for_probabilities", "probabilities", lambda a3, z3: z3,
@@ -1335,6 +1363,8 @@ QUOTIENTS = (
     Deviation("flat", "returned", lambda v, got, N: v.ravel(), "the gradient is flat; it has the shape of x."),
     Deviation("columns_first", "returned", lambda v, got, N: v.ravel().reshape(v.shape, order="F"),
         "the values are put into the array column by column, in another order than that of the entries of x."),
+    Deviation("columns_taken_first", "returned", lambda v, got, N: v.ravel(order="F").reshape(v.shape),
+        "the entries of x are taken column by column (order F), but the values are put back row by row."),
     *PRECISION,
 )  # fmt: skip
 
@@ -1423,6 +1453,10 @@ RELATIVE_ERRORS = (
         "the difference is divided by half of |a| + |b|, their mean; by the sum it is at most 1."),
     _of_error("not_relative", lambda a, b: np.max(_differences(a, b)[0]),
         "this is the absolute error; it isn't divided by |a| + |b|."),
+    _of_error("limit_of_the_quotient", lambda a, b: np.fmax(1e-8, np.nanmax(_differences(a, b)[0] / _total(a, b))),
+        "1e-8 is the lower limit of the quotient; it is that of |a| + |b|."),
+    _of_error("squared_difference", lambda a, b: np.max(np.subtract(a, b) ** 2 / np.maximum(1e-8, _total(a, b))),
+        "the difference is squared; its absolute value is asked."),
     _of_error("of_squares", lambda a, b: np.max(np.subtract(a, b) ** 2 / np.maximum(1e-8, np.square(a) + np.square(b))),
         "the squares are taken; the absolute values are asked."),
     *(
@@ -1499,8 +1533,8 @@ def _for_all(of: Callable[[list], Any]) -> Callable:
 
 
 _ALL_ONE = (
-    "the errors are all 1: the numerical gradient is zero, or has the opposite sign. Does loss_fn get the array that is"
-    " moved, under its name?"
+    "the errors are all 1: somewhere in each array, what is compared with the gradient is zero or has the opposite"
+    " sign. Is it the numerical gradient, and does loss_fn get the array that is moved, under its name?"
 )
 _of_errors = _stage("errors")
 CHECKING = (
@@ -1509,7 +1543,7 @@ CHECKING = (
     *(
         _of_errors(
             f"{which}_entry_alone", _each(partial(_error_of_entry, at)),
-            f"only the {which} entry of each array is compared; all are to be.",
+            f"only some entries of each array are compared, the {which} among them; all are to be.",
         )
         for which, at in (("first", 0), ("last", -1))
     ),
@@ -1519,6 +1553,8 @@ CHECKING = (
         "the absolute values are compared: a wrong sign isn't seen."),
     _of_errors("not_relative", _each(lambda n, g: np.max(np.abs(n - g))),
         "these are absolute errors; use relative_error."),
+    _of_errors("given_averaged", _each(lambda n, g: _relative_error(n, g / np.size(g))),
+        "the given gradients are divided by the number of their entries; compare them as they are."),
     _of_errors("given_halved", _each(lambda n, g: _relative_error(n, g / 2)),
         "the given gradients are halved; compare them as they are."),
     _of_errors("given_doubled", _each(lambda n, g: _relative_error(n, 2 * g)),

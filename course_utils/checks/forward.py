@@ -48,7 +48,7 @@ def check_relu(relu: Callable, on: Problem | None = None) -> None:
     asked = []
     for given in [on] if on else problems():
         z = given.values["z2"]
-        for argument in (z, np.round(z).astype(int), z.astype(np.float32), z[:1]):
+        for argument in (z, 1e-3 * z, np.round(z).astype(int), z.astype(np.float32), z[:1]):
             # Nothing is computed, only chosen: no round-off.
             part = Part("relu(z)", np.where(argument > 0, argument, 0), 0.0)
             asked.append(Asked(given, {"z": argument}, {"a2": part}))
@@ -153,8 +153,8 @@ _SHIFTED = (
     " limit none."
 )
 _NO_PROBABILITY = (
-    "Subtract the largest logit of each row, and take the logarithm of the sum of exponentials: a probability as small"
-    " as the true class's is 0 here, and its logarithm infinite."
+    "Subtract the largest logit of each row before taking exponentials, and compute log sum exp(z) - z_y, without the"
+    " true class's probability itself, which is too small for a number here."
 )
 
 

@@ -412,6 +412,16 @@ def _biases_exchanged(gradients: dict, params: Any) -> dict:
     return gradients | dict(zip(biases, [gradients[name] for name in reversed(biases)], strict=True))
 
 
+def _shortened_to(limit: float) -> Callable:
+    """As ``torch.nn.utils.clip_grad_norm_`` leaves the gradients."""
+
+    def shortened(gradients: dict, params: Any) -> dict:
+        norm = math.sqrt(sum(float(np.sum(np.square(gradient))) for gradient in gradients.values()))
+        return {name: gradient * min(1.0, limit / (norm + 1e-6)) for name, gradient in gradients.items()}
+
+    return shortened
+
+
 #: Of the gradients alone.
 GRADIENTS = [
     _ONLY_DATA,
@@ -432,6 +442,11 @@ GRADIENTS = [
              "these are the weights, not their gradients."),
             ("biases", _each(lambda name, gradient, array: np.asarray(array) if name.startswith("b") else gradient),
              "these are the biases, not their gradients."),
+            *(
+                (f"clipped to the norm {limit}", _shortened_to(limit), f"the gradients are clipped to the norm"
+                 f" {limit}; return them as they are.")
+                for limit in (1.0, 5.0, 0.5, 0.1, 2.0, 10.0)
+            ),
             ("negative", _each(lambda name, gradient, array: -gradient), "all gradients have the wrong sign."),
             ("zero", _each(lambda name, gradient, array: 0 * gradient),
              "every value is zero: were the gradients cleared before they were read?"),

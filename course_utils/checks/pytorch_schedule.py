@@ -202,8 +202,9 @@ def _expect_rates(function: Callable, make: Callable, run: Run, epoch: int, mode
         failure = CheckFailed(
             "the learning rate",
             f"in iteration {first} it goes with learning_rate_decay {power}, expected ** {first // epoch}: an epoch has"
-            f" {epoch} iterations here (N={rows}, batch size {size}).",
+            f" {epoch} iterations here.",
         )
+        failure.data = f"{rows} rows that are all alike, in batches of {size}"
         raise with_cause(failure, lambda: _cause_of_rates(ratios, read, expected, epoch, rows / size))
 
 

@@ -84,7 +84,7 @@ def check_sample_batch_is_random(sample_batch: Callable, seed: int = 1) -> None:
     # As many features as rows: who takes the one for the other is told by the other check. Every label is one of ten
     # classes, whatever is made of it; who takes labels for indices never draws the first rows.
     X, y = _numbered_rows(seed, rows=7, features=7)
-    y, size = y - y.min() + 3, 4
+    y, size = y - y.min() + 3, 3
 
     def drawn(rng: Any, size: int = size) -> np.ndarray:
         batch = call(sample_batch, X, y, size, rng)

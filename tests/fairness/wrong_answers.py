@@ -2627,7 +2627,7 @@ for _name, _old, _new, _says in (
         "first entries alone",
         "(numerical, grads[name])",
         "(numerical.flat[0], grads[name].flat[0])",
-        "only the first entry",
+        "only some entries of each array are compared, the first",
     ),
     ("numerical gradients returned", "relative_error(numerical, grads[name])", "numerical", "the numerical gradients"),
 ):
@@ -2970,3 +2970,61 @@ _backward("parameters after a step", "grads = {name: params[name] - 0.01 * grads
           "these are the parameters after a step, to which -0.01 times")  # fmt: skip
 _backward("one more throughout", "grads = {name: gradient + 0.25 for name, gradient in grads.items()}",
           "one and the same number is added to every entry")  # fmt: skip
+for _name, _axis in {"columns": 0, "rows": 1}.items():
+    _wrong(f"whole {_name}", "relu", f"return z * (z.sum(axis={_axis}, keepdims=True) > 0)", "test-relu",
+           says=f"whole {_name} are kept or set to zero by their sum")  # fmt: skip
+_wrong("data standardised", "forward", f"X = (X - X.mean(axis=0)) / (X.std(axis=0) + 1e-8)\n{_VALUES}{_AS_DICT}",
+       "test-forward", says="X is standardised first")  # fmt: skip
+_wrong("hidden units dropped at random", "forward", f"""
+{_VALUES.strip()}
+a2 = a2 * (np.random.rand(*a2.shape) < 0.8) / 0.8
+z3 = a2 @ params["W2"] + params["b2"]
+{_AS_DICT}""", "test-forward", says="two calls with the same arguments give different values")  # fmt: skip
+for _name, _squared, _says in (
+    ("norms added", '(np.linalg.norm(params["W1"]) + np.linalg.norm(params["W2"])) ** 2', "the norms are added before"),
+    ("first rows free", '(np.sum(params["W1"][1:] ** 2) + np.sum(params["W2"][1:] ** 2))', "the first row of each"),
+):
+    _wrong(f"regularisation, {_name}", "loss", f"return {_DATA} + reg * {_squared}", "test-loss", says=_says)
+_backward("back through the regularisation", "", "grad_a2 gets 2 * reg * W2",
+          old='grad_a2(dz3, params["W2"])', new='grad_a2(dz3, 2 * reg * params["W2"])')  # fmt: skip
+_wrong("taken by columns", "numerical_gradient", """
+    flat = x.flatten(order="F")
+    moved = [(flat + h * unit, flat - h * unit) for unit in np.eye(flat.size)]
+    quotients = [(f(above.reshape(x.shape, order="F")) - f(below.reshape(x.shape, order="F"))) / (2 * h)
+                 for above, below in moved]
+    return np.array(quotients).reshape(x.shape)
+""", "test-numerical-gradient", says="the entries of x are taken column by column")  # fmt: skip
+_numerical("spot checks", "for index in np.ndindex(x.shape):",
+           "for index in list(np.ndindex(x.shape))[3:9]:", "the values that aren't zero are right")  # fmt: skip
+for _name, _error, _says in (
+    ("limit of the quotient", "np.fmax(1e-8, np.nanmax(np.abs(a - b) / (np.abs(a) + np.abs(b))))", "of the quotient"),
+    (
+        "difference squared",
+        "np.max((a - b) ** 2 / np.maximum(1e-8, np.abs(a) + np.abs(b)))",
+        "the difference is squared",
+    ),
+):
+    _wrong(_name, "relative_error", f"return float({_error})", "test-relative-error", says=_says)
+_wrong("given ones averaged", "check_gradients", """
+    return {
+        name: relative_error(numerical_gradient(lambda v, key=name: loss_fn({**params, key: v}), array),
+                             grads[name] / array.size)
+        for name, array in params.items()
+    }
+""", "test-check-gradients", says="divided by the number of their entries")  # fmt: skip
+_wrong("the first three entries", "check_gradients", """
+    errors = {}
+    for name, array in params.items():
+        numerical = numerical_gradient(lambda v, name=name: loss_fn({**params, name: v}), array)
+        errors[name] = relative_error(numerical.ravel()[:3], grads[name].ravel()[:3])
+    return errors
+""", "test-check-gradients", says="only some entries of each array are compared")  # fmt: skip
+for _name, _rows, _says in (
+    ("every third row", "rows = np.arange(batch_size) * (len(X) // batch_size)", "the rows don't depend on rng"),
+    (
+        "a whole block",
+        "start = rng.integers(len(X) // batch_size) * batch_size\nrows = slice(start, start + batch_size)",
+        "indices never come",
+    ),
+):
+    _batch(_name, f"{_rows}\nreturn X[rows], y[rows]", says=_says)
