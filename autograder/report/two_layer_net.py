@@ -41,6 +41,7 @@ _GENERAL = _with(
     "v", sign="-v", not_averaged=r"N\,v", averaged_twice=r"\dfrac{1}{N}\,v", doubled=r"2\,v", halved=r"\dfrac{1}{2}\,v",
     squared="v^2", absolute="|v|", one_too_large="v+1", transposed=r"v^{\top}",
     scaled=r"c\,v", zero="0", integers=r"\mathrm{trunc}(v)", limited=r"\min(\max(v,c),d)",
+    one_number_added="v+c", left_out=r"[\,i\in S\,]\,v_i",
 )  # fmt: skip
 _RELU = _with(
     r"\mathrm{relu}(z)=\max(0,z)",
@@ -53,6 +54,9 @@ _RELU = _with(
     softplus_for_relu=r"\mathrm{relu}(z)=\log(1+e^{z})", silu_for_relu=r"\mathrm{relu}(z)=\dfrac{z}{1+e^{-z}}",
     gelu_for_relu=r"\mathrm{relu}(z)=z\,\Phi(z)", relu_squared=r"\mathrm{relu}(z)=\max(0,z)^2",
     relu_with_a_floor=r"\mathrm{relu}(z)=[\,z>0\,]\,z+[\,z\leq 0\,]\,c", relu_beyond_1=r"\mathrm{relu}(z)=[\,z>1\,]\,z",
+    **{f"relu_beyond_{limit}": rf"\mathrm{{relu}}(z)=[\,z>{limit}\,]\,z" for limit in ("0.5", "0.1", "0.01")},
+    whole_columns=r"\mathrm{relu}(z)=\left[\,\sum_n z_{nj}>0\,\right]z_{ij}",
+    whole_rows=r"\mathrm{relu}(z)=\left[\,\sum_k z_{ik}>0\,\right]z_{ij}",
     relu_of_tanh=r"\mathrm{relu}(z)=\max(0,\tanh z)",
     elu_for_relu=r"\mathrm{relu}(z)=\max(0,z)+\min(0,e^{z}-1)",
     largest_of_all=r"\mathrm{relu}(z)=\max_{n,j}z_{nj}", shifted_by_the_smallest=r"\mathrm{relu}(z)=z-\min_{n,j}z_{nj}",
@@ -83,6 +87,8 @@ _SOFTMAX = _with(
     softmax_of_squares=r"p_{ik}=\dfrac{e^{z_{ik}^2}}{\sum_j e^{z_{ij}^2}}",
     softmax_of_sizes=r"p_{ik}=\dfrac{e^{|z_{ik}|}}{\sum_j e^{|z_{ij}|}}",
     softmax_divided_by_length=r"p_{ik}=\dfrac{e^{z_{ik}}}{\sqrt{\sum_j e^{2z_{ij}}}}",
+    softmax_of_scaled_logits=r"p_{ik}=\dfrac{e^{c_i z_{ik}}}{\sum_j e^{c_i z_{ij}}}",
+    softmax_divided_otherwise=r"p_{ik}=\dfrac{e^{z_{ik}}}{c_i\,d_k}",
     softmax_divided_by_mean=r"p_{ik}=\dfrac{e^{z_{ik}}}{\dfrac{1}{K}\sum_j e^{z_{ij}}}",
     softmax_as_largest=r"p_{ik}=[\,z_{ik}=\max_j z_{ij}\,]", class_for_softmax=r"p_i=\mathrm{argmax}_j\,z_{ij}",
     **{
@@ -112,6 +118,7 @@ _LAYERS = {
         b1_subtracted=r"z_2=X\,W_1-b_1", relu_in_first=r"z_2=\max(0,X)\,W_1+b_1",
         b1_as_ones=r"z_2=X\,W_1+1", b1_as_its_mean=r"z_2=X\,W_1+\mathrm{mean}(b_1)",
         b1_reversed=r"(z_2)_{ih}=(X\,W_1)_{ih}+(b_1)_{H+1-h}", data_centred=r"z_2=(X-\mathrm{mean}_i\,X)\,W_1+b_1",
+        data_standardised=r"z_2=\dfrac{X-\mathrm{mean}_i\,X}{\mathrm{std}_i\,X}\,W_1+b_1",
         data_scaled=r"z_2=\dfrac{X}{\max|X|}\,W_1+b_1", data_scaled_by_255=r"z_2=\dfrac{X}{255}\,W_1+b_1",
         data_cast=r"z_2=\mathrm{trunc}(X)\,W_1+b_1", data_limited=r"z_2=\min(\max(X,-1),1)\,W_1+b_1",
         z2_cast=r"z_2=\mathrm{trunc}(X\,W_1+b_1)", z2_overwritten=r"z_2=\max(0,\,X\,W_1+b_1)",
@@ -197,6 +204,7 @@ _PENALTY = _with(
     W2_without_strength=r"J=J_{data}+\lambda\|W_1\|^2+\|W_2\|^2",
     biases_regularised=r"J=J_{data}+\lambda\left(\|W_1\|^2+\|W_2\|^2+\|b_1\|^2+\|b_2\|^2\right)",
     norms_not_squared=r"J=J_{data}+\lambda\left(\|W_1\|+\|W_2\|\right)",
+    norms_added=r"J=J_{data}+\lambda\left(\|W_1\|+\|W_2\|\right)^2",
     absolute_weights=r"J=J_{data}+\lambda\sum|w|", weights_not_squared=r"J=J_{data}+\lambda\sum w",
     square_of_sum=r"J=J_{data}+\lambda\left((\sum w_1)^2+(\sum w_2)^2\right)",
     data_loss_missing=r"J=\lambda\left(\|W_1\|^2+\|W_2\|^2\right)",
@@ -305,6 +313,13 @@ _Z2 = _with(
 )  # fmt: skip
 
 
+#: Of the samples i = 1, ..., N, those that are summed.
+_SAMPLES = {
+    "but_the_first": r"i\geq 2", "but_the_last": r"i\leq N-1", "with_even_numbers": r"i=1,3,\dots",
+    "with_odd_numbers": r"i=2,4,\dots",
+}  # fmt: skip
+
+
 def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
     W, b = rf"\dfrac{{\partial J}}{{\partial W_{layer}}}", rf"\dfrac{{\partial J}}{{\partial b_{layer}}}"
     z = rf"\dfrac{{\partial J}}{{\partial z_{layer + 1}}}"
@@ -318,6 +333,10 @@ def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
         f"W{layer}_of_the_last_sample": rf"{W}=\left({inputs}\right)_{{N}}^{{\top}}{row}_{{N}}",
         f"W{layer}_of_sizes": rf"{W}=|{inputs}|^{{\top}}{z}",
         f"W{layer}_product_of_sums": rf"{W}=\sum_i\left({inputs}\right)_{{i}}^{{\top}}\,\sum_n{row}_{{n}}",
+        **{
+            f"W{layer}_of_samples_{name}": rf"{W}=\sum_{{{some}}}\left({inputs}\right)_{{i}}^{{\top}}{row}_{{i}}"
+            for name, some in _SAMPLES.items()
+        },
         f"W{layer}_of_reversed_samples": rf"{W}=\sum_i\left({inputs}\right)_{{N+1-i}}^{{\top}}{row}_{{i}}",
         f"W{layer}_cast": rf"{W}=\mathrm{{trunc}}({inputs})^{{\top}}{z}",
         f"W{layer}_centred": rf"{W}=\left({inputs}-\mathrm{{mean}}_i\,{inputs}\right)^{{\top}}{z}",
@@ -334,6 +353,8 @@ def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
         f"b{layer}_not_summed": rf"{b}={z}",
         f"b{layer}_first_row": rf"{b}={row}_{{1k}}",
         f"b{layer}_last_row": rf"{b}={row}_{{Nk}}",
+        **{f"b{layer}_of_rows_{name}": rf"{b}=\sum_{{{some}}}{row}_{{ik}}" for name, some in _SAMPLES.items()},
+        f"b{layer}_mean_of_active_rows": rf"{b}=\dfrac{{\sum_i{row}_{{ik}}}}{{\sum_i[\,{row}_{{ik}}\neq 0\,]}}",
         f"b{layer}_of_sizes": rf"{b}=\sum_i\left|{z}\right|_{{ik}}",
         f"b{layer}_of_positive_parts": rf"{b}=\sum_i\,\max\left(0,{row}_{{ik}}\right)",
         f"b{layer}_largest": rf"{b}=\max_i\,{row}_{{ik}}",
@@ -398,9 +419,14 @@ _BACKWARD = {
     **_with(rf"{_W}+2\lambda W,\quad {_B}", biases_for_weights=rf"{_W},\quad {_B}+2\lambda b"),
     **_with(
         rf"{_A2}={_DZ3}\,W_2^{{\top}}",
+        penalty_for_weights=rf"{_A2}=2\lambda\,{_DZ3}\,W_2^{{\top}}",
         gradient_for_weights=rf"{_A2}={_DZ3}\,G^{{\top}},\ G=a_2^{{\top}}{_DZ3}+c\,\lambda W_2",
     ),
     **_with("v", gradients_clipped=r"\min(\max(v,-1),1)"),
+    **_with(
+        r"G=\nabla\tilde J",
+        parameters_for_gradients=r"G=\theta", parameters_after_a_step=r"G=\theta+c\,\nabla\tilde J",
+    ),
     **_with(
         r"\dfrac{\partial J}{\partial W_2}=a_2^{\top}\dfrac{\partial J}{\partial z_3}+2\lambda W_2",
         z2_for_a2=r"\dfrac{\partial J}{\partial W_2}=z_2^{\top}\dfrac{\partial J}{\partial z_3}+2\lambda W_2",
@@ -463,6 +489,8 @@ _ERROR = _with(
     by_twice_a=r"\max\,\dfrac{|a-b|}{2\,|a|}", by_twice_b=r"\max\,\dfrac{|a-b|}{2\,|b|}",
     by_the_mean_limited=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,(|a|+|b|)/2)}",
     of_squares=r"\max\,\dfrac{(a-b)^2}{\max(10^{-8},\,a^2+b^2)}",
+    squared_difference=rf"\max\,\dfrac{{(a-b)^2}}{{{_BELOW}}}",
+    limit_of_the_quotient=r"\max\left(10^{-8},\,\max\,\dfrac{|a-b|}{|a|+|b|}\right)",
     logarithm=rf"\log_{{10}}\,\max\,\dfrac{{|a-b|}}{{{_BELOW}}}",
     in_percent=rf"100\,\max\,\dfrac{{|a-b|}}{{{_BELOW}}}",
 )  # fmt: skip
