@@ -1,0 +1,125 @@
+"""What can be recognised in any value that a function returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from course_utils.deviations import Deviation
+
+
+def stage(stage: str) -> Callable[..., Deviation]:
+    def deviation(name: str, change: Callable, sentence: str, **more: Any) -> Deviation:
+        return Deviation(name, stage, change, sentence, **more)
+
+    return deviation
+
+
+def transposed(value: np.ndarray, got: Any, N: int) -> np.ndarray:
+    return value.T
+
+
+def _cast(value: np.ndarray, got: Any, N: int) -> np.ndarray:
+    return np.trunc(value)
+
+
+def _in_precision_of(dtype: type) -> Callable:
+    def rounded(value: np.ndarray, got: Any, N: int) -> Any:
+        """What was got, if a computation of that precision may give it."""
+        if got.shape != value.shape or not got.any() or not np.array_equal(got.astype(dtype), got):
+            return value  # zeros are of any precision
+        # A computation of some steps loses a few of the digits that its precision has.
+        allowed = 100 * float(np.finfo(dtype).eps) * max(float(np.max(np.abs(value), initial=0.0)), 1e-3)
+        return got if np.all(np.abs(got - value) <= allowed) else value
+
+    return rounded
+
+
+def _to_decimals(value: np.ndarray, got: Any, N: int) -> np.ndarray:
+    decimals = (np.round(value, count) for count in range(1, 11))
+    return next((some for some in decimals if some.any() and np.array_equal(some, got)), value)
+
+
+def _in_another_order(value: np.ndarray, got: Any, N: int) -> np.ndarray:
+    if value.ndim != 2 or value.shape != got.shape:
+        return value
+    order = np.empty(len(value), dtype=int)
+    order[np.lexsort(got.T[::-1])] = np.lexsort(value.T[::-1])
+    return value[order]
+
+
+def _with_dropout(value: np.ndarray, got: Any, N: int) -> Any:
+    """What was got, if it is 0 in some places and the same multiple of the value in the others."""
+    if np.shape(got) != value.shape:
+        return value
+    dropped, kept = (got == 0) & (value != 0), (got != 0) & (value != 0)
+    if min(dropped.sum(), kept.sum()) < 4 or not np.array_equal(got != 0, kept):
+        return value
+    factor = got[kept] @ value[kept] / (value[kept] @ value[kept])
+    return got if np.allclose(got[kept], factor * value[kept], rtol=1e-9, atol=0.0) else value
+
+
+def _limited(value: np.ndarray, got: Any, N: int) -> np.ndarray:
+    """The value between the least and the largest of what was got."""
+    if np.shape(got) != value.shape or value.size < 3 or not np.isfinite(got).all() or np.min(got) == np.max(got):
+        return value
+    return np.clip(value, np.min(got), np.max(got))
+
+
+def _with_one_number_added(value: np.ndarray, got: Any, N: int) -> Any:
+    """What was got, if it is the value and one number more everywhere."""
+    if np.shape(got) != value.shape or value.size < 3:
+        return value
+    added = np.median(got - value)
+    return got if np.allclose(got, value + added, rtol=1e-9, atol=1e-12 * np.max(np.abs(got))) else value
+
+
+def _left_out(value: np.ndarray, got: Any, N: int) -> np.ndarray:
+    """The value where anything was got, if that is so in a few places, and zero elsewhere."""
+    return np.where(got == 0, 0.0, value) if np.shape(got) == value.shape and np.any(got) else value
+
+
+def general(name: str, change: Callable, sentence: str, **more: Any) -> Deviation:
+    return Deviation(name, "returned", change, sentence, general=True, **more)
+
+
+_FACTORS = (
+    general("transposed", transposed, "this is the transpose of what is expected."),
+    general("sign", lambda v, got, N: -v, "the sign is wrong: every value is the negative of the expected one."),
+    general("not_averaged", lambda v, got, N: N * v,
+        "the values are {N} times too large, {N} being the number of samples: the division by N is missing."),
+    general("averaged_twice", lambda v, got, N: v / N,
+        "the values are {N} times too small, {N} being the number of samples: the division by N happens twice."),
+    general("doubled", lambda v, got, N: 2 * v, "every value is exactly twice the expected one."),
+    general("halved", lambda v, got, N: v / 2, "every value is exactly half the expected one."),
+    general("squared", lambda v, got, N: v**2, "every value is the square of the expected one."),
+    general("absolute", lambda v, got, N: np.abs(v), "every value is the absolute value of the expected one."),
+    general("one_too_large", lambda v, got, N: v + 1, "every value is 1 too large."),
+)  # fmt: skip
+SCALED = Deviation(
+    "scaled", "returned", lambda factor, v, got, N: factor * v, "every value is {factor} times the expected one.",
+    fitted=True, general=True,
+)  # fmt: skip
+#: Digits that are lost.
+PRECISION = (
+    general("integers", _cast,
+        "the values have lost their decimals, as an array of integers, int() or // leaves them."),
+    general("float16", _in_precision_of(np.float16),
+        "the values are right to the 3 digits of half precision (float16); keep float64."),
+    general("float32", _in_precision_of(np.float32),
+        "the values are right to the 7 digits of single precision (float32); keep float64."),
+    general("rounded", _to_decimals, "the values are rounded to a few decimals; return them as they are."),
+    general("rows_in_another_order", _in_another_order, "the rows are right but in another order."),
+    general("zero", lambda v, got, N: 0 * v, "every value is zero."),
+    general("left_out", _left_out, "the values that aren't zero are right: the others are left out.", alone=True),
+    general("limited", _limited, "what lies beyond some limit is cut off; return the values as they come out.",
+        alone=True),
+    general("one_number_added", _with_one_number_added, "one and the same number is added to every entry.",
+        alone=True),
+    general("dropped", _with_dropout,
+        "some values are set to zero, and all others have the same factor, as dropout does.", alone=True),
+)  # fmt: skip
+#: Recognised in whatever a function returns.
+GENERAL = (*_FACTORS, SCALED, *PRECISION)
