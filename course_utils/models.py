@@ -67,8 +67,8 @@ def mended(model: nn.Module, activation: str) -> nn.Module:
 
     def forward(X: torch.Tensor, *_: Any) -> torch.Tensor:
         for layer in layers[:-1]:
-            X = function(layer(X))
-        return layers[-1](X)
+            X = function(nn.Linear.forward(layer, X))  # a class of the student's may compute something else
+        return nn.Linear.forward(layers[-1], X)
 
     for parameter in model.parameters():
         parameter.requires_grad_(parameter in trained)

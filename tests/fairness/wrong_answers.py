@@ -3028,3 +3028,13 @@ for _name, _rows, _says in (
     ),
 ):
     _batch(_name, f"{_rows}\nreturn X[rows], y[rows]", says=_says)
+_wrong("divided by the running sums", "softmax", """
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / np.cumsum(e, axis=1)
+""", "test-softmax")  # fmt: skip
+_entropy("the minus binds the logit alone", "np.mean(-shifted[np.arange(len(y)), y] - log_sums)", "test-cross-entropy")
+_wrong("mean of all parameters returned", "train", _TRAIN.replace("return params", "return mean").replace(
+    "    if (iteration", """    if not iteration:
+        mean = {name: 0 * array for name, array in params.items()}
+    mean = {name: array + (params[name] - array) / (iteration + 1) for name, array in mean.items()}
+    if (iteration"""), _DESCENT, says="aren't those with which the training ends")  # fmt: skip
