@@ -33,7 +33,8 @@ class Deviation:
         For machines: what a failure carries and a grader may count.
     stage : str
         The stage of the model that it changes, and with it the quantities; two changes of one stage
-        make no pair. ``"returned"``, or ``"returned PART ..."``, is the last one of every model.
+        make no pair. ``"returned"``, or ``"returned PART ..."``, is the last one of every model, ``"given NAME"`` the
+        first: an argument.
     change : callable
         Takes the place of that stage, with its arguments; those of ``"returned"`` are the value of
         a part, what the student got for it, and the number of samples. A ``fitted`` one takes a number before
@@ -159,7 +160,7 @@ def _reproduces(candidate: tuple[Deviation, ...], observed: Sequence[Observation
             with np.errstate(all="ignore"):
                 if fitted and factor is None:
                     factor = _fit(candidate, seen, model)
-                values = _values(candidate, seen, model, 0.0 if factor is None else factor)
+                values = deviating(candidate, seen.arguments, seen.got, model, 0.0 if factor is None else factor)
         except Exception:  # the stages don't fit together, or a value isn't known: no explanation
             return None
         if not _agree(seen, values):
@@ -170,26 +171,26 @@ def _reproduces(candidate: tuple[Deviation, ...], observed: Sequence[Observation
     return factor if fitted else "none"
 
 
-def _values(candidate: tuple[Deviation, ...], seen: Observation, model: Model, factor: float | None) -> Values:
+def deviating(
+    candidate: Sequence[Deviation], arguments: Values, got: Values, model: Model, factor: float | None = None
+) -> Values:
+    """What the model gives with these deviations, of the parts of ``got``, which a ``returned`` one may see."""
     stages = {one.stage: partial(one.change, factor) if one.fitted else one.change for one in candidate}
-    values = dict(model(seen.arguments, {stage: change for stage, change in stages.items() if not _is_returned(stage)}))
+    given = {stage.split()[1]: change for stage, change in stages.items() if stage.startswith("given ")}
+    arguments = {**arguments, **{name: change(np.asarray(arguments[name])) for name, change in given.items()}}
+    inner = {stage: change for stage, change in stages.items() if stage.split()[0] not in ("given", "returned")}
+    values = dict(model(arguments, inner))
     for stage, change in stages.items():
-        if _is_returned(stage):
-            for part in stage.split()[1:] or list(seen.got):
-                if part in seen.got:
-                    values[part] = change(
-                        np.asarray(values[part], dtype=np.float64), seen.got[part], samples(seen.arguments)
-                    )
+        if stage.split()[0] == "returned":
+            for part in stage.split()[1:] or list(got):
+                if part in got:
+                    values[part] = change(np.asarray(values[part], dtype=np.float64), got[part], samples(arguments))
     return values
-
-
-def _is_returned(stage: str) -> bool:
-    return stage.split()[0] == "returned"
 
 
 def _fit(candidate: tuple[Deviation, ...], seen: Observation, model: Model) -> float | None:
     """The number that fits best, or None where it makes no difference."""
-    at0, at1 = (_values(candidate, seen, model, factor) for factor in (0.0, 1.0))
+    at0, at1 = (deviating(candidate, seen.arguments, seen.got, model, factor) for factor in (0.0, 1.0))
     direction = np.concatenate([np.ravel(np.subtract(at1[part], at0[part])) for part in seen.got])
     wanted = np.concatenate([np.ravel(np.subtract(seen.got[part], at0[part])) for part in seen.got])
     size = float(direction @ direction)

@@ -145,7 +145,7 @@ def judge(
     for one in asked:
         failure = _failure(function, one, reference, own)
         if failure is not None:
-            if _is_random(function, one):
+            if _is_random(with_helpers(function, reference.right(one, own)), one):
                 raise _with_cause(failure, _RANDOM)
             observed = _observed(function, [*asked, *passed], reference, own)
             raise _with_cause(failure, _cause(failure, observed, reference))

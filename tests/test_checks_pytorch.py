@@ -392,7 +392,7 @@ def test_a_wrong_network_of_params_to_torch_is_no_mistake_of_build_mlp(last, sol
         (check_train_steps, training(biases=True), "the biases are regularised too"),
         (check_train_steps, training(rows=lambda batch, X: np.arange(len(X))), "every step uses the whole set"),
         (check_train_steps, training(reset=True), "no step of an optimiser has changed this model"),
-        (check_train_schedule, training(decay=False), "the learning rate never decays"),
+        (check_train_schedule, training(decay=False), "the learning rate doesn't decay in the first"),
         (check_train_schedule, training(decay_every=1), "decays after every iteration"),
         (check_train_schedule, training(decay_every=4), "rounded down"),
         (check_train_schedule, training(epochs=False), r"the shape is \(0,\), expected \(2,\)"),

@@ -166,7 +166,7 @@ def test_pictures_show_what_the_deviation_computes():
 #: What is wrong with a shape, an order, a type or a loop is no formula.
 NO_FORMULA = (
     r"float\d+|rounded|dropped|rows_in_another_order|[\w ]*_row|\w*_column|\w*flat|\w*reshaped|columns_(taken_)?first|"
-    r"da2_reversed|z\d_and_a\d_exchanged|positive_(values|units)_alone|classes_guessed_from_the_labels|default_for_no_strength|"
+    r"of_one_size|da2_reversed|z\d_and_a\d_exchanged|positive_(values|units)_alone|classes_guessed_from_the_labels|default_for_no_strength|"
     r"gradient_at_the_true_class_alone|\w*not_reset\w*|\w+_left_out|first_row_only|higher_order"
 )
 

@@ -7,7 +7,7 @@ is computed by the deviation from which the cause is recognised, on a problem th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from autograder.report.explained import MOST_BARS, Explained, Picture
 from course_utils import mistakes
 from course_utils.checks import descent, schedule
 from course_utils.checks.gradient_check import LARGE_STEP, TOY_FUNCTIONS
-from course_utils.deviations import Deviation, samples
+from course_utils.deviations import Deviation, deviating
 from course_utils.reference import problem
 from course_utils.steps import STEPS, right_steps
 
@@ -89,6 +89,18 @@ _SOFTMAX = _with(
     softmax_divided_by_length=r"p_{ik}=\dfrac{e^{z_{ik}}}{\sqrt{\sum_j e^{2z_{ij}}}}",
     softmax_of_scaled_logits=r"p_{ik}=\dfrac{e^{c_i z_{ik}}}{\sum_j e^{c_i z_{ij}}}",
     softmax_divided_otherwise=r"p_{ik}=\dfrac{e^{z_{ik}}}{c_i\,d_k}",
+    shifted_logits_without_exponential=r"p_{ik}=\dfrac{z_{ik}-m_i}{\sum_j(z_{ij}-m_i)},\ m_i=\max_j z_{ij}",
+    **{
+        f"normalised_{name}": rf"p_{{ik}}=\dfrac{{f(z_{{ik}})}}{{\sum_j f(z_{{ij}})}},\ f(z)={of}"
+        for name, of in {
+            "sigmoids": r"\dfrac{1}{1+e^{-z}}", "sizes": "|z|", "squares": "z^2", "softplus": r"\log(1+e^z)",
+        }.items()
+    },
+    running_sums=r"p_{ik}=\dfrac{e^{z_{ik}}}{\sum_{j\leq k}e^{z_{ij}}}",
+    **{
+        f"{name}_added_to_each": rf"p_{{ik}}=\dfrac{{e^{{z_{{ik}}-m_i}}+{small}}}{{\sum_j(e^{{z_{{ij}}-m_i}}+{small})}}"
+        for name, small in _powers(2, 15).items()
+    },
     softmax_divided_by_mean=r"p_{ik}=\dfrac{e^{z_{ik}}}{\dfrac{1}{K}\sum_j e^{z_{ij}}}",
     softmax_as_largest=r"p_{ik}=[\,z_{ik}=\max_j z_{ij}\,]", class_for_softmax=r"p_i=\mathrm{argmax}_j\,z_{ij}",
     **{
@@ -117,10 +129,8 @@ _LAYERS = {
         r"z_2=X\,W_1+b_1", b1_missing=r"z_2=X\,W_1", b1_added_twice=r"z_2=X\,W_1+2\,b_1",
         b1_subtracted=r"z_2=X\,W_1-b_1", relu_in_first=r"z_2=\max(0,X)\,W_1+b_1",
         b1_as_ones=r"z_2=X\,W_1+1", b1_as_its_mean=r"z_2=X\,W_1+\mathrm{mean}(b_1)",
-        b1_reversed=r"(z_2)_{ih}=(X\,W_1)_{ih}+(b_1)_{H+1-h}", data_centred=r"z_2=(X-\mathrm{mean}_i\,X)\,W_1+b_1",
-        data_standardised=r"z_2=\dfrac{X-\mathrm{mean}_i\,X}{\mathrm{std}_i\,X}\,W_1+b_1",
-        data_scaled=r"z_2=\dfrac{X}{\max|X|}\,W_1+b_1", data_scaled_by_255=r"z_2=\dfrac{X}{255}\,W_1+b_1",
-        data_cast=r"z_2=\mathrm{trunc}(X)\,W_1+b_1", data_limited=r"z_2=\min(\max(X,-1),1)\,W_1+b_1",
+        b1_reversed=r"(z_2)_{ih}=(X\,W_1)_{ih}+(b_1)_{H+1-h}", b1_multiplied=r"(z_2)_{ih}=(X\,W_1)_{ih}\,(b_1)_h",
+        ones_in_front=r"(z_2)_{ih}=w_{1h}+\sum_{d=1}^{D}X_{id}\,w_{d+1,h},\ w=(W_1;\,b_1)",
         z2_cast=r"z_2=\mathrm{trunc}(X\,W_1+b_1)", z2_overwritten=r"z_2=\max(0,\,X\,W_1+b_1)",
     ),
     **_with(
@@ -157,7 +167,14 @@ _DATA = _with(
     largest_class_taken=r"J=-\dfrac{1}{N}\sum_i \max_k\,\log p_{ik}",
     binary_cross_entropy=r"J=-\dfrac{1}{N}\sum_i\left(\log p_{i,y_i}+\sum_{k\neq y_i}\log(1-p_{ik})\right)",
     true_logit_missing=rf"J=\dfrac{{1}}{{N}}\sum_i \log{_SUM}", log_sum_missing=r"J=-\dfrac{1}{N}\sum_i z_{i,y_i}",
-    loss_per_sample=r"J_i=-\log p_{i,y_i}", loss_median=r"J=\mathrm{median}_i\,(-\log p_{i,y_i})",
+    loss_per_sample=r"J_i=-\log p_{i,y_i}",
+    classes_balanced=r"J=\dfrac{\sum_i w_i\,(-\log p_{i,y_i})}{\sum_i w_i},\ w_i=\dfrac{1}{N_{y_i}}",
+    true_class_twice=r"J=\dfrac{1}{N}\sum_i\log\left(1+\sum_j e^{z_{ij}-z_{i,y_i}}\right)",
+    log_sum_subtracted=r"J=\dfrac{1}{N}\sum_i\left(-z_{i,y_i}-\log\sum_j e^{z_{ij}}\right)",
+    shifted_log_sum_subtracted=(
+        r"J=\dfrac{1}{N}\sum_i\left(m_i-z_{i,y_i}-\log\sum_j e^{z_{ij}-m_i}\right),\ m_i=\max_j z_{ij}"
+    ),
+    loss_median=r"J=\mathrm{median}_i\,(-\log p_{i,y_i})",
     loss_largest=r"J=\max_i\,(-\log p_{i,y_i})", logarithm_of_1_plus=r"J=-\dfrac{1}{N}\sum_i \log(1+p_{i,y_i})",
     hinge_loss=r"J=\dfrac{1}{N}\sum_i\sum_{k\neq y_i}\max(0,\,z_{ik}-z_{i,y_i}+1)",
     squared_error=r"J=c\sum_{i,k}(p_{ik}-\Delta_{ik})^2",
@@ -287,7 +304,13 @@ _Z2 = _with(
     relu_for_its_derivative=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot\max(0,z_2)",
     values_for_the_mask=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot z_2",
     sign_for_the_mask=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot\mathrm{sign}(z_2)",
-    mask_above_1=r"\dfrac{\partial J}{\partial z_2}=\dfrac{\partial J}{\partial a_2}\odot[\,z_2>1\,]",
+    **{
+        f"mask_above_{limit}": (
+            rf"\dfrac{{\partial J}}{{\partial z_2}}=\dfrac{{\partial J}}{{\partial a_2}}\odot[\,z_2>{limit}\,]"
+        )
+        for limit in ("1", "0.5", "0.1", "0.01")
+    },
+    arguments_exchanged=r"\dfrac{\partial J}{\partial z_2}=z_2\odot\left[\,\dfrac{\partial J}{\partial a_2}>0\,\right]",
     mask_of_both=(
         r"\dfrac{\partial J}{\partial z_2}=\max\left(0,\dfrac{\partial J}{\partial a_2}\right)\odot[\,z_2>0\,]"
     ),
@@ -340,6 +363,7 @@ def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
         f"W{layer}_of_reversed_samples": rf"{W}=\sum_i\left({inputs}\right)_{{N+1-i}}^{{\top}}{row}_{{i}}",
         f"W{layer}_cast": rf"{W}=\mathrm{{trunc}}({inputs})^{{\top}}{z}",
         f"W{layer}_centred": rf"{W}=\left({inputs}-\mathrm{{mean}}_i\,{inputs}\right)^{{\top}}{z}",
+        f"W{layer}_averaged_over_columns": rf"{W}=\dfrac{{1}}{{H}}\,{inputs}^{{\top}}{z}",
         f"W{layer}_normalised": rf"{W}=\dfrac{{G}}{{\|G\|}},\ G={inputs}^{{\top}}{z}",
         f"W{layer}_not_summed": rf"{W}_{{(i)}}=\left({inputs}\right)_{{i}}^{{\top}}{row}_{{i}}",
         f"W{layer}_summed_once_more": rf"{W}=\sum_j\left({inputs}^{{\top}}{z}\right)_{{jk}}",
@@ -449,6 +473,11 @@ _QUOTIENT = _with(
     not_divided=r"f(x+h)-f(x-h)", forward_halved=r"\dfrac{f(x+h)-f(x)}{2h}", backward_halved=r"\dfrac{f(x)-f(x-h)}{2h}",
     forward_not_divided=r"f(x+h)-f(x)", sign=r"\dfrac{f(x-h)-f(x+h)}{2h}",
     half_a_step=r"\dfrac{f(x+\dfrac{h}{2})-f(x-\dfrac{h}{2})}{h}", double_step=r"\dfrac{f(x+2h)-f(x-2h)}{4h}",
+    **{f"{name}_added_to_2h": rf"\dfrac{{f(x+h)-f(x-h)}}{{2h+{small}}}" for name, small in _powers(6, 12).items()
+       if name != "1e-11"},
+    second_derivative=r"\dfrac{f(x+h)-2\,f(x)+f(x-h)}{h^2}",
+    rows_moved_over_h=r"\dfrac{f(x_{i1}+h,\dots,x_{in}+h)-f(x_{i1}-h,\dots,x_{in}-h)}{h}",
+    columns_moved_over_h=r"\dfrac{f(x_{1j}+h,\dots,x_{mj}+h)-f(x_{1j}-h,\dots,x_{mj}-h)}{h}",
     absolute_difference=r"\dfrac{|f(x+h)-f(x-h)|}{2h}",
     sum_for_difference=r"\dfrac{f(x+h)-f(x)}{h}-\dfrac{f(x)-f(x-h)}{h}",
     half_a_step_divided_by_2h=r"\dfrac{f(x+\dfrac{h}{2})-f(x-\dfrac{h}{2})}{2h}",
@@ -490,6 +519,12 @@ _ERROR = _with(
     by_the_mean_limited=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,(|a|+|b|)/2)}",
     of_squares=r"\max\,\dfrac{(a-b)^2}{\max(10^{-8},\,a^2+b^2)}",
     squared_difference=rf"\max\,\dfrac{{(a-b)^2}}{{{_BELOW}}}",
+    **{f"percentile_{share}": rf"Q_{{0.{share}}}\,\dfrac{{|a-b|}}{{{_BELOW}}}" for share in (90, 95, 99)},
+    by_a_unlimited=r"\max\,\dfrac{|a-b|}{|a|}", by_b_unlimited=r"\max\,\dfrac{|a-b|}{|b|}",
+    by_the_root_of_squares=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,\sqrt{a^2+b^2})}",
+    a_overwritten=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,|a-b|+|b|)}",
+    b_overwritten=r"\max\,\dfrac{|a-b|}{\max(10^{-8},\,|a|+|a-b|)}",
+    quotient_and_size=r"\max\left(\dfrac{|a-b|}{\max(10^{-8},\,|a|)}+|b|\right)",
     limit_of_the_quotient=r"\max\left(10^{-8},\,\max\,\dfrac{|a-b|}{|a|+|b|}\right)",
     logarithm=rf"\log_{{10}}\,\max\,\dfrac{{|a-b|}}{{{_BELOW}}}",
     in_percent=rf"100\,\max\,\dfrac{{|a-b|}}{{{_BELOW}}}",
@@ -532,12 +567,28 @@ def _known() -> dict[str, Any]:
     return {**given.values, **given.params, "X": given.X, "y": given.y, "dz3": given.values["z3"]}
 
 
+def _of_prepared(symbol: str) -> dict[str, tuple[str, str]]:
+    """Formulas of what may be done to an argument, by the kinds of :func:`course_utils.mistakes.prepared`."""
+    of = {
+        "standardised": r"\dfrac{v-\mathrm{mean}\,v}{\mathrm{std}\,v}", "centred": r"v-\mathrm{mean}\,v",
+        "of_unit_length": r"\dfrac{v}{\|v\|}", "scaled_by_its_range": r"\dfrac{v-\min v}{\max v-\min v}",
+        "scaled_by_its_largest": r"\dfrac{v}{\max|v|}", "scaled_by_255": r"\dfrac{v}{255}",
+        "cast": r"\mathrm{trunc}(v)", "limited_to_1": r"\min(\max(v,-1),1)",
+        "limited_to_0_and_1": r"\min(\max(v,0),1)", "of_sizes": "|v|", "positive": r"\max(0,v)", "of_squares": "v^2",
+        "of_tanh": r"\tanh v", "of_reversed_rows": "v_{N+1-i}",
+    }  # fmt: skip
+    return {f"{symbol}_{kind}": (wrong, "v_i" if "_i" in wrong else "v") for kind, wrong in of.items()}
+
+
 def _step(variable: str) -> tuple:
     def arguments() -> dict[str, Any]:
         known = _known()
         return {name: known[name] for name in STEPS[variable]} | {"right": right_steps()}
 
-    return mistakes.of_step(variable), arguments, (*mistakes.STEP_MISTAKES[variable], *mistakes.GENERAL), _STEPS
+    arrays = [name for name in STEPS[variable] if name != "y"]
+    known = (*mistakes.STEP_MISTAKES[variable], *mistakes.prepared(*arrays), *mistakes.GENERAL)
+    formulas = {name: formula for array in arrays for name, formula in _of_prepared(array).items()}
+    return mistakes.of_step(variable), arguments, known, formulas | _STEPS
 
 
 def _whole() -> dict[str, Any]:
@@ -560,20 +611,25 @@ def _two() -> dict[str, Any]:
 
 #: Question -> its model, the arguments of a call, what is recognised in it, and formulas.
 QUESTIONS: dict[str, tuple[Callable, _Arguments, tuple[Deviation, ...], dict[str, tuple[str, str]]]] = {
-    "test-relu": (mistakes.of_relu, lambda: {"z": _known()["z2"]}, (*mistakes.RELU, *mistakes.GENERAL), _RELU),
+    "test-relu": (
+        mistakes.of_relu, lambda: {"z": _known()["z2"]},
+        (*mistakes.RELU, *mistakes.prepared("z"), *mistakes.GENERAL), _of_prepared("z") | _RELU,
+    ),
     "test-softmax": (
-        mistakes.of_softmax, lambda: {"z": _known()["z3"]}, (*mistakes.SOFTMAX, *mistakes.GENERAL), _SOFTMAX,
+        mistakes.of_softmax, lambda: {"z": _known()["z3"]},
+        (*mistakes.SOFTMAX, *mistakes.prepared("z"), *mistakes.GENERAL), _of_prepared("z") | _SOFTMAX,
     ),
     "test-forward": (
         mistakes.network, lambda: {"params": problem("biased").params, "X": problem("biased").X}, mistakes.FORWARD,
-        {**_RELU, **_SOFTMAX, **_LAYERS},
+        {**_of_prepared("X"), **_RELU, **_SOFTMAX, **_LAYERS},
     ),
     "test-cross-entropy": (
-        mistakes.of_cross_entropy, lambda: {"z3": _known()["z3"], "y": _known()["y"]}, mistakes.CROSS_ENTROPY, _DATA,
+        mistakes.of_cross_entropy, lambda: {"z3": _known()["z3"], "y": _known()["y"]}, mistakes.CROSS_ENTROPY,
+        _of_prepared("z3") | _DATA,
     ),
     "test-loss": (
         lambda given, changes: {"loss": mistakes.network(given, changes)["loss"]}, _whole, mistakes.LOSS,
-        {**_RELU, **_LAYERS, **_DATA, **_PENALTY},
+        {**_of_prepared("X"), **_RELU, **_LAYERS, **_DATA, **_PENALTY},
     ),
     **{f"test-grad-{variable}": _step(variable) for variable in STEPS},
     "test-backward": (mistakes.gradients, _backward, mistakes.BACKWARD, _BACKWARD),
@@ -685,14 +741,10 @@ def _both(
     model: Callable, arguments: Mapping[str, Any], made: Deviation
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The values of the first part that differs, right and wrong, flat; None where there are none to draw."""
-    change = partial(made.change, _FACTOR) if made.fitted else made.change
-    returned = made.stage.split()[0] == "returned"
     try:
         with np.errstate(all="ignore"):
-            right = dict(model(arguments, {}))
-            wrong = dict(model(arguments, {} if returned else {made.stage: change}))
-            for part in made.stage.split()[1:] or list(wrong) if returned else []:
-                wrong[part] = change(np.asarray(wrong[part], float), np.asarray(wrong[part]), samples(arguments))
+            right = {part: np.asarray(value) for part, value in model(arguments, {}).items()}
+            wrong = deviating([made], arguments, right, model, _FACTOR)
     except Exception:  # it doesn't fit these arguments, as a student's function then raises
         return None, None
     for part, value in right.items():

@@ -183,6 +183,9 @@ _RESIDUAL = [
 #: Other activations that students write themselves, and what they are called.
 _WRITTEN: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "GELU's approximation z * sigmoid(1.702 z)": lambda z: z * torch.sigmoid(1.702 * z),
+    "z (1 + erf(z)) / 2, which lacks the root of 2 that GELU's erf(z / sqrt(2)) has": lambda z: (
+        z * (1 + torch.erf(z)) / 2
+    ),
     "GELU's approximation by tanh": lambda z: functional.gelu(z, approximate="tanh"),
     "a leaky ReLU with the slope 0.1": lambda z: functional.leaky_relu(z, 0.1),
     "a leaky ReLU with the slope 0.2": lambda z: functional.leaky_relu(z, 0.2),
@@ -298,8 +301,8 @@ def _onehot(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 _MISSING = "the regularisation is missing: add reg times the sum of the squared weights to the loss."
 _NOT_DIFFERENTIATED = (
-    "the regularisation isn't part of the loss that is differentiated. As a term of the gradients, the regularisation"
-    " is missing: add 2 * reg * W for all weights."
+    "the gradients are those of the data's loss alone: the regularisation is to be part of what backward()"
+    " differentiates, from the weights themselves, not from detached ones; or add 2 * reg * W to their gradients."
 )
 #: Of the loss, and so of its gradients and of what a training descends.
 OBJECTIVE = [
@@ -365,6 +368,9 @@ OBJECTIVE = [
             ("norm", lambda tensor: tensor.norm(), "the norms of the weights are added; their squares are to be."),
             ("absolute values", lambda tensor: tensor.abs().sum(),
              "the absolute values of the weights are added; their squares are to be."),
+            ("spectral norm", lambda tensor: torch.linalg.matrix_norm(tensor, 2) ** 2 if tensor.ndim == 2
+             else tensor.square().sum(),
+             "this is the spectral norm, squared; the sum of the squares of all entries is asked."),
             ("mean of squares", lambda tensor: tensor.square().mean(),
              "the mean of the squared weights is taken; it is to be their sum."),
             ("sum squared", lambda tensor: tensor.sum() ** 2,
@@ -576,8 +582,8 @@ def right_rate(t: int, E: int, rho: float, exact: float) -> float:
 
 _SCHEDULES: Sequence[tuple[str, Rate, str]] = (
     ("never decays", lambda t, E, rho, exact: 1.0,
-     "the learning rate never decays, or not by learning_rate_decay; it should after every epoch, whatever the losses"
-     " and accuracies are."),
+     "the learning rate doesn't decay in the first three epochs, or not by learning_rate_decay; it should after every"
+     " one, whatever the losses and accuracies are. (A scheduler counts the calls of its own step().)"),
     ("every iteration", lambda t, E, rho, exact: rho**t,
      "the learning rate decays after every iteration; it should after every epoch."),
     ("epoch rounded up", lambda t, E, rho, exact: rho ** (t // math.ceil(exact)),
@@ -612,9 +618,11 @@ _SCHEDULES: Sequence[tuple[str, Rate, str]] = (
     ("an epoch late", lambda t, E, rho, exact: rho ** max(t // E - 1, 0),
      "the learning rate is the same in the first two epochs, and decays after the second: it should after every epoch,"
      " whatever the accuracies are."),
-    ("epochs counted twice", lambda t, E, rho, exact: rho ** (t // (E * E)),
-     "the learning rate decays after so many epochs as an epoch has iterations: a scheduler with step_size=E counts its"
-     " own calls, so call its step() in every iteration."),
+    *(
+        (f"every {count} iterations", lambda t, E, rho, exact, count=count: rho ** (t // count),
+         f"the learning rate decays after every {count} iterations; an epoch has len(X) // batch size of them.")
+        for count in (2, 3, 6, 7)
+    ),
     ("every second epoch", lambda t, E, rho, exact: rho ** (t // (2 * E)),
      "the learning rate decays after every second epoch; it should after every one."),
 )  # fmt: skip
@@ -634,6 +642,10 @@ _DEVIATIONS: Sequence[tuple[str, Callable[[int, int, float | None], float], str]
      "this is sqrt(1 / inputs); the ReLU drops half of the numbers, so it is sqrt(2 / inputs)."),
     ("variance", lambda D, K, scale: 2 / D if scale is None else scale,
      "this is the variance 2 / inputs; the standard deviation is its root."),
+    ("root of the inputs alone", lambda D, K, scale: 2 / math.sqrt(D) if scale is None else scale,
+     "this is 2 / sqrt(inputs); the standard deviation is sqrt(2 / inputs)."),
+    ("variances", lambda D, K, scale: 2 / D if scale is None else scale**2,
+     "this is the variance; the standard deviation is its root."),
     ("1 / inputs", lambda D, K, scale: 1 / D if scale is None else scale,
      "this is 1 / inputs; the standard deviation is sqrt(2 / inputs)."),
     ("leaky", lambda D, K, scale: math.sqrt(2 / 6 / D) if scale is None else scale,

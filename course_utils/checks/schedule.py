@@ -474,9 +474,6 @@ def _other_accuracies(train: Callable, setting: Setting, key: str, epochs: int, 
         "this is the number of wrong decisions, where the share of right ones is asked for.": len(y) * (1 - right),
         "this is measured before the last step of the epoch.": measured(before),
         "this is the accuracy before the training.": measured(setting.params),
-        "training and validation data are exchanged: this is the accuracy on the other ones.": measured(
-            after.params, *_rows(setting, _ACCURACIES[key == _ACCURACIES[0]])
-        ),
     }
     parts = {"all": slice(None), "the first 1,000": slice(1000), "the last 1,000": slice(-1000, None),
              "the first 100": slice(100)}  # fmt: skip

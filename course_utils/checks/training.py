@@ -421,6 +421,15 @@ def _other_choices(prediction: _Prediction) -> dict[str, np.ndarray]:
         "this is the class with the largest score, counted from the last.": last - right,
         "these are the largest scores, not their indices.": z3.max(axis=1),
         "these are the largest probabilities, not their indices.": a3.max(axis=1),
+        "this is the mean of the classes, weighted by their probabilities; the class with the largest is asked.": (
+            np.rint(a3 @ np.arange(last + 1))
+        ),
+        "this is the class at which the probabilities sum to 1/2, their median; the class with the largest is asked.": (
+            (np.cumsum(a3, axis=1) >= 0.5).argmax(axis=1)
+        ),
+        "where no probability reaches 1/2 this is -1, which is no class; the largest decides however small it is.": (
+            np.where(a3.max(axis=1) < 0.5, -1, right)
+        ),
         "this is class 0, for all rows.": np.zeros_like(right),
         "this is the first class with a score above 0; the one with the largest is asked for.": (z3 > 0).argmax(axis=1),
         f"this is the last class, for all rows: {keep}": np.full_like(right, last),

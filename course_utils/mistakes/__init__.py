@@ -27,7 +27,7 @@ from course_utils.mistakes.forward import (
     of_softmax,
     right_of_network,
 )
-from course_utils.mistakes.general import GENERAL, PRECISION
+from course_utils.mistakes.general import GENERAL, PRECISION, prepared
 from course_utils.mistakes.gradient_check import (
     CHECKING,
     QUOTIENTS,
@@ -43,5 +43,5 @@ __all__ = [
     "BACKWARD", "CHECKING", "CROSS_ENTROPY", "FORWARD", "GENERAL", "GRAD_Z3", "LOSS", "NORMALISATIONS", "PRECISION",
     "QUOTIENTS", "RELATIVE_ERRORS", "RELU", "SOFTMAX", "STEP_DEVIATIONS", "STEP_MISTAKES", "WIRING",
     "backward_arguments", "checked_gradients", "gradients", "guarded_losses", "network", "of_cross_entropy", "of_relu",
-    "of_softmax", "of_step", "quotients", "relative_errors", "right_of_checking", "right_of_network",
+    "of_softmax", "of_step", "prepared", "quotients", "relative_errors", "right_of_checking", "right_of_network",
 ]  # fmt: skip

@@ -213,8 +213,13 @@ _OF_WEIGHTS: tuple[tuple[str, Callable, str], ...] = (
     ("cast", lambda g, right, a, d: right(np.trunc(a), d), "[a] has lost its decimals: it is cast to integers."),
     ("centred", lambda g, right, a, d: right(a - a.mean(axis=0), d),
      "the mean of [a] is subtracted; take it as it is."),
-    ("normalised", lambda g, right, a, d: g / np.linalg.norm(g),
-     "the gradient is divided by its length; return it as it is."),
+    *(
+        ("normalised", lambda g, right, a, d, small=small: g / (np.linalg.norm(g) + small),
+         "the gradient is divided by its length; return it as it is.")
+        for small in (0.0, 1e-12, 1e-8, 1e-7)
+    ),
+    ("averaged_over_columns", lambda g, right, a, d: g / a.shape[1],
+     "the sum over the samples is divided by the number of columns of [a]; leave the division away."),
     ("not_summed", lambda g, right, a, d: a[:, :, None] * d[:, None, :],
      "there is one matrix for each sample: sum over the samples."),
     ("flat", lambda g, right, a, d: g.ravel(), "the gradient is flat; it has the shape of the weights."),
@@ -322,7 +327,14 @@ GRAD_Z2 = (
         "the mask is added to the upstream gradient; multiply by it."),
     _of_z2("mask_in_a_matrix_product", lambda g, right, d, z: d.T @ (z > 0),
         "this is a matrix product with the mask; multiply entry by entry."),
-    _of_z2("mask_above_1", lambda g, right, d, z: d * (z > 1), "the mask begins at z2 = 1; it begins at 0."),
+    *(
+        _of_z2(f"mask_above_{limit:g}", lambda g, right, d, z, limit=limit, above=above: d * above(z, limit),
+            f"the mask begins at z2 = {limit:g}; it begins at 0.")
+        for limit in (1.0, 0.5, 0.1, 0.01)
+        for above in (np.greater, np.greater_equal)
+    ),
+    _of_z2("arguments_exchanged", lambda g, right, d, z: right(z, d),
+        "the gradient and z2 are exchanged: where the gradient is positive, z2 comes through."),
     _of_z2("mask_of_a_row", lambda g, right, d, z: d * (z > 0).all(axis=1, keepdims=True),
         "the mask is one for each row; it is one for each entry."),
     _of_z2("sigmoid_for_the_mask", lambda g, right, d, z: d * sigmoid(z),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from course_utils.deviations import Deviation, Values
-from course_utils.mistakes.general import GENERAL, general, stage
+from course_utils.mistakes.general import GENERAL, general, prepared, stage
 from course_utils.mistakes.values import (
     SMALL,
     cross_entropy,
@@ -151,9 +151,9 @@ def _divided_otherwise(value: np.ndarray, got: Any, N: int) -> Any:
     """What was got, if it differs from the softmax by a factor for each row and one for each column."""
     if not _may_be_a_softmax(value, got):
         return value
-    if len(value) < 3:  # a factor for each column would explain anything, but for a row divided by itself
-        return np.ones_like(value) if len(value) == 1 else value
     factors = np.log(got) - np.log(value)
+    if len(value) < 3:  # a factor for each column would explain anything, but for a row divided by itself
+        return np.ones_like(value) if len(value) == 1 and np.all(got == 1) else value * np.exp(_mean_of_rows(factors))
     return got if np.allclose(_centred(_centred(factors).T), 0, atol=1e-8) else value
 
 
@@ -163,8 +163,12 @@ def _may_be_a_softmax(value: np.ndarray, got: Any) -> bool:
     return bool(fits and np.all(np.isfinite(got)) and np.all(got > 0) and np.all(value > 0))
 
 
+def _mean_of_rows(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=1, keepdims=True)
+
+
 def _centred(values: np.ndarray) -> np.ndarray:
-    return values - values.mean(axis=1, keepdims=True)
+    return values - _mean_of_rows(values)
 
 
 def _over(numerators: Callable, divisors: Callable) -> Callable:
@@ -233,6 +237,26 @@ SOFTMAX = (
     ),
     _of_softmax("softmax_without_exponential", lambda z: z / z.sum(axis=1, keepdims=True),
         "the logits are divided by the sum of their row without taking exponentials first."),
+    _of_softmax("shifted_logits_without_exponential", _over(
+        lambda z: z - z.max(axis=1, keepdims=True), lambda z: (z - z.max(axis=1, keepdims=True)).sum(1, keepdims=True)),
+        "the shifted logits are divided by their sum; their exponentials are missing."),
+    *(
+        _of_softmax(f"normalised_{name}", lambda z, of=of: of(z) / of(z).sum(axis=1, keepdims=True),
+            f"these are {text} of the logits, divided by their sum; exponentials are asked.")
+        for name, of, text in (
+            ("sigmoids", sigmoid, "the sigmoids"), ("sizes", np.abs, "the absolute values"),
+            ("squares", np.square, "the squares"), ("softplus", lambda z: np.logaddexp(0.0, z), "the softplus"),
+        )
+    ),
+    _of_softmax("running_sums", lambda z: softmax(z) / np.cumsum(softmax(z), axis=1),
+        "each exponential is divided by the running sum; divide by the sum of the whole row."),
+    *(
+        _of_softmax(f"{small:g}_added_to_each", _over(
+            lambda z, c=small: np.exp(z - z.max(axis=1, keepdims=True)) + c,
+            lambda z, c=small: (np.exp(z - z.max(axis=1, keepdims=True)) + c).sum(axis=1, keepdims=True)),
+            f"{small:g} is added to each exponential; leave it away.")
+        for small in SMALL
+    ),
     _of_softmax("softmax_of_the_wrong_sign", lambda z: softmax(-np.asarray(z)),
         "the exponentials are those of -z: the sign of the logits is wrong."),
     _of_softmax("softmax_base_2", lambda z: softmax(np.log(2.0) * np.asarray(z)),
@@ -289,24 +313,9 @@ LAYERS = (
     *OF_BIASES,
     _of_first("relu_in_first", lambda X, W, b: relu(X) @ W + b,
         "the ReLU is applied to X as well, before the first product."),
-    _of_first("data_centred", lambda X, W, b: (X - X.mean(axis=0)) @ W + b,
-        "the mean of X is subtracted first; X is to be taken as it is."),
-    *(
-        _of_first("data_standardised",
-            lambda X, W, b, axis=axis, small=small: (X - X.mean(axis=axis)) / (X.std(axis=axis) + small) @ W + b,
-            "X is standardised first (its mean subtracted, divided by its standard deviation); it is to be taken as it"
-            " is.")
-        for axis in (0, None)
-        for small in (0.0, 1e-8, 1e-7, 1e-5)
-    ),
-    _of_first("data_scaled", lambda X, W, b: (X / np.abs(X).max()) @ W + b,
-        "X is scaled first; it is to be taken as it is."),
-    _of_first("data_scaled_by_255", lambda X, W, b: (X / 255) @ W + b,
-        "X is divided by 255; it is to be taken as it is."),
-    _of_first("data_cast", lambda X, W, b: np.trunc(X) @ W + b,
-        "X has lost its decimals: it is cast to integers first."),
-    _of_first("data_limited", lambda X, W, b: np.clip(X, -1, 1) @ W + b,
-        "X is limited to 1; it is to be taken as it is."),
+    _of_first("b1_multiplied", lambda X, W, b: (X @ W) * b, "the product is multiplied by b1; add it to every row."),
+    _of_first("ones_in_front", lambda X, W, b: W[0] + X @ np.vstack([W[1:], b]),
+        "a column of ones stands in front of X, but b1 below W1: put both first or both last."),
     _of_first("z2_cast", lambda X, W, b: np.trunc(X @ W + b), "z2 has lost its decimals: it is stored as integers."),
     _of_second("relu_on_logits", lambda a, W, b, z: relu(a @ W + b),
         "the ReLU is applied to z3 as well; the logits of the last layer stay as they are."),
@@ -332,7 +341,7 @@ LAYERS = (
     Deviation("z3_shifted", "returned z3", lambda v, got, N: v - v.max(axis=1, keepdims=True),
         "z3 has lost the largest logit of each row: subtract it from a copy, for the softmax alone."),
 )  # fmt: skip
-FORWARD = (*LAYERS, *RELU, *SOFTMAX, *GENERAL)
+FORWARD = (*LAYERS, *RELU, *SOFTMAX, *prepared("X"), *GENERAL)
 
 
 def right_of_network(one: Any, own: Any) -> dict[str, Callable]:

@@ -81,8 +81,68 @@ def _left_out(value: np.ndarray, got: Any, N: int) -> np.ndarray:
     return np.where(got == 0, 0.0, value) if np.shape(got) == value.shape and np.any(got) else value
 
 
+def _of_one_size(value: np.ndarray, got: Any, N: int) -> Any:
+    """What was got, if its values differ in nothing but their signs."""
+    sizes, fits = np.abs(got), np.shape(got) == value.shape and value.size > 3
+    return got if fits and np.all(sizes > 0) and np.ptp(sizes) == 0 else value
+
+
 def general(name: str, change: Callable, sentence: str, **more: Any) -> Deviation:
     return Deviation(name, "returned", change, sentence, general=True, **more)
+
+
+_SMALL_DIVISORS = (0.0, 1e-12, 1e-8, 1e-7, 1e-5)
+
+
+def _standardised(axis: int | None, small: float) -> Callable:
+    return lambda v: (v - v.mean(axis=axis, keepdims=True)) / (v.std(axis=axis, keepdims=True) + small)
+
+
+#: What is done to an argument that is to be taken as it is: name, change, sentence about [a].
+_PREPARED: tuple[tuple[str, Callable, str], ...] = (
+    *(
+        ("standardised", _standardised(axis, small), "[a] is standardised first (its mean subtracted, divided by its"
+         " standard deviation)")
+        for axis in (0, 1, None)
+        for small in _SMALL_DIVISORS
+    ),
+    *(
+        ("centred", lambda v, axis=axis: v - v.mean(axis=axis, keepdims=True), "the mean of [a] is subtracted first")
+        for axis in (0, 1, None)
+    ),
+    *(
+        ("of_unit_length",
+         lambda v, axis=axis, small=small: v / (np.linalg.norm(v, axis=axis, keepdims=True) + small),
+         "[a] is divided by its length first, as a whole or by rows or columns")
+        for axis in (0, 1, None)
+        for small in _SMALL_DIVISORS
+    ),
+    *(
+        ("scaled_by_its_range", lambda v, axis=axis: (v - v.min(axis, keepdims=True)) / np.ptp(v, axis, keepdims=True),
+         "[a] is scaled to lie between 0 and 1 first")
+        for axis in (0, 1, None)
+    ),
+    ("scaled_by_its_largest", lambda v: v / np.abs(v).max(), "[a] is divided by its largest absolute value first"),
+    ("scaled_by_255", lambda v: v / 255, "[a] is divided by 255 first"),
+    ("cast", np.trunc, "[a] has lost its decimals: it is cast to integers first"),
+    ("limited_to_1", lambda v: np.clip(v, -1, 1), "[a] is limited to values from -1 to 1 first"),
+    ("limited_to_0_and_1", lambda v: np.clip(v, 0, 1), "[a] is limited to values from 0 to 1 first"),
+    ("of_sizes", np.abs, "the absolute values of [a] are taken first"),
+    ("positive", lambda v: np.maximum(v, 0), "the negative values of [a] are set to zero first"),
+    ("of_squares", np.square, "[a] is squared first"),
+    ("of_tanh", np.tanh, "the hyperbolic tangent of [a] is taken first"),
+    ("of_reversed_rows", lambda v: v[::-1], "the rows of [a] are taken in reversed order"),
+)  # fmt: skip
+
+
+def prepared(*arguments: str) -> tuple[Deviation, ...]:
+    """Of each argument, what may be done to it before the computation."""
+    return tuple(
+        Deviation(f"{name}_{kind}", f"given {name}", change, f"{text.replace('[a]', name)}; take {name} as it is.",
+                  general=True)
+        for name in arguments
+        for kind, change, text in _PREPARED
+    )  # fmt: skip
 
 
 _FACTORS = (
@@ -113,6 +173,8 @@ PRECISION = (
     general("rounded", _to_decimals, "the values are rounded to a few decimals; return them as they are."),
     general("rows_in_another_order", _in_another_order, "the rows are right but in another order."),
     general("zero", lambda v, got, N: 0 * v, "every value is zero."),
+    general("of_one_size", _of_one_size,
+        "all values have the same size, as where entries are moved or summed together.", alone=True),
     general("left_out", _left_out, "the values that aren't zero are right: the others are left out.", alone=True),
     general("limited", _limited, "what lies beyond some limit is cut off; return the values as they come out.",
         alone=True),

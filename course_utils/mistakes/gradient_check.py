@@ -80,6 +80,19 @@ QUOTIENTS = (
         "the difference is divided by 4h, but x + h and x - h lie 2h apart."),
     _of_quotient("divided_by_h_squared", lambda toy, x, h: 2 * toy.central(x, h) / h,
         "the difference is divided by h^2; divide it by 2h."),
+    *(
+        _of_quotient(f"{small:g}_added_to_2h", lambda toy, x, h, c=small: toy.central(x, h) * 2 * h / (2 * h + c),
+            f"{_short(small)} is added to 2h; divide by 2h itself.")
+        for small in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12)
+    ),
+    _of_quotient("second_derivative", lambda toy, x, h: (toy.forward(x, h) - toy.backward(x, h)) / h,
+        "this is the second derivative, (f(x + h) - 2 f(x) + f(x - h)) / h^2; the first is asked."),
+    *(
+        _of_quotient(f"{name}_moved_over_h", lambda toy, x, h, axis=axis: 2 * _moved_together(axis)(toy, x, h),
+            f"whole {name} of x are moved at once, and the difference is divided by h: move one entry at a time, and"
+            " divide by 2h.")
+        for name, axis in (("rows", 0), ("columns", -1))
+    ),
     _of_quotient("multiplied_by_h", lambda toy, x, h: toy.central(x, h) * h * h,
         "the difference is divided by 2 and multiplied by h: put 2 * h in parentheses."),
     _of_quotient("not_divided", lambda toy, x, h: 2 * h * toy.central(x, h),
@@ -283,16 +296,36 @@ RELATIVE_ERRORS = (
     ),
     _of_error("logarithm", lambda a, b: np.log10(_relative_error(a, b)),
         "this is the logarithm of the relative error."),
+    *(
+        _of_error(f"percentile_{share}", _divided(partial(np.percentile, q=share), _total),
+            f"this is the {share}th percentile of the relative errors; their maximum is asked.")
+        for share in (90, 95, 99)
+    ),
+    *(
+        _of_error(f"by_{name}_unlimited", lambda a, b, of=of: np.max(_differences(a, b)[0] / np.abs(of(a, b))),
+            f"the difference is divided by |{name}| alone, without the lower limit; |a| + |b| is asked, at least 1e-8.")
+        for name, of in (("a", lambda a, b: a), ("b", lambda a, b: b))
+    ),
+    _of_error("by_the_root_of_squares", _divided(np.max, np.hypot),
+        "below stands the root of a^2 + b^2; |a| + |b| is asked."),
+    _of_error("a_overwritten", _divided(np.max, lambda a, b: _differences(a, b)[0] + np.abs(b)),
+        "below stands |a - b| + |b|, as where a is overwritten by the difference; |a| + |b| is asked."),
+    _of_error("b_overwritten", _divided(np.max, lambda a, b: np.abs(a) + _differences(a, b)[0]),
+        "below stands |a| + |a - b|, as where b is overwritten by the difference; |a| + |b| is asked."),
+    _of_error("quotient_and_size", lambda a, b: np.max(_differences(a, b)[0] / np.maximum(1e-8, np.abs(a)) + np.abs(b)),
+        "|b| is added to the quotient: put |a| + |b| in parentheses."),
     _of_error("in_percent", lambda a, b: 100 * _relative_error(a, b), "this is in percent; a share is asked."),
     *PRECISION,
 )  # fmt: skip
 
 
 def checked_gradients(arguments: Values, changes: Mapping[str, Callable]) -> dict[str, Any]:
-    """The four relative errors, with the stages ``numerical_gradient``, ``relative_error`` and ``errors``."""
+    """The four relative errors; stages: ``numerical_gradient``, ``relative_error``, or ``compared``, or ``errors``."""
     params, grads, loss_fn = (arguments[name] for name in ("params", "grads", "loss_fn"))
     if "errors" in changes:
         return changes["errors"](arguments["exact"], grads)
+    if "compared" in changes:
+        return {name: _relative_error(*changes["compared"](arguments["exact"], grads, params, name)) for name in params}
     numerical = changes.get("numerical_gradient", _numerical_gradient)
     error = changes.get("relative_error", _relative_error)
     return {
@@ -328,6 +361,11 @@ def _for_all(of: Callable[[list], Any]) -> Callable:
         return dict.fromkeys(exact, of(found))
 
     return errors
+
+
+def _carried_on(exact: Values, grads: Values) -> dict[str, Any]:
+    found = np.maximum.accumulate([_relative_error(exact[name], grads[name]) for name in exact])
+    return dict(zip(exact, found, strict=True))
 
 
 _ALL_ONE = (
@@ -369,6 +407,16 @@ CHECKING = (
         )
         for step in (1.0, 0.5, 1e-1, 1e-2, 1e-3, 1e-4)
     ),
+    Deviation("parameters_and_numerical", "compared", lambda exact, grads, params, name: (params[name], exact[name]),
+        "the parameters are compared with their numerical gradients; it is the given gradients that are to be.",
+        common=_ALL_ONE),
+    Deviation("parameters_and_given", "compared", lambda exact, grads, params, name: (params[name], grads[name]),
+        "the parameters are compared with the given gradients; it is their numerical gradients that are to be.",
+        common=_ALL_ONE),
+    _of_errors("digits", _each(lambda n, g: -np.log10(_relative_error(n, g))),
+        "these are numbers of digits, -log10 of the errors; the errors themselves are asked."),
+    _of_errors("largest_so_far", _carried_on,
+        "the largest error so far is kept from array to array: each has its own."),
     _of_errors("largest_for_all", _for_all(max), "all have the same error, the largest: each array has its own."),
     _of_errors("first_for_all", _for_all(lambda found: found[0]),
         "all have the error of the first array: each has its own."),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from course_utils.mistakes.forward import OF_BIASES, RELU
-from course_utils.mistakes.general import GENERAL, PRECISION, stage
+from course_utils.mistakes.general import GENERAL, PRECISION, prepared, stage
 from course_utils.mistakes.values import SMALL, cross_entropy, log_softmax, log_sum, of_true, softmax, squares
 
 # --- The data term ------------------------------------------------------------------------
@@ -42,6 +42,15 @@ _SQUARED = "this is a sum of squared differences between probabilities and Delta
 DATA = (
     _of_data("loss_per_sample", _of_each(lambda losses: losses),
         "this is one value for each sample; the loss is their mean."),
+    _of_data("classes_balanced", lambda z, y: np.average(-of_true(log_softmax(z), y), weights=1 / np.bincount(y)[y]),
+        "the samples are weighted by how rare their class is; each counts alike."),
+    _of_data("true_class_twice", lambda z, y: np.mean(np.logaddexp(0.0, log_sum(z)[:, 0] - of_true(z, y))),
+        "the true class's exponential is counted twice: the sum over all classes holds it already."),
+    _of_data("log_sum_subtracted", lambda z, y: -np.mean(of_true(z, y) + log_sum(z)[:, 0]),
+        "log sum exp(z) is subtracted; it is to be added, and z_y subtracted."),
+    _of_data("shifted_log_sum_subtracted",
+        lambda z, y: -np.mean(of_true(z - z.max(1, keepdims=True), y) + log_sum(z - z.max(1, keepdims=True))[:, 0]),
+        "log sum exp(z) is subtracted; it is to be added, and z_y subtracted."),
     _of_data("loss_median", _of_each(np.median), "this is the median of the samples' losses; their mean is asked."),
     _of_data("loss_largest", _of_each(np.max), "this is the largest of the samples' losses; their mean is asked."),
     _of_data("logarithm_of_1_plus", _of_p(lambda p: -np.log1p(p)),
@@ -168,7 +177,7 @@ AVERAGING = (
         "the cross-entropy is {factor} times what it should be.", fitted=True),
 )  # fmt: skip
 #: ``softmax_cross_entropy(z3, y)``.
-CROSS_ENTROPY = (*DATA, *AVERAGING, *PRECISION)
+CROSS_ENTROPY = (*DATA, *AVERAGING, *prepared("z3"), *PRECISION)
 
 # --- The regularisation -------------------------------------------------------------------
 
@@ -266,7 +275,7 @@ PENALTY = (
         _STRENGTH + ": where reg is 0, a fixed strength, {factor}, is used.", fitted=True),
 )  # fmt: skip
 #: ``loss(params, X, y, reg)``; what the layers do wrong shows in it too, where it computes them anew.
-LOSS = (*DATA, *AVERAGING, *REGULARISED, *PENALTY, *OF_BIASES, *RELU[:1], *GENERAL)
+LOSS = (*DATA, *AVERAGING, *REGULARISED, *PENALTY, *OF_BIASES, *RELU[:1], *prepared("X"), *GENERAL)
 
 #: Constants that students add to a probability to keep its logarithm finite. They spoil the
 #: loss in its last digits only, and whether the loss is stable is a question of its own.

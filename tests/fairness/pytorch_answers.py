@@ -566,7 +566,7 @@ _scheduling(
 _scheduling("StepLR without gamma", "StepLR(optimizer, E)", "")
 _scheduling("StepLR with a gamma of its own", "StepLR(optimizer, E, gamma=0.95)", "")
 _scheduling("MultiStepLR", "MultiStepLR(optimizer, [E], gamma=learning_rate_decay)", "")
-_training("never decays", _RATE, "", _SCHEDULE, says="the learning rate never decays")
+_training("never decays", _RATE, "", _SCHEDULE, says="the learning rate doesn't decay in the first")
 _training(
     "decays after every iteration", _RATE, textwrap.indent(textwrap.dedent(_RATE), "    "),
     _SCHEDULE, says="decays after every iteration",
@@ -589,7 +589,7 @@ _training(
 )
 _training(
     "all batches are one epoch", "max(len(X) // batches.shape[1], 1)", "len(batches)",
-    _SCHEDULE, says="the learning rate never decays",
+    _SCHEDULE, says="the learning rate doesn't decay in the first",
 )  # fmt: skip
 _training(
     "history without regularisation", "value.item()", "data.item()",

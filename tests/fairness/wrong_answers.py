@@ -3038,3 +3038,67 @@ _wrong("mean of all parameters returned", "train", _TRAIN.replace("return params
         mean = {name: 0 * array for name, array in params.items()}
     mean = {name: array + (params[name] - array) / (iteration + 1) for name, array in mean.items()}
     if (iteration"""), _DESCENT, says="aren't those with which the training ends")  # fmt: skip
+for _where, _argument, _test in (
+    ("softmax", "z", "test-softmax"), ("softmax_cross_entropy", "z3", "test-cross-entropy"),
+    ("grad_z3", "a3", "test-grad-z3"), ("grad_a2", "W2", "test-grad-a2"), ("grad_W1", "X", "test-grad-W1"),
+):  # fmt: skip
+    _right = {
+        "softmax": "e = np.exp(z - z.max(axis=1, keepdims=True))\nreturn e / e.sum(axis=1, keepdims=True)",
+        "softmax_cross_entropy": f"{_SHIFTED}return np.mean(losses)",
+        "grad_z3": "return (a3 - np.eye(a3.shape[1])[y]) / len(y)", "grad_a2": "return dz3 @ W2.T",
+        "grad_W1": "return X.T @ dz2",
+    }[_where]  # fmt: skip
+    _wrong(f"{_argument} standardised before {_where}", _where, f"""
+{_argument} = ({_argument} - {_argument}.mean(axis=0)) / ({_argument}.std(axis=0) + 1e-8)
+{_right}""", _test, says=f"{_argument} is standardised first" if _where != "softmax" else "")  # fmt: skip
+_wrong("z standardised", "relu", "return np.maximum((z - z.mean(axis=0)) / (z.std(axis=0) + 1e-8), 0)", "test-relu",
+       says="z is standardised first")  # fmt: skip
+_wrong("unit columns", "grad_a2", "return dz3 @ (W2 / np.linalg.norm(W2, axis=0)).T", "test-grad-a2",
+       says="W2 is divided by its length first")  # fmt: skip
+_wrong("positive data", "grad_W1", "return np.maximum(X, 0).T @ dz2", "test-grad-W1",
+       says="the negative values of X are set to zero first")  # fmt: skip
+for _name, _numerators, _says in (
+    ("0.001 more", "np.exp(z - z.max(axis=1, keepdims=True)) + 1e-3", "0.001 is added to each exponential"),
+    ("sigmoids", "1 / (1 + np.exp(-z))", "these are the sigmoids of the logits, divided by their sum"),
+    ("shifted logits", "z - z.max(axis=1, keepdims=True)", "their exponentials are missing"),
+):
+    _wrong(f"normalised, {_name}", "softmax", f"e = {_numerators}\nreturn e / e.sum(axis=1, keepdims=True)",
+           "test-softmax", says=_says)  # fmt: skip
+_wrong("each class alike", "softmax_cross_entropy",
+       f"{_SHIFTED}weights = 1 / np.bincount(y)[y]\nreturn np.sum(weights * losses) / np.sum(weights)",
+       "test-cross-entropy", says="weighted by how rare their class is")  # fmt: skip
+_wrong("biases multiplied", "forward", f"""
+z2 = np.einsum("nd,dh,h->nh", X, params["W1"], params["b1"])
+a2 = relu(z2)
+z3 = a2 @ params["W2"] + params["b2"]
+{_AS_DICT}""", "test-forward", says="the product is multiplied by b1")  # fmt: skip
+for _limit in ("0.5", "0.1"):
+    _wrong(f"active from {_limit} on", "grad_z2", f"return da2 * (z2 >= {_limit})", "test-grad-z2",
+           says=f"the mask begins at z2 = {_limit}")  # fmt: skip
+_backward("da2 and z2 exchanged", "", "the gradient and z2 are exchanged", old='), values["z2"])', new=", 0)")
+_wrong("divided by the hidden units", "grad_W2", "return a2.T @ dz3 / a2.shape[1]", "test-grad-W2",
+       says="divided by the number of columns of a2")  # fmt: skip
+_numerical("1e-8 added", "/ (2 * h)", "/ (2 * h + 1e-8)", "1e-8 is added to 2h")
+for _name, _error, _says in (
+    (
+        "95th percentile",
+        "np.percentile(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b)), 95)",
+        "95th percentile",
+    ),
+    ("root of squares", "np.max(np.abs(a - b) / np.maximum(1e-8, np.hypot(a, b)))", "the root of a^2 + b^2"),
+    ("b alone", "np.max(np.abs(a - b) / np.abs(b))", "divided by |b| alone"),
+    ("bracket too early", "np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a)) + np.abs(b))", "added to the quotient"),
+):
+    _wrong(_name, "relative_error", f"return float({_error})", "test-relative-error", says=_says)
+_wrong("largest so far", "check_gradients", """
+    errors, worst = {}, 0.0
+    for name, array in params.items():
+        numerical = numerical_gradient(lambda v, name=name: loss_fn({**params, name: v}), array)
+        worst = max(worst, relative_error(numerical, grads[name]))
+        errors[name] = worst
+    return errors
+""", "test-check-gradients", says="kept from array to array")  # fmt: skip
+_wrong("mean class", "predict", 'a3 = forward(params, X)["a3"]\nreturn np.rint(a3 @ np.arange(a3.shape[1])).astype(int)',
+       "test-predict", says="this is the mean of the classes")  # fmt: skip
+_wrong("unsure", "predict", 'a3 = forward(params, X)["a3"]\nreturn np.where(a3.max(axis=1) < 0.5, -1, a3.argmax(axis=1))',
+       "test-predict", says="this is -1, which is no class")  # fmt: skip
