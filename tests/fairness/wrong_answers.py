@@ -3075,7 +3075,9 @@ z3 = a2 @ params["W2"] + params["b2"]
 for _limit in ("0.5", "0.1"):
     _wrong(f"active from {_limit} on", "grad_z2", f"return da2 * (z2 >= {_limit})", "test-grad-z2",
            says=f"the mask begins at z2 = {_limit}")  # fmt: skip
-_backward("da2 and z2 exchanged", "", "the gradient and z2 are exchanged", old='), values["z2"])', new=", 0)")
+_backward("da2 and z2 exchanged", "", "the gradient and z2 are exchanged",
+          old='grad_z2(grad_a2(dz3, params["W2"]), values["z2"])',
+          new='grad_z2(values["z2"], grad_a2(dz3, params["W2"]))')  # fmt: skip
 _wrong("divided by the hidden units", "grad_W2", "return a2.T @ dz3 / a2.shape[1]", "test-grad-W2",
        says="divided by the number of columns of a2")  # fmt: skip
 _numerical("1e-8 added", "/ (2 * h)", "/ (2 * h + 1e-8)", "1e-8 is added to 2h")
@@ -3098,7 +3100,7 @@ _wrong("largest so far", "check_gradients", """
         errors[name] = worst
     return errors
 """, "test-check-gradients", says="kept from array to array")  # fmt: skip
-_wrong("mean class", "predict", 'a3 = forward(params, X)["a3"]\nreturn np.rint(a3 @ np.arange(a3.shape[1])).astype(int)',
+_wrong("mean class", "predict", 'a = forward(params, X)["a3"]\nreturn np.rint(a @ np.arange(a.shape[1])).astype(int)',
        "test-predict", says="this is the mean of the classes")  # fmt: skip
-_wrong("unsure", "predict", 'a3 = forward(params, X)["a3"]\nreturn np.where(a3.max(axis=1) < 0.5, -1, a3.argmax(axis=1))',
+_wrong("unsure", "predict", 'a = forward(params, X)["a3"]\nreturn np.where(a.max(axis=1) < 0.5, -1, a.argmax(axis=1))',
        "test-predict", says="this is -1, which is no class")  # fmt: skip
