@@ -139,12 +139,15 @@ def _with_precision(told: Cause, observed: Sequence[Observation]) -> Cause:
 
 
 def _in_order(deviations: list[Deviation]) -> Iterator[list[tuple[Deviation, ...]]]:
-    """Singles and then pairs of them, in groups of equal rank."""
-    ranks = [[one for one in deviations if one.general + 2 * one.fitted == rank] for rank in range(4)]
+    """Singles and then pairs of them, in groups of equal rank: what is particular, general, fitted, given."""
+    ranks: list[list[Deviation]] = [[] for _ in range(5)]
+    for deviation in deviations:
+        given = deviation.stage.startswith("given ")
+        ranks[4 if given else deviation.general + 2 * deviation.fitted].append(deviation)
     for rank in ranks:
         yield [(one,) for one in rank]
     # A fitted number beside something general would explain too much.
-    for one, other in ((0, 0), (0, 2), (0, 1), (0, 3)):
+    for one, other in ((0, 0), (0, 2), (0, 1), (0, 3), (0, 4)):
         pairs = itertools.combinations(ranks[0], 2) if one == other else itertools.product(ranks[one], ranks[other])
         yield [pair for pair in pairs if pair[0].stage != pair[1].stage and not pair[1].alone]
 

@@ -585,7 +585,7 @@ def _step(variable: str) -> tuple:
         known = _known()
         return {name: known[name] for name in STEPS[variable]} | {"right": right_steps()}
 
-    arrays = [name for name in STEPS[variable] if name != "y"]
+    arrays = [name for name in STEPS[variable] if name not in ("a3", "y")]
     known = (*mistakes.STEP_MISTAKES[variable], *mistakes.prepared(*arrays), *mistakes.GENERAL)
     formulas = {name: formula for array in arrays for name, formula in _of_prepared(array).items()}
     return mistakes.of_step(variable), arguments, known, formulas | _STEPS

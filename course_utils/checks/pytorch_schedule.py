@@ -168,9 +168,11 @@ def _expect_rates(function: Callable, make: Callable, run: Run, epoch: int, mode
     Where all rows are the same, a short step lowers the loss in proportion to its rate, whatever kind of step
     it is. At twice a small decay, the losses of iteration t so fall 2 ** (t // epoch) times as much.
     """
-    # 4.8 batches; an epoch of so many iterations as another division gives, by the number of batches, is another one.
-    epoch, size, rows = 4, 5, 24
-    short = _of_one_row(replace(run, X=run.X[:rows], y=run.y[:rows], batches=run.batches[:12, :size] % rows), 0)
+    # 4.7 batches; an epoch of so many iterations as another division gives, by the number of batches, is another one.
+    epoch, size, rows = 4, 7, 33
+    short = _of_one_row(
+        replace(run, X=run.X[:rows], y=run.y[:rows], batches=np.resize(run.batches, (16, size)) % rows), 0
+    )
 
     def falls(rate: float, decay: float) -> np.ndarray:
         return -np.diff(_history(function, make(), replace(short, rate=rate, decay=decay))["loss"])

@@ -345,7 +345,7 @@ _losing("gradients not cleared", "model.zero_grad()\n", "", "test-torch-gradient
 _losing("gradients not transposed", "grad.T", "grad", "test-torch-gradients", says="transpose")
 _losing(
     "gradients of the data loss", "value.backward()", "data.backward()",
-    "test-torch-gradients", says="the regularisation is missing: add 2 * reg",
+    "test-torch-gradients", says="those of the data's loss alone",
 )  # fmt: skip
 _losing(
     "loss without, gradients with regularisation", "return value.item()", "return data.item()",
@@ -449,7 +449,7 @@ _RATE = """        for group in optimizer.param_groups:
 _training("uphill", "lr=learning_rate)", "lr=learning_rate, maximize=True)", _STEPS, says="this climbs the loss")
 _training(
     "gradient without regularisation", _BACKWARD, "    data.backward()",
-    _STEPS, says="isn't part of the loss that is differentiated",
+    _STEPS, says="those of the data's loss alone",
 )  # fmt: skip
 
 
@@ -511,7 +511,7 @@ _wrong(
 )  # fmt: skip
 _training(
     "reg isn't used", _PENALTY, _PENALTY.replace("reg", "0.0"),
-    _STEPS, says="isn't part of the loss that is differentiated",
+    _STEPS, says="those of the data's loss alone",
 )  # fmt: skip
 _training("sum over the batch", "y_t[batch])", 'y_t[batch], reduction="sum")', _STEPS, says="summed over the samples")
 _training(

@@ -669,7 +669,7 @@ _wrong(
     "softmax",
     "return theirs(z - z.max(axis=1, keepdims=True))",
     "test-vectorised",
-    before="from course_utils.mistakes import _softmax as theirs",
+    before="from course_utils.mistakes.values import softmax as theirs",
 )
 
 # --- Notebook 2: the symbolic derivative ------------------------------------------------
@@ -3040,12 +3040,12 @@ _wrong("mean of all parameters returned", "train", _TRAIN.replace("return params
     if (iteration"""), _DESCENT, says="aren't those with which the training ends")  # fmt: skip
 for _where, _argument, _test in (
     ("softmax", "z", "test-softmax"), ("softmax_cross_entropy", "z3", "test-cross-entropy"),
-    ("grad_z3", "a3", "test-grad-z3"), ("grad_a2", "W2", "test-grad-a2"), ("grad_W1", "X", "test-grad-W1"),
+    ("grad_a2", "W2", "test-grad-a2"), ("grad_W1", "X", "test-grad-W1"),
 ):  # fmt: skip
     _right = {
         "softmax": "e = np.exp(z - z.max(axis=1, keepdims=True))\nreturn e / e.sum(axis=1, keepdims=True)",
         "softmax_cross_entropy": f"{_SHIFTED}return np.mean(losses)",
-        "grad_z3": "return (a3 - np.eye(a3.shape[1])[y]) / len(y)", "grad_a2": "return dz3 @ W2.T",
+        "grad_a2": "return dz3 @ W2.T",
         "grad_W1": "return X.T @ dz2",
     }[_where]  # fmt: skip
     _wrong(f"{_argument} standardised before {_where}", _where, f"""
