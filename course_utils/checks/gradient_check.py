@@ -12,10 +12,13 @@ from course_utils.comparison import (
     CheckFailed,
     as_numbers,
     call,
+    call_keeping,
     call_on,
+    on_problem,
     passed,
     roundoff_tolerance,
 )
+from course_utils.helpers import with_helpers
 from course_utils.hunt import CANDIDATES, altered
 from course_utils.judge import Asked, Part, Reference, answers, judge
 from course_utils.reference import Problem, problem
@@ -244,7 +247,19 @@ def check_check_gradients(check_gradients: Callable, on: Problem | None = None) 
     asked = [_gradients_of(*case, turn) for turn, case in enumerate(cases)]
     reference = Reference(mistakes.checked_gradients, mistakes.right_of_checking, mistakes.CHECKING)
     judge(check_gradients, asked, reference, "test-check-gradients")
+    _expect_params_put_back(check_gradients, asked[0])
     passed("check_gradients finds right gradients right and wrong ones wrong.", on)
+
+
+def _expect_params_put_back(check_gradients: Callable, one: Asked) -> None:
+    """With a numerical gradient that moves copies, what is put into params isn't put back by it."""
+    right = mistakes.right_of_checking(one, ("numerical_gradient",))
+    try:
+        with on_problem(one.given):
+            call_keeping(with_helpers(check_gradients, right), one.arguments)
+    except CheckFailed as failure:
+        if failure.kind == "argument changed":
+            raise
 
 
 def _gradients_of(given: Problem, params: dict[str, np.ndarray], wrong: str | None, turn: int) -> Asked:

@@ -3104,3 +3104,12 @@ _wrong("mean class", "predict", 'a = forward(params, X)["a3"]\nreturn np.rint(a 
        "test-predict", says="this is the mean of the classes")  # fmt: skip
 _wrong("unsure", "predict", 'a = forward(params, X)["a3"]\nreturn np.where(a.max(axis=1) < 0.5, -1, a.argmax(axis=1))',
        "test-predict", says="this is -1, which is no class")  # fmt: skip
+_wrong("moved array left in params", "check_gradients", """
+    errors = {}
+    for name in params:
+        def f(moved):
+            params[name] = moved
+            return loss_fn(params)
+        errors[name] = relative_error(numerical_gradient(f, params[name].copy()), grads[name])
+    return errors
+""", "test-check-gradients")  # fmt: skip
