@@ -41,6 +41,8 @@ class Deviation:
         them, in which the result is linear, and which is found from the values.
     sentence : str
         What the student reads; ``{factor}`` is the number found, ``{N}`` and ``{reg}`` those of a call.
+    beside : str
+        What is said of it beside another one, with which the values aren't the expected ones, if not the sentence.
     common : str
         What it shares with others that give the same values: said where these can't be told apart.
     fitted : bool
@@ -55,6 +57,7 @@ class Deviation:
     change: Callable
     sentence: str
     common: str = ""
+    beside: str = ""
     fitted: bool = False
     general: bool = False
     alone: bool = False
@@ -257,7 +260,9 @@ def _told(found: list[tuple[tuple[Deviation, ...], float | str]], arguments: Val
 
 def _sentence(candidate: Iterable[Deviation], factor: float | str, arguments: Values) -> str:
     known = _Readable(factor=factor, reg=arguments.get("reg"), N=samples(arguments))
-    return " And: ".join(one.sentence.format_map(known) for one in candidate)
+    first, *others = candidate
+    sentences = [first.sentence, *(one.beside or one.sentence for one in others)]
+    return " And: ".join(sentence.format_map(known) for sentence in sentences)
 
 
 def samples(arguments: Values) -> int:

@@ -325,7 +325,7 @@ def judge(functions: Functions, cases: Sequence[AnyCase], task: Task[AnyCase], m
 
 def with_cause(failure: Exception, cause_of: Callable[[], Cause | None]) -> Exception:
     """The failure, with the cause unless it has one."""
-    if isinstance(failure, CheckFailed) and failure.cause is None:
+    if isinstance(failure, CheckFailed) and failure.cause is None and failure.kind != "argument changed":
         cause = cause_of()
         failure.cause, failure.deviations = (cause.sentence, cause.names) if cause else (None, ())
     return failure

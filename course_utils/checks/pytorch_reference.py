@@ -455,7 +455,8 @@ GRADIENTS = [
             ),
             ("negative", _each(lambda name, gradient, array: -gradient), "all gradients have the wrong sign."),
             ("zero", _each(lambda name, gradient, array: 0 * gradient),
-             "every value is zero: were the gradients cleared before they were read?"),
+             "every value is zero: were the gradients cleared before they were read, or afterwards, where the arrays"
+             " share their memory? Copy them."),
         )
     ),
 ]  # fmt: skip

@@ -424,9 +424,8 @@ def _cause_of_accuracies(train: Callable, key: str, wrong: dict[int, Record], se
         | {f"this is a share of batch_size rows: it is measured on a batch, not on {rows}.": round(value * size) / size}
         for one, value, size in zip(seen, got, sizes, strict=True)
     ]
-    return next(
-        (cause for cause in values[0] if np.allclose(got, [one[cause] for one in values], rtol=0, atol=1e-9)), None
-    )
+    found = (cause for cause in values[0] if np.allclose(got, [one[cause] for one in values], rtol=0, atol=1e-9))
+    return next((f"{key}: {cause}" for cause in found), None)
 
 
 def _telling_apart(seed: int) -> Setting:

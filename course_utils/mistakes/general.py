@@ -28,7 +28,9 @@ def _cast(value: np.ndarray, got: Any, N: int) -> np.ndarray:
 def _in_precision_of(dtype: type) -> Callable:
     def rounded(value: np.ndarray, got: Any, N: int) -> Any:
         """What was got, if a computation of that precision may give it."""
-        if got.shape != value.shape or not got.any() or not np.array_equal(got.astype(dtype), got):
+        if got.shape != value.shape or not np.isfinite(value).all():
+            return value
+        if not got.any() or not np.array_equal(got.astype(dtype), got):
             return value  # zeros are of any precision
         # A computation of some steps loses a few of the digits that its precision has.
         allowed = 100 * float(np.finfo(dtype).eps) * max(float(np.max(np.abs(value), initial=0.0)), 1e-3)
@@ -146,21 +148,28 @@ def prepared(*arguments: str) -> tuple[Deviation, ...]:
 
 
 _FACTORS = (
-    general("transposed", transposed, "this is the transpose of what is expected."),
-    general("sign", lambda v, got, N: -v, "the sign is wrong: every value is the negative of the expected one."),
+    general("transposed", transposed, "this is the transpose of what is expected.",
+        beside="besides, it is transposed."),
+    general("sign", lambda v, got, N: -v, "the sign is wrong: every value is the negative of the expected one.",
+        beside="besides, every sign is turned."),
     general("not_averaged", lambda v, got, N: N * v,
         "the values are {N} times too large, {N} being the number of samples: the division by N is missing."),
     general("averaged_twice", lambda v, got, N: v / N,
         "the values are {N} times too small, {N} being the number of samples: the division by N happens twice."),
-    general("doubled", lambda v, got, N: 2 * v, "every value is exactly twice the expected one."),
-    general("halved", lambda v, got, N: v / 2, "every value is exactly half the expected one."),
-    general("squared", lambda v, got, N: v**2, "every value is the square of the expected one."),
-    general("absolute", lambda v, got, N: np.abs(v), "every value is the absolute value of the expected one."),
-    general("one_too_large", lambda v, got, N: v + 1, "every value is 1 too large."),
+    general("doubled", lambda v, got, N: 2 * v, "every value is exactly twice the expected one.",
+        beside="besides, every value is doubled."),
+    general("halved", lambda v, got, N: v / 2, "every value is exactly half the expected one.",
+        beside="besides, every value is halved."),
+    general("squared", lambda v, got, N: v**2, "every value is the square of the expected one.",
+        beside="besides, every value is squared."),
+    general("absolute", lambda v, got, N: np.abs(v), "every value is the absolute value of the expected one.",
+        beside="besides, absolute values are taken."),
+    general("one_too_large", lambda v, got, N: v + 1, "every value is 1 too large.",
+        beside="besides, 1 is added to every value."),
 )  # fmt: skip
 SCALED = Deviation(
     "scaled", "returned", lambda factor, v, got, N: factor * v, "every value is {factor} times the expected one.",
-    fitted=True, general=True,
+    fitted=True, general=True, beside="besides, every value is multiplied by {factor}.",
 )  # fmt: skip
 #: Digits that are lost.
 PRECISION = (

@@ -116,7 +116,8 @@ DATA = (
         " or add it to the logarithm."),
     _of_data("shifted_true_logit_alone",
         lambda z, y: np.mean(log_sum(z)[:, 0] - of_true(z - z.max(1, keepdims=True), y)),
-        "the largest logit is subtracted from z_y, but not inside the logarithm: subtract it in both."),
+        "the largest logit is subtracted from z_y, but not from log sum exp(z): take both of shifted logits, or both of"
+        " the given ones."),
     _of_data("loss_of_shifted_labels", lambda z, y: cross_entropy(z, np.asarray(y) - 1),
         "the labels are shifted by one: class 0 is the first column."),
     _of_data("first_sample_only", _of_each(lambda losses: losses[0]),
