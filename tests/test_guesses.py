@@ -79,6 +79,7 @@ def guessed(notebook: str, seed: int) -> dict[str, float]:
     return {one.test: outcomes[one.test].points for one in QUESTIONS if one.notebook == notebook and one.check}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_guessed_values_earn_no_point(notebook):
     points = [guessed(notebook, seed) for seed in SEEDS]

@@ -28,6 +28,8 @@ from tests.attacks.sample import ASSIGNMENT, FULL
 from tests.conftest import REPOSITORY
 from tests.test_grading import WRONG_SCALE
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"CagedExecute": {"warm": ["numpy"]}, "Autograde": {"exclude_overwriting": {ASSIGNMENT: ["net.npz"]}}}
 LATE = "2030-01-03 14:05:00 UTC"
 

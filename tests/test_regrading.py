@@ -26,6 +26,8 @@ from autograder.source import UnknownAssignment
 from tests.attacks import sample
 from tests.attacks.sample import ASSIGNMENT, FULL, MOST
 
+pytestmark = pytest.mark.slow
+
 WARM = {"CagedExecute": {"warm": ["numpy"]}}
 #: Tells in the gradebook's notebooks how often a test has run: each writes its time.
 CLOCK = "import time\nprint(time.monotonic_ns())"
