@@ -53,8 +53,8 @@ _RELU = _with(
     sigmoid_for_relu=r"\mathrm{relu}(z)=\dfrac{1}{1+e^{-z}}", tanh_for_relu=r"\mathrm{relu}(z)=\tanh z",
     softplus_for_relu=r"\mathrm{relu}(z)=\log(1+e^{z})", silu_for_relu=r"\mathrm{relu}(z)=\dfrac{z}{1+e^{-z}}",
     gelu_for_relu=r"\mathrm{relu}(z)=z\,\Phi(z)", relu_squared=r"\mathrm{relu}(z)=\max(0,z)^2",
-    relu_with_a_floor=r"\mathrm{relu}(z)=[\,z>0\,]\,z+[\,z\leq 0\,]\,c", relu_beyond_1=r"\mathrm{relu}(z)=[\,z>1\,]\,z",
-    **{f"relu_beyond_{limit}": rf"\mathrm{{relu}}(z)=[\,z>{limit}\,]\,z" for limit in ("0.5", "0.1", "0.01")},
+    relu_with_a_floor=r"\mathrm{relu}(z)=[\,z>0\,]\,z+[\,z\leq 0\,]\,c",
+    **{f"relu_beyond_{limit}": rf"\mathrm{{relu}}(z)=[\,z>{limit}\,]\,z" for limit in ("1", "0.5", "0.1", "0.01")},
     whole_columns=r"\mathrm{relu}(z)=\left[\,\sum_n z_{nj}>0\,\right]z_{ij}",
     whole_rows=r"\mathrm{relu}(z)=\left[\,\sum_k z_{ik}>0\,\right]z_{ij}",
     relu_of_tanh=r"\mathrm{relu}(z)=\max(0,\tanh z)",
@@ -346,7 +346,7 @@ _SAMPLES = {
 def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
     W, b = rf"\dfrac{{\partial J}}{{\partial W_{layer}}}", rf"\dfrac{{\partial J}}{{\partial b_{layer}}}"
     z = rf"\dfrac{{\partial J}}{{\partial z_{layer + 1}}}"
-    row = rf"\left({z}\right)"
+    row, columns = rf"\left({z}\right)", "D" if layer == 1 else "H"
     weights = {
         f"W{layer}_transposed": rf"{W}={row}^{{\top}}{inputs}",
         f"W{layer}_averaged_again": rf"{W}=\dfrac{{1}}{{N}}\,{inputs}^{{\top}}{z}",
@@ -363,7 +363,7 @@ def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
         f"W{layer}_of_reversed_samples": rf"{W}=\sum_i\left({inputs}\right)_{{N+1-i}}^{{\top}}{row}_{{i}}",
         f"W{layer}_cast": rf"{W}=\mathrm{{trunc}}({inputs})^{{\top}}{z}",
         f"W{layer}_centred": rf"{W}=\left({inputs}-\mathrm{{mean}}_i\,{inputs}\right)^{{\top}}{z}",
-        f"W{layer}_averaged_over_columns": rf"{W}=\dfrac{{1}}{{H}}\,{inputs}^{{\top}}{z}",
+        f"W{layer}_averaged_over_columns": rf"{W}=\dfrac{{1}}{{{columns}}}\,{inputs}^{{\top}}{z}",
         f"W{layer}_normalised": rf"{W}=\dfrac{{G}}{{\|G\|}},\ G={inputs}^{{\top}}{z}",
         f"W{layer}_not_summed": rf"{W}_{{(i)}}=\left({inputs}\right)_{{i}}^{{\top}}{row}_{{i}}",
         f"W{layer}_summed_once_more": rf"{W}=\sum_j\left({inputs}^{{\top}}{z}\right)_{{jk}}",
@@ -585,9 +585,9 @@ def _step(variable: str) -> tuple:
         known = _known()
         return {name: known[name] for name in STEPS[variable]} | {"right": right_steps()}
 
-    arrays = [name for name in STEPS[variable] if name not in ("a3", "y")]
-    known = (*mistakes.STEP_MISTAKES[variable], *mistakes.prepared(*arrays), *mistakes.GENERAL)
-    formulas = {name: formula for array in arrays for name, formula in _of_prepared(array).items()}
+    known = mistakes.step_alone(variable)
+    given = {one.stage.removeprefix("given ") for one in known if one.stage.startswith("given ")}
+    formulas = {name: formula for array in given for name, formula in _of_prepared(array).items()}
     return mistakes.of_step(variable), arguments, known, formulas | _STEPS
 
 
@@ -613,11 +613,11 @@ def _two() -> dict[str, Any]:
 QUESTIONS: dict[str, tuple[Callable, _Arguments, tuple[Deviation, ...], dict[str, tuple[str, str]]]] = {
     "test-relu": (
         mistakes.of_relu, lambda: {"z": _known()["z2"]},
-        (*mistakes.RELU, *mistakes.prepared("z"), *mistakes.GENERAL), _of_prepared("z") | _RELU,
+        mistakes.RELU_ALONE, _of_prepared("z") | _RELU,
     ),
     "test-softmax": (
         mistakes.of_softmax, lambda: {"z": _known()["z3"]},
-        (*mistakes.SOFTMAX, *mistakes.prepared("z"), *mistakes.GENERAL), _of_prepared("z") | _SOFTMAX,
+        mistakes.SOFTMAX_ALONE, _of_prepared("z") | _SOFTMAX,
     ),
     "test-forward": (
         mistakes.network, lambda: {"params": problem("biased").params, "X": problem("biased").X}, mistakes.FORWARD,

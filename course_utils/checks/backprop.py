@@ -159,9 +159,7 @@ def check_step(variable: str, function: Callable, on: Problem | None = None) -> 
 
 
 def _check_step(variable: str, function: Callable, given: list[Problem]) -> None:
-    arrays = [name for name in STEPS[variable] if name not in ("a3", "y")]  # the right step takes probabilities alone
-    deviations = (*mistakes.STEP_MISTAKES[variable], *mistakes.prepared(*arrays), *mistakes.GENERAL)
-    reference = Reference(mistakes.of_step(variable), deviations=deviations)
+    reference = Reference(mistakes.of_step(variable), deviations=mistakes.step_alone(variable))
     judge(function, _asked(variable, given), reference, f"test-grad-{variable}", passed=_asked(variable, problems()))
     if variable == "z2":
         for one in given:

@@ -440,16 +440,18 @@ def _expect_steps_within_an_epoch(train: Callable, setting: Setting) -> None:
 
 def depends_on_the_past(train: Callable, setting: Setting) -> bool:
     """Whether the second step or the third isn't along the one that is made from the same parameters alone."""
-    reached = first_epoch(train, setting).params
-    for made in (2, 3):
+
+    def is_along(longer: dict, reached: dict) -> bool:
         alone = first_epoch(train, setting.but(params=reached)).params
-        longer, longest = (record(train, setting.but(num_iters=count)) for count in (made, made + 1))
-        if made > 2 and not np.array_equal(longer.losses[:made], longest.losses[:made]):
-            return False  # the rates depend on the number of iterations, and with them what is reached
-        if not _are_along(_change(longer.params, reached), _change(alone, reached)):
-            return True
-        reached = longer.params
-    return False
+        return _are_along(_change(longer, reached), _change(alone, reached))
+
+    two = record(train, setting.but(num_iters=2))
+    if not is_along(two.params, first_epoch(train, setting).params):
+        return True
+    three, four = (record(train, setting.but(num_iters=made)) for made in (3, 4))
+    if not np.array_equal(three.losses[:3], four.losses[:3]):
+        return False  # the rates depend on the number of iterations, and with them what is reached
+    return not is_along(three.params, two.params)
 
 
 def _change(after: dict, before: dict) -> np.ndarray:

@@ -33,8 +33,8 @@ LOSS_TOLERANCE = 1e-12
 #: Size of the logits in the question about stability; exp overflows beyond 709, and beyond 11356 in long double.
 LARGE = 1e5
 
-_RELU = Reference(mistakes.of_relu, deviations=(*mistakes.RELU, *mistakes.prepared("z"), *mistakes.GENERAL))
-_SOFTMAX = Reference(mistakes.of_softmax, deviations=(*mistakes.SOFTMAX, *mistakes.prepared("z"), *mistakes.GENERAL))
+_RELU = Reference(mistakes.of_relu, deviations=mistakes.RELU_ALONE)
+_SOFTMAX = Reference(mistakes.of_softmax, deviations=mistakes.SOFTMAX_ALONE)
 _FORWARD = Reference(mistakes.network, mistakes.right_of_network, mistakes.FORWARD)
 _CROSS_ENTROPY = Reference(mistakes.of_cross_entropy, mistakes.right_of_network, mistakes.CROSS_ENTROPY)
 _LOSS = Reference(

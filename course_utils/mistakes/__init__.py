@@ -15,19 +15,22 @@ from course_utils.mistakes.backprop import (
     backward_arguments,
     gradients,
     of_step,
+    step_alone,
 )
 from course_utils.mistakes.forward import (
     FORWARD,
     NORMALISATIONS,
     RELU,
+    RELU_ALONE,
     SOFTMAX,
+    SOFTMAX_ALONE,
     network,
     of_cross_entropy,
     of_relu,
     of_softmax,
     right_of_network,
 )
-from course_utils.mistakes.general import GENERAL, PRECISION, prepared
+from course_utils.mistakes.general import GENERAL, PRECISION
 from course_utils.mistakes.gradient_check import (
     CHECKING,
     QUOTIENTS,
@@ -41,7 +44,8 @@ from course_utils.mistakes.loss import CROSS_ENTROPY, LOSS, guarded_losses
 
 __all__ = [
     "BACKWARD", "CHECKING", "CROSS_ENTROPY", "FORWARD", "GENERAL", "GRAD_Z3", "LOSS", "NORMALISATIONS", "PRECISION",
-    "QUOTIENTS", "RELATIVE_ERRORS", "RELU", "SOFTMAX", "STEP_DEVIATIONS", "STEP_MISTAKES", "WIRING",
-    "backward_arguments", "checked_gradients", "gradients", "guarded_losses", "network", "of_cross_entropy", "of_relu",
-    "of_softmax", "of_step", "prepared", "quotients", "relative_errors", "right_of_checking", "right_of_network",
+    "QUOTIENTS", "RELATIVE_ERRORS", "RELU", "RELU_ALONE", "SOFTMAX", "SOFTMAX_ALONE", "STEP_DEVIATIONS",
+    "STEP_MISTAKES", "WIRING", "backward_arguments", "checked_gradients", "gradients", "guarded_losses", "network",
+    "of_cross_entropy", "of_relu", "of_softmax", "of_step", "quotients", "relative_errors", "right_of_checking",
+    "right_of_network", "step_alone",
 ]  # fmt: skip

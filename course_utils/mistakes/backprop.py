@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from course_utils.deviations import Deviation, Values
-from course_utils.mistakes.general import GENERAL, stage, transposed
+from course_utils.mistakes.general import GENERAL, prepared, stage, transposed
 from course_utils.mistakes.values import largest, of_true, sigmoid, softmax
 from course_utils.steps import STEPS
 
@@ -357,6 +357,12 @@ STEP_MISTAKES = {
     "W1": _of_weights("W1", "X", "dz2"), "b1": _of_biases("b1"),
 }  # fmt: skip
 STEP_DEVIATIONS = tuple(itertools.chain.from_iterable(STEP_MISTAKES.values()))
+
+
+def step_alone(variable: str) -> tuple[Deviation, ...]:
+    """All that is recognised in the formula of a variable by itself."""
+    arrays = [name for name in STEPS[variable] if name not in ("a3", "y")]  # the right step takes probabilities alone
+    return (*STEP_MISTAKES[variable], *prepared(*arrays), *GENERAL)
 
 
 _of_regularisation = stage("regularisation")

@@ -296,6 +296,10 @@ SOFTMAX = (
     _of_softmax("softmax_missing", lambda z: z, "these are the logits; the softmax isn't applied."),
 )  # fmt: skip
 
+#: ``relu(z)`` and ``softmax(z)`` by themselves.
+RELU_ALONE = (*RELU, *prepared("z"), *GENERAL)
+SOFTMAX_ALONE = (*SOFTMAX, *prepared("z"), *GENERAL)
+
 _BIASES = {
     "missing": (lambda b: 0 * b, "the bias is missing: add it to every row of the product."),
     "added_twice": (lambda b: 2 * b, "the bias is added twice."),

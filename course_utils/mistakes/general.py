@@ -10,14 +10,17 @@ import numpy as np
 from course_utils.deviations import Deviation
 
 
-def stage(stage: str) -> Callable[..., Deviation]:
+def stage(changed: str) -> Callable[..., Deviation]:
+    """What makes deviations of one stage, from their names, changes and sentences."""
+
     def deviation(name: str, change: Callable, sentence: str, **more: Any) -> Deviation:
-        return Deviation(name, stage, change, sentence, **more)
+        return Deviation(name, changed, change, sentence, **more)
 
     return deviation
 
 
 def transposed(value: np.ndarray, got: Any, N: int) -> np.ndarray:
+    """The transpose, as the change of what is returned."""
     return value.T
 
 
@@ -90,6 +93,7 @@ def _of_one_size(value: np.ndarray, got: Any, N: int) -> Any:
 
 
 def general(name: str, change: Callable, sentence: str, **more: Any) -> Deviation:
+    """A deviation of what is returned that may be found in any value."""
     return Deviation(name, "returned", change, sentence, general=True, **more)
 
 
