@@ -31,6 +31,7 @@ MAX_NODES = 200_000
 _PREFIX = struct.Struct("!4sII")
 _MAGIC = b"TLN1"
 _MAX_UNUSED_BYTES = 4096
+_SMALL_BYTES = 2**16  # of arrays that are rather copied than sent one by one
 _DTYPE_KINDS = frozenset("biufcSUmM")
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 #: Where a generator reads its buffer next, and the buffer's size: NumPy doesn't check it, and reads beyond.
@@ -383,9 +384,9 @@ class Channel:
             raise CodecError(f"a value takes more than {MAX_HEADER_BYTES // 2**20} MiB besides its arrays")
         try:
             with self._sending:
-                self.connection.sendall(_PREFIX.pack(_MAGIC, len(header), total) + header)
-                for buffer in buffers:
-                    self.connection.sendall(buffer)
+                parts = [_PREFIX.pack(_MAGIC, len(header), total) + header, *buffers]
+                for part in [b"".join(parts)] if total <= _SMALL_BYTES else parts:
+                    self.connection.sendall(part)
         except OSError as error:
             raise PeerGone from error
 

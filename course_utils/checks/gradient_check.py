@@ -127,7 +127,7 @@ def check_numerical_gradient(numerical_gradient: Callable, on: Problem | None = 
     on : Problem, optional
         Its arrays are the points at which a hidden test differentiates.
     """
-    given = on or problem("biased")
+    given = on or problem("unregularised")
     points = _points(given)
     # The large step first: there, the usual mistakes are recognised by their numbers.
     asked = [_quotient_of(name, x, h, given) for x in points for name in TOY_FUNCTIONS for h in (LARGE_STEP, None)]
@@ -239,7 +239,7 @@ def check_check_gradients(check_gradients: Callable, on: Problem | None = None) 
     Right gradients must give small errors, and altered ones the error that the alteration makes; the names are those
     of ``params``, in the last case those of three layers.
     """
-    given = on or problem("biased")
+    given = on or problem("unregularised")
     two_layers = {name: np.array(array, dtype=np.float64) for name, array in given.params.items()}
     three_layers = two_layers | {"W3": two_layers["W2"][:2].T.copy(), "b3": two_layers["b2"][:2] - 0.5}
     deeper = given._replace(name=f"params of three layers, W1, b1, W2, b2, W3, b3, with N={len(given.X)}")
