@@ -445,17 +445,17 @@ def _other_choices(prediction: _Prediction) -> dict[str, np.ndarray]:
 
 
 @answers("test-train-descent")
-def check_train_descent(train: Callable, on: Problem | None = None) -> None:
+def check_train_descent(train: Callable, on: Sequence[Problem] = ()) -> None:
     """Check that ``train`` goes a step against the gradient in each of ``num_iters`` iterations.
 
     Parameters
     ----------
     train : callable
         The student's. A mistake in a function that it calls isn't counted again.
-    on : Problem, optional
-        One sample, in place of the stored ones.
+    on : sequence of Problem, optional
+        Of one sample each, in place of the stored ones. With the first, several steps are made.
     """
-    givens = [on] if on else [problem(name) for name in SAMPLES]
+    givens = list(on) or [problem(name) for name in SAMPLES]
     judged(train, "test-train-descent", lambda train, predict: expect_descent(train, givens))
     passed("where all rows are alike, train takes the steps of gradient descent.")
 
