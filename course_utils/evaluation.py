@@ -236,11 +236,16 @@ def _version(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-# A notebook has several tests of one network; each file is read and measured once.
+# A notebook has several tests of one network; each file is read once, and measured once on each part.
 @functools.lru_cache(maxsize=8)
 def _network_accuracy(path: Path, version: tuple[int, int, int], split: str) -> float:
-    params = _stored_network(path)
+    params = _network_of(path, version)
     return accuracy(lambda X: classify(params, X), split)
+
+
+@functools.lru_cache(maxsize=1)
+def _network_of(path: Path, version: tuple[int, int, int]) -> dict[str, np.ndarray]:
+    return _stored_network(path)
 
 
 @functools.cache
@@ -488,8 +493,13 @@ def mlp_accuracy(path: str | Path, split: str) -> float:
 
 @functools.lru_cache(maxsize=8)
 def _mlp_accuracy(path: Path, version: tuple[int, int, int], split: str) -> float:
-    mlp = load_mlp(path)
+    mlp = _mlp_of(path, version)
     return accuracy(lambda X: classify_mlp(mlp, X), split)
+
+
+@functools.lru_cache(maxsize=1)
+def _mlp_of(path: Path, version: tuple[int, int, int]) -> MLP:
+    return load_mlp(path)
 
 
 def check_mlp(path: str | Path, split: str, at_least: float) -> None:

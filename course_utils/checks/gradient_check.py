@@ -148,7 +148,7 @@ def check_numerical_gradient(numerical_gradient: Callable, on: Problem | None = 
 
 
 def _points(given: Problem) -> list[np.ndarray]:
-    matrix = np.array(given.params["W1"], dtype=np.float64)
+    matrix = np.array(given.params["W1"][:2], dtype=np.float64)
     matrix[0, :2] = -0.0, 1e-20  # lost by x + h - h
     return [matrix, np.array(given.params["b1"]), np.array(given.X[:2, None, :3], dtype=np.float64)]
 
@@ -243,8 +243,11 @@ def check_check_gradients(check_gradients: Callable, on: Problem | None = None) 
     two_layers = {name: np.array(array, dtype=np.float64) for name, array in given.params.items()}
     three_layers = two_layers | {"W3": two_layers["W2"][:2].T.copy(), "b3": two_layers["b2"][:2] - 0.5}
     deeper = given._replace(name=f"params of three layers, W1, b1, W2, b2, W3, b3, with N={len(given.X)}")
-    cases = [(given, two_layers, wrong) for wrong in (None, *_NAMES)] + [(deeper, three_layers, "W3")]
-    asked = [_gradients_of(*case, turn) for turn, case in enumerate(cases)]
+    asked = [
+        _gradients_of(given, two_layers, {}),
+        _gradients_of(given, two_layers, {"W1": 1.2, "b1": -0.5, "W2": 1.3, "b2": 1.4}),
+        _gradients_of(deeper, three_layers, {"W3": 1.5}),
+    ]
     reference = Reference(mistakes.checked_gradients, mistakes.right_of_checking, mistakes.CHECKING)
     judge(check_gradients, asked, reference, "test-check-gradients")
     _expect_params_put_back(check_gradients, asked[0])
@@ -266,20 +269,20 @@ def _expect_params_put_back(check_gradients: Callable, one: Asked) -> None:
             raise
 
 
-def _gradients_of(given: Problem, params: dict[str, np.ndarray], wrong: str | None, turn: int) -> Asked:
-    """Gradients of which the one of the array ``wrong`` is altered."""
+def _gradients_of(given: Problem, params: dict[str, np.ndarray], wrong: Mapping[str, float]) -> Asked:
+    """Gradients of which the arrays ``wrong`` have an entry that is multiplied by a factor."""
     right = {name: TOY_FUNCTIONS["exponential"].central(array, 0.0) for name, array in params.items()}
     altered = {name: array.copy() for name, array in right.items()}
-    if wrong is not None:
-        # The first entries of some and the last ones of others.
-        altered[wrong].flat[-(turn % 2)] *= 1 + 0.1 * turn if turn > 1 else -0.5
+    for turn, (name, factor) in enumerate(wrong.items()):
+        altered[name].flat[-(turn % 2)] *= factor  # the first entries of some and the last ones of others
     parts = {}
     for name in params:
         expected = np.max(np.abs(altered[name] - right[name]) / (np.abs(altered[name]) + np.abs(right[name])))
         # The round-off of the loss, divided by the step and by the smallest derivative.
         tolerance = roundoff_tolerance(np.float64, max(array.size for array in params.values()), toy_loss(params))
         tolerance /= DEFAULT_STEP * np.min(np.abs(right[name]))
-        case = ", all gradients being right" if wrong is None else f", one entry of {wrong} being wrong"
+        entry = f"one entry of {'each of ' if len(wrong) > 1 else ''}{', '.join(wrong)}"
+        case = f", {entry} being wrong" if wrong else ", all gradients being right"
         parts[name] = Part(f"check_gradients: the error of {name}{case}", expected, float(tolerance))
     # In another order than params: the names tell what belongs together.
     arguments = {"loss_fn": toy_loss, "params": params, "grads": dict(reversed(altered.items()))}

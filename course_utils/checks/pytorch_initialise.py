@@ -24,7 +24,7 @@ from course_utils.deviations import Cause, Observation, search
 from course_utils.judge import answers
 
 #: Layers so large that the standard deviation of their weights is known to one per cent.
-_LARGE_SIZES = ((300, 150, 100), [240, 160, 130, 110])
+_LARGE_SIZES = ((180, 100, 150), [150, 110, 140, 110])
 #: Row by row, and column by column.
 _ORDERS: tuple[Literal["C", "F"], ...] = ("C", "F")
 
@@ -45,7 +45,7 @@ def check_initialise(initialise: Callable, model_of: Callable, state_of: Callabl
         Of the random numbers.
     """
     failures: list[Exception] = []
-    for kind, large in (("build_mlp", _LARGE_SIZES), ("right", [(300, 150, 100), (240, 160, 100)])):
+    for kind, large in (("build_mlp", _LARGE_SIZES), ("right", [(180, 100, 150), (150, 110, 140)])):
         try:
             for sizes in large:
                 _expect_initialised(initialise, kind, sizes, seed, model_of, state_of)
