@@ -170,8 +170,7 @@ def main(descriptor: int) -> None:
         warm = _Warm(warm.shell, warm.readable, warm.groups, warm.withheld, lean=Zygote(lent=ours))
         with _ending_with(connection):
             _warm_up(start["warm"])
-            from autograder import examiner, handler  # noqa: F401 - so that the forked processes have them
-
+            _do_once()
             _settle()
         _serve(connection, {}, warm)
 
@@ -197,6 +196,17 @@ def _prepare(names: list[str], withheld: tuple[str, ...], place: str) -> _Warm:
             linux.system_call_filter(metadata=metadata)
     _settle()
     return _Warm(shell, cage.installation(), place, withheld, withholder=withholder, hidden=files_of(withheld))
+
+
+def _do_once() -> None:
+    """Import, compile and read what each handler or examiner would when it first uses it."""
+    import nbformat
+
+    from autograder import examiner, handler  # noqa: F401
+    from course_utils import steps
+
+    nbformat.v4.new_notebook()  # compiles the schema
+    steps.table()
 
 
 def _settle() -> None:

@@ -71,7 +71,7 @@ def _found(name: str, arrays: list[np.ndarray]) -> np.ndarray | None:
     if known is not None:
         return known
     signature = signature_of(arrays)
-    signatures, results = _table().get((name, *(array.shape for array in arrays)), (None, []))
+    signatures, results = table().get((name, *(array.shape for array in arrays)), (None, []))
     if signatures is None:
         return None
     near = np.abs(signatures - signature) <= 1e-9 * np.abs(signature) + 1e-13
@@ -90,20 +90,20 @@ def signature_of(arrays: list[np.ndarray]) -> np.ndarray:
 
 
 @cache
-def _table() -> dict[tuple, tuple[np.ndarray, list[np.ndarray]]]:
-    """(Name, shapes of the arguments) -> signatures of the arguments, one a row, and the results."""
+def table() -> dict[tuple, tuple[np.ndarray, list[np.ndarray]]]:
+    """What is stored: (name, shapes of the arguments) -> signatures of the arguments, one a row, and the results."""
     with np.load(FOLDER / "steps.npz", allow_pickle=False) as stored:
         names, shapes, signatures, results = (stored[key] for key in ("names", "shapes", "signatures", "results"))
-    table: dict[tuple, tuple[list, list]] = {}
+    found: dict[tuple, tuple[list, list]] = {}
     start, at = 0, 0
     for name, sizes in zip(names, shapes, strict=True):
         *given, result = (tuple(int(n) for n in text.split(",") if n) for text in str(sizes).split(";"))
         count, size = 2 * len(given), int(np.prod(result))
-        rows, values = table.setdefault((str(name), *given), ([], []))
+        rows, values = found.setdefault((str(name), *given), ([], []))
         rows.append(signatures[at : at + count])
         values.append(results[start : start + size].reshape(result))
         at, start = at + count, start + size
-    return {key: (np.array(rows), values) for key, (rows, values) in table.items()}
+    return {key: (np.array(rows), values) for key, (rows, values) in found.items()}
 
 
 def write_table() -> None:
