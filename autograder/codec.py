@@ -384,7 +384,7 @@ class Channel:
             raise CodecError(f"a value takes more than {MAX_HEADER_BYTES // 2**20} MiB besides its arrays")
         try:
             with self._sending:
-                parts = [_PREFIX.pack(_MAGIC, len(header), total) + header, *buffers]
+                parts: list[bytes | memoryview] = [_PREFIX.pack(_MAGIC, len(header), total) + header, *buffers]
                 for part in [b"".join(parts)] if total <= _SMALL_BYTES else parts:
                     self.connection.sendall(part)
         except OSError as error:

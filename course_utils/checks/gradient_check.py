@@ -148,7 +148,7 @@ def check_numerical_gradient(numerical_gradient: Callable, on: Problem | None = 
 
 
 def _points(given: Problem) -> list[np.ndarray]:
-    matrix = np.array(given.params["W1"][:2], dtype=np.float64)
+    matrix = np.array(given.params["W1"], dtype=np.float64)
     matrix[0, :2] = -0.0, 1e-20  # lost by x + h - h
     return [matrix, np.array(given.params["b1"]), np.array(given.X[:2, None, :3], dtype=np.float64)]
 
@@ -273,8 +273,8 @@ def _gradients_of(given: Problem, params: dict[str, np.ndarray], wrong: Mapping[
     """Gradients of which the arrays ``wrong`` have an entry that is multiplied by a factor."""
     right = {name: TOY_FUNCTIONS["exponential"].central(array, 0.0) for name, array in params.items()}
     altered = {name: array.copy() for name, array in right.items()}
-    for turn, (name, factor) in enumerate(wrong.items()):
-        altered[name].flat[-(turn % 2)] *= factor  # the first entries of some and the last ones of others
+    for turn, (name, factor) in enumerate(wrong.items(), start=1):
+        altered[name].flat[-(turn % 2)] *= factor  # the last entries of some and the first ones of others
     parts = {}
     for name in params:
         expected = np.max(np.abs(altered[name] - right[name]) / (np.abs(altered[name]) + np.abs(right[name])))

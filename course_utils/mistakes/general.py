@@ -70,7 +70,9 @@ def _limited(value: np.ndarray, got: Any, N: int) -> np.ndarray:
     """The value between the least and the largest of what was got."""
     if np.shape(got) != value.shape or value.size < 3 or not np.isfinite(got).all() or np.min(got) == np.max(got):
         return value
-    return np.clip(value, np.min(got), np.max(got))
+    limited = np.clip(value, np.min(got), np.max(got))
+    # Round-off that makes the largest value a little smaller is no limit.
+    return limited if np.max(np.abs(limited - value)) > 1e-6 * np.max(np.abs(value)) else value
 
 
 def _with_one_number_added(value: np.ndarray, got: Any, N: int) -> Any:
