@@ -355,8 +355,10 @@ def _clean_cell(raw: dict) -> NotebookNode:
     if isinstance(tags, list):
         texts = [clean_text(tag)[:200] for tag in tags if isinstance(tag, str)]
         kept["tags"] = [tag for tag in dict.fromkeys(texts) if "," not in tag and tag != SETUP_TAG][:20]
-    new = {"code": nbformat.v4.new_code_cell, "raw": nbformat.v4.new_raw_cell}
-    cell = new.get(str(raw.get("cell_type")), nbformat.v4.new_markdown_cell)(source, metadata=kept)
+    kind = raw.get("cell_type") if raw.get("cell_type") in ("code", "raw") else "markdown"
+    parts = {"cell_type": kind, "id": str(raw.get("id", "")), "metadata": kept, "source": source}
+    # Not by nbformat.v4.new_code_cell and the like, which compare each cell with the format, as is done with them all.
+    cell = nbformat.from_dict(parts | ({"execution_count": None, "outputs": []} if kind == "code" else {}))
     if cell.cell_type == "markdown" and isinstance(raw.get("attachments"), dict):
         cell.attachments = {
             clean_text(name): {clean_text(kind): clean_text(text) for kind, text in bundle.items()
@@ -364,7 +366,6 @@ def _clean_cell(raw: dict) -> NotebookNode:
             for name, bundle in raw["attachments"].items()
             if isinstance(bundle, dict)
         }  # fmt: skip
-    cell.id = str(raw.get("id", ""))
     return cell
 
 

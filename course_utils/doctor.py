@@ -54,7 +54,7 @@ def _packages(folder: Path) -> Iterator[str]:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
             if for_pytorch:
-                yield "PyTorch isn't installed; notebook 5 needs it, and the stand-ins for unfinished functions too."
+                yield "PyTorch isn't installed; notebook 5 needs it, and the stand-in for an unfinished backward too."
             else:
                 yield f"{requirement.name} isn't installed; run: {_pip(requirement)}"
             continue

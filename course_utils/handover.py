@@ -2,8 +2,8 @@
 
 Only definitions are run: imports, functions, classes, constants, and the handover's own
 assignments. Where a function is missing or doesn't pass a check on the toy problem, one
-sentence says so and a stand-in built on PyTorch's autograd takes its place, which gives
-the numbers and not the derivation. While grading, the stand-in is always used, so that no
+sentence says so and a stand-in (:mod:`course_utils.stand_ins`) takes its place, which for
+``backward`` needs PyTorch. While grading, the stand-in is always used, so that no
 point of a later notebook depends on an earlier one. The cell that takes over is tagged ``lent``:
 graded in the cage, it runs in the grader's process, where the stand-ins then are called from the notebook.
 """
@@ -63,7 +63,7 @@ def _students_or_stand_ins(notebook: str | Path, names: tuple[str, ...]) -> dict
         path = _located(notebook)
         found = definitions(path)
     except NotebookError as error:
-        print(f"{error} A stand-in takes the place of {', '.join(names)}.{_WITHOUT_TORCH}")
+        print(f"{error} A stand-in takes the place of {', '.join(names)}.{_without_pytorch(*names)}")
         return {name: _stand_in(name) for name in names}
     functions, own = {}, []
     for name in names:
@@ -73,22 +73,25 @@ def _students_or_stand_ins(notebook: str | Path, names: tuple[str, ...]) -> dict
             own.append(name)
         else:
             functions[name] = _stand_in(name)
-            print(f"{name} in {path.name} {trouble}: a stand-in takes its place.{_WITHOUT_TORCH}")
+            print(f"{name} in {path.name} {trouble}: a stand-in takes its place.{_without_pytorch(name)}")
     if own:
         print(f"Yours, from {path.name}: {', '.join(own)}.")
     return functions
 
 
-#: What a student reads besides, where PyTorch is missing.
-_WITHOUT_TORCH = (
-    ""
-    if importlib.util.find_spec("torch")
-    else " It needs PyTorch, which isn't installed: python -m pip install torch."
-)
+#: Functions whose stand-ins do.
+_NEED_PYTORCH = ("backward",)
+
+
+def _without_pytorch(*names: str) -> str:
+    """What a student reads besides where PyTorch is missing, if one of the stand-ins needs it."""
+    if importlib.util.find_spec("torch") or not set(names) & set(_NEED_PYTORCH):
+        return ""
+    return " It needs PyTorch, which isn't installed: python -m pip install torch."
 
 
 def _stand_in(name: str) -> Callable:
-    if _WITHOUT_TORCH:
+    if _without_pytorch(name):
 
         def missing(*args: Any, **kwargs: Any) -> Any:
             raise not_done(f"there is no right {name} to go on with, and its stand-in needs PyTorch.")
