@@ -39,6 +39,7 @@ def expect_descent(train: Callable, givens: Sequence[Problem]) -> None:
     """Raise :class:`CheckFailed` unless a training makes steps of gradient descent, as many as it is told to."""
     usual = alike(givens[0])
     _expect_obedience(train, usual)
+    _expect_no_chance(train, usual)
     if not returns_the_last_params(train):
         raise CheckFailed(
             "params",
@@ -61,6 +62,18 @@ def expect_descent(train: Callable, givens: Sequence[Problem]) -> None:
         expect_count(train, usual)
     findings.tell()
     _expect_no_early_end(train, usual)
+
+
+def _expect_no_chance(train: Callable, setting: Setting) -> None:
+    """Where all rows are alike, a step is the same whichever are drawn."""
+    one, other = (record(train, setting.but(rng=seed)).params for seed in (setting.rng, setting.rng + 1))
+    if not _agree(one, other):
+        raise CheckFailed(
+            "train",
+            "on rows that are all alike, two seeds give two different steps.",
+            cause="besides the choice of a batch, something random is in a step, such as dropout or noise.",
+            deviations=("random",),
+        )
 
 
 def _expect_copies(steps: Sequence[Step]) -> None:

@@ -320,7 +320,8 @@ def _cause_of_accuracy(function: Callable, make: Callable, run: Run, epoch: int,
     for end in (epoch, 2 * epoch):
         before, batches = path[end - epoch : end], run.batches[end - epoch : end]
         train, val, history = path[end]
-        hits = reference.Hits(train, val, np.array([one[0] for one in before]), batches)
+        earlier = {"train_accuracy": np.mean(before[-1][0][:1000]), "val_accuracy": np.mean(before[-1][1])}
+        hits = reference.Hits(train, val, np.array([one[0] for one in before]), batches, earlier)
         got, expected = {key: history[key][-1] for key in splits}, values({"hits": hits}, {})
         observed.append(Observation({"hits": hits}, got, expected, dict.fromkeys(splits, 1e-7)))
     return search(observed, values, reference.ACCURACY)
