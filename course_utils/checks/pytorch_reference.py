@@ -587,7 +587,8 @@ def right_rate(t: int, E: int, rho: float, exact: float) -> float:
 _SCHEDULES: Sequence[tuple[str, Rate, str]] = (
     ("never decays", lambda t, E, rho, exact: 1.0,
      "the learning rate doesn't decay in the first three epochs, or not by learning_rate_decay; it should after every"
-     " one, whatever the losses and accuracies are. (A scheduler counts the calls of its own step().)"),
+     " one, whatever the losses and accuracies are. (Is E a whole number? A scheduler counts the calls of its own"
+     " step().)"),
     ("every iteration", lambda t, E, rho, exact: rho**t,
      "the learning rate decays after every iteration; it should after every epoch."),
     ("epoch rounded up", lambda t, E, rho, exact: rho ** (t // math.ceil(exact)),

@@ -192,7 +192,7 @@ def _expect_rates(function: Callable, make: Callable, run: Run, epoch: int, mode
             "the learning rate",
             f"with twice the learning_rate, the step of iteration {first} lowers the loss {by_rate[first]:.2f} times as"
             " much, expected 2.",
-            cause=causes.get(round(by_rate[first], 1)),
+            cause=causes.get(round(by_rate[first], 1)) if first == 0 else None,
         )
     expected = 2.0 ** (np.arange(len(once)) // epoch)
     wrong = ~read | (np.abs(ratios / expected - 1) > 0.03)

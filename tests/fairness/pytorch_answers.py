@@ -1312,3 +1312,5 @@ _wrong("accuracies before the last step", "train_torch", _changed(
 ), _SCHEDULE, says="before the epoch's last step")  # fmt: skip
 _losing("regularisation over N", "reg * ", "reg / len(X) * ", "test-torch-loss",
         says="the regularisation is divided by the number of samples")  # fmt: skip
+_training("decay subtracted from the rate", 'group["lr"] *= learning_rate_decay', 'group["lr"] -= learning_rate_decay',
+          _SCHEDULE)  # fmt: skip

@@ -3157,7 +3157,7 @@ return {
     "W1": grad_W1(X, dz2) + 2 * reg * params["W1"], "b1": grad_b1(dz2) / len(y),
     "W2": grad_W2(values["a2"], dz3) + 2 * reg * params["W2"], "b2": grad_b2(dz3) / len(y),
 }
-""", "test-backward", says="once more than those of the weights")  # fmt: skip
+""", "test-backward")  # fmt: skip
 _numerical("curvature", "(above - below) / (2 * h)", "(above - 2 * f(x) + below) / h**2", "the second derivative")
 _numerical("x in single precision", "gradient = np.zeros(x.shape)\n",
            "x = x.astype(np.float32)\ngradient = np.zeros(x.shape)\n", "x is cast to single precision")  # fmt: skip
