@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -189,6 +190,22 @@ def test_what_is_said_of_any_value_is_not_told_where_something_else_is_wrong_too
     seen = observations("relu", unlike[0], sign)
     assert search(seen, mistakes.of_relu, [unlike[0], sign]).names == ("one", "sign")
     assert search(seen, mistakes.of_relu, [*unlike, sign]) is None
+
+
+def test_zeros_are_not_explained_by_what_cancels():
+    model, _, known = COMPUTATIONS["grad_a2"]
+    summed = next(one for one in known if one.name == "da2_of_the_summed_weights")
+    seen = observations("grad_a2", summed)
+    cancelled = [replace(one, got={"a2": 0.0 * one.got["a2"]}) for one in seen]
+    assert all(np.abs(one.got["a2"]).max() > 0 for one in seen)
+    assert search(cancelled, model, [summed]) is None
+
+
+def test_decimals_are_found_by_themselves_alone():
+    larger = Deviation("larger", "relu", lambda z: z + 1000, "it is larger.")
+    seen = [replace(one, got={"a2": np.round(one.got["a2"], 1)}) for one in observations("relu", larger)]
+    model, _, _ = COMPUTATIONS["relu"]
+    assert search(seen, model, [larger, *mistakes.PRECISION]) is None
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

@@ -96,7 +96,7 @@ _SOFTMAX = _with(
             "sigmoids": r"\dfrac{1}{1+e^{-z}}", "sizes": "|z|", "squares": "z^2", "softplus": r"\log(1+e^z)",
         }.items()
     },
-    running_sums=r"p_{ik}=\dfrac{e^{z_{ik}}}{\sum_{j\leq k}e^{z_{ij}}}",
+    softmax_uniform=r"p_{ik}=\dfrac{1}{K}", running_sums=r"p_{ik}=\dfrac{e^{z_{ik}}}{\sum_{j\leq k}e^{z_{ij}}}",
     **{
         f"{name}_added_to_each": rf"p_{{ik}}=\dfrac{{e^{{z_{{ik}}-m_i}}+{small}}}{{\sum_j(e^{{z_{{ij}}-m_i}}+{small})}}"
         for name, small in _powers(2, 15).items()
@@ -171,9 +171,7 @@ _DATA = _with(
     classes_balanced=r"J=\dfrac{\sum_i w_i\,(-\log p_{i,y_i})}{\sum_i w_i},\ w_i=\dfrac{1}{N_{y_i}}",
     true_class_twice=r"J=\dfrac{1}{N}\sum_i\log\left(1+\sum_j e^{z_{ij}-z_{i,y_i}}\right)",
     log_sum_subtracted=r"J=\dfrac{1}{N}\sum_i\left(-z_{i,y_i}-\log\sum_j e^{z_{ij}}\right)",
-    shifted_log_sum_subtracted=(
-        r"J=\dfrac{1}{N}\sum_i\left(m_i-z_{i,y_i}-\log\sum_j e^{z_{ij}-m_i}\right),\ m_i=\max_j z_{ij}"
-    ),
+    loss_of_reversed_labels=r"J=-\dfrac{1}{N}\sum_i \log p_{i,y_{N+1-i}}",
     loss_median=r"J=\mathrm{median}_i\,(-\log p_{i,y_i})",
     loss_largest=r"J=\max_i\,(-\log p_{i,y_i})", logarithm_of_1_plus=r"J=-\dfrac{1}{N}\sum_i \log(1+p_{i,y_i})",
     hinge_loss=r"J=\dfrac{1}{N}\sum_i\sum_{k\neq y_i}\max(0,\,z_{ik}-z_{i,y_i}+1)",
@@ -262,6 +260,7 @@ _Z3 = _with(
     derivative_of_the_probability=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,p\,(1-p)",
     softmax_differentiated_by_entries=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(p-\Delta)\odot p\odot(1-p)",
     sign=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(\Delta-p)",
+    sign_of_dz3=r"\dfrac{\partial J}{\partial z_3}=\dfrac{1}{N}\,(\Delta-p)",
     **{
         name: rf"\left(\dfrac{{\partial J}}{{\partial z_3}}\right)_{{ik}}={text}"
         for name, text in {
@@ -284,6 +283,11 @@ _Z3 = _with(
             "delta_in_whole_rows": r"\dfrac{1}{N}\,(p_{ik}-\max_n\,[\,y_n=i-1\,])",
             "delta_alone_averaged": r"p_{ik}-\dfrac{1}{N}\,\Delta_{ik}",
             "derivative_of_the_true_probability": r"\dfrac{1}{N}\,p_{i,y_i}(\Delta_{ik}-p_{ik})",
+            "minus_derivative_of_the_true_probability": r"\dfrac{1}{N}\,p_{i,y_i}(p_{ik}-\Delta_{ik})",
+            "true_classes_alone_averaged": r"\left(1-\Delta_{ik}+\dfrac{1}{N}\,\Delta_{ik}\right)(p_{ik}-\Delta_{ik})",
+            "true_classes_not_averaged": r"\left(\Delta_{ik}+\dfrac{1}{N}\,(1-\Delta_{ik})\right)(p_{ik}-\Delta_{ik})",
+            "delta_at_the_other_classes": r"\dfrac{1}{N}\,(p_{ik}-1+\Delta_{ik})",
+            "delta_of_reversed_labels": r"\dfrac{1}{N}\,(p_{ik}-\Delta_{N+1-i,k})",
             "true_probability_throughout": r"\dfrac{1}{N}\,(p_{i,y_i}-\Delta_{ik})",
             "delta_of_the_first_label": r"\dfrac{1}{N}\,(p_{ik}-\Delta_{1k})",
             "delta_of_the_first_column": r"\dfrac{1}{N}\,(p_{ik}-[\,k=0\,])",
@@ -353,6 +357,9 @@ def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
         f"W{layer}_of_entries": rf"{W}={inputs}\odot {z}",
         f"W{layer}_of_a_mask": rf"{W}=[\,{inputs}>0\,]^{{\top}}{z}",
         f"W{layer}_of_the_first_sample": rf"{W}=\left({inputs}\right)_{{1}}^{{\top}}{row}_{{1}}",
+        f"W{layer}_with_the_first_sample_twice": (
+            rf"{W}={inputs}^{{\top}}{z}+\left({inputs}\right)_{{1}}^{{\top}}{row}_{{1}}"
+        ),
         f"W{layer}_of_the_last_sample": rf"{W}=\left({inputs}\right)_{{N}}^{{\top}}{row}_{{N}}",
         f"W{layer}_of_sizes": rf"{W}=|{inputs}|^{{\top}}{z}",
         f"W{layer}_product_of_sums": rf"{W}=\sum_i\left({inputs}\right)_{{i}}^{{\top}}\,\sum_n{row}_{{n}}",
@@ -371,6 +378,7 @@ def _of_layer(layer: int, inputs: str) -> dict[str, tuple[str, str]]:
     biases = {
         f"b{layer}_over_the_wrong_axis": rf"{b}=\sum_k{row}_{{ik}}",
         f"b{layer}_mean_over_the_wrong_axis": rf"{b}=\dfrac{{1}}{{K}}\sum_k{row}_{{ik}}",
+        f"b{layer}_with_the_first_row_twice": rf"{b}={row}_{{1k}}+\sum_i{row}_{{ik}}",
         f"b{layer}_sum_of_everything": rf"{b}=\sum_{{i,k}}{row}_{{ik}}",
         f"b{layer}_sum_of_everything_spread": rf"{b}=\sum_{{i,k}}{row}_{{ik}}",
         f"b{layer}_mean": rf"{b}=\dfrac{{1}}{{N}}\sum_i{row}_{{ik}}",
@@ -547,7 +555,7 @@ _SCHEDULE = _with(_RATE, **{
     "never": r"\eta_t=\eta_0", "every iteration": r"\eta_t=\eta_0\,d^{\,t}",
     "early": r"\eta_t=\eta_0\,d^{\,\lceil t/E\rceil}",
     "before": r"\eta_t=\eta_0\,d^{\,\lfloor t/E\rfloor+1}",
-    "parts": r"\eta_t=\eta_0\,d^{\,t/E}", "rows": r"\eta_t=\eta_0\,d^{\,\lfloor t/N\rfloor}",
+    "parts": r"\eta_t=\eta_0\,d^{\,t/E}", "not rounded": r"\eta_t=\eta_0\,d^{\,\lfloor t\,B/N\rfloor}",
     "batch": r"\eta_t=\eta_0\,d^{\,\lfloor t/B\rfloor}",
     "every second": r"\eta_t=\eta_0\,d^{\,\lfloor t/(2E)\rfloor}",
     "grows": r"\eta_t=\eta_0\,d^{\,-\lfloor t/E\rfloor}",

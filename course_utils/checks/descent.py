@@ -40,6 +40,7 @@ def expect_descent(train: Callable) -> None:
     givens = [problem(name) for name in SAMPLES]
     usual = alike(givens[0])
     _expect_obedience(train, usual)
+    _expect_no_chance(train, usual)
     if not returns_the_last_params(train):
         raise CheckFailed(
             "params",
@@ -73,6 +74,18 @@ def _look_at_steps(train: Callable, givens: Sequence[Problem], findings: Finding
             _expect_gradient(step, steps)
     with findings.looking():
         _expect_copies(steps)
+
+
+def _expect_no_chance(train: Callable, setting: Setting) -> None:
+    """Where all rows are alike, a step is the same whichever are drawn."""
+    one, other = (record(train, setting.but(rng=seed)).params for seed in (setting.rng, setting.rng + 1))
+    if not _agree(one, other):
+        raise CheckFailed(
+            "train",
+            "on rows that are all alike, two seeds give two different steps.",
+            cause="besides the choice of a batch, something random is in a step, such as dropout or noise.",
+            deviations=("random",),
+        )
 
 
 def _expect_copies(steps: Sequence[Step]) -> None:

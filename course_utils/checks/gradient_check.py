@@ -263,7 +263,9 @@ def _expect_params_put_back(check_gradients: Callable, one: Asked) -> None:
 
     try:
         with on_problem(one.given):
-            call_keeping(with_helpers(check_gradients, {"numerical_gradient": moves_a_copy}), one.arguments)
+            # The student's relative_error may overwrite what it is given.
+            helpers: dict[str, Callable] = {"numerical_gradient": moves_a_copy, "relative_error": lambda a, b: 0.0}
+            call_keeping(with_helpers(check_gradients, helpers), one.arguments)
     except CheckFailed as failure:
         if failure.kind == "argument changed":
             raise

@@ -70,14 +70,15 @@ def loss_terms(params: Tensors, X: Any, y: Any, reg: float, activation: str, cha
     """The data loss and the penalty, as tensors.
 
     Stages, besides those of :func:`outputs`: ``data_loss`` (logits, labels), ``penalised`` (params) -> tensors,
-    ``size`` of one of them, ``strength`` (reg).
+    ``size`` of one of them, ``strength`` (reg), ``price`` (the penalty, number of samples).
     """
     labels = torch.as_tensor(np.asarray(y, dtype=np.int64))
     data = changes.get("data_loss", functional.cross_entropy)(outputs(params, X, activation, changes), labels)
     penalised = changes.get("penalised", weights_of)(params)
     size = changes.get("size", lambda tensor: tensor.square().sum())
     strength = changes.get("strength", lambda reg: reg)(reg)
-    return data, strength * sum(size(tensor) for tensor in penalised)
+    price = changes.get("price", lambda penalty, samples: penalty)
+    return data, price(strength * sum(size(tensor) for tensor in penalised), len(labels))
 
 
 def weights_of(params: Tensors) -> list[torch.Tensor]:
@@ -396,6 +397,8 @@ OBJECTIVE = [
             ("reg is 1", lambda reg: 1.0, "reg isn't used: the regularisation has a fixed strength, 1."),
         )
     ),
+    _named("regularisation averaged", "price", lambda penalty, samples: penalty / samples,
+           "the regularisation is divided by the number of samples; it isn't part of the mean."),
     _named("no regularisation", "strength", lambda reg: 0.0, _MISSING, common=_NOT_DIFFERENTIATED),
     Deviation("regularisation of a fixed strength", "strength", lambda factor, reg: factor,
               "reg isn't used: the regularisation has a fixed strength, {factor}.", fitted=True),
@@ -584,7 +587,8 @@ def right_rate(t: int, E: int, rho: float, exact: float) -> float:
 _SCHEDULES: Sequence[tuple[str, Rate, str]] = (
     ("never decays", lambda t, E, rho, exact: 1.0,
      "the learning rate doesn't decay in the first three epochs, or not by learning_rate_decay; it should after every"
-     " one, whatever the losses and accuracies are. (A scheduler counts the calls of its own step().)"),
+     " one, whatever the losses and accuracies are. (Is E a whole number? A scheduler counts the calls of its own"
+     " step().)"),
     ("every iteration", lambda t, E, rho, exact: rho**t,
      "the learning rate decays after every iteration; it should after every epoch."),
     ("epoch rounded up", lambda t, E, rho, exact: rho ** (t // math.ceil(exact)),
@@ -714,12 +718,15 @@ class Hits:
         Of the training data, before each of the epoch's steps.
     batches : (E, batch size) int array
         The rows of those steps.
+    earlier : dict
+        What is asked, but before the last of those steps.
     """
 
     train: np.ndarray
     val: np.ndarray
     before: np.ndarray
     batches: np.ndarray
+    earlier: Mapping[str, float]
 
 
 def right_accuracy(key: str, hits: Hits) -> float:
@@ -749,6 +756,8 @@ ACCURACY = [
         ("last batch", _of_training(lambda hits: np.mean(hits.train[hits.batches[-1]])), _OF_BATCH),
         ("last batch, before its step", _of_training(lambda hits: np.mean(hits.before[-1][hits.batches[-1]])),
          _OF_BATCH),
+        ("before the last step", lambda key, hits: hits.earlier[key],
+         "the accuracies are those before the epoch's last step; they are asked after it."),
         ("batches of the epoch",
          _of_training(lambda hits: np.mean([row[batch] for row, batch in zip(hits.before, hits.batches, strict=True)])),
          "the training accuracy is that on the epoch's batches, each before its step; it is asked on X[:1000], at the"

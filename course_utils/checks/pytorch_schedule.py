@@ -192,7 +192,7 @@ def _expect_rates(function: Callable, make: Callable, run: Run, epoch: int, mode
             "the learning rate",
             f"with twice the learning_rate, the step of iteration {first} lowers the loss {by_rate[first]:.2f} times as"
             " much, expected 2.",
-            cause=causes.get(round(by_rate[first], 1)),
+            cause=causes.get(round(by_rate[first], 1)) if first == 0 else None,
         )
     expected = 2.0 ** (np.arange(len(once)) // epoch)
     wrong = ~read | (np.abs(ratios / expected - 1) > 0.03)
@@ -320,7 +320,8 @@ def _cause_of_accuracy(function: Callable, make: Callable, run: Run, epoch: int,
     for end in (epoch, 2 * epoch):
         before, batches = path[end - epoch : end], run.batches[end - epoch : end]
         train, val, history = path[end]
-        hits = reference.Hits(train, val, np.array([one[0] for one in before]), batches)
+        earlier = {"train_accuracy": np.mean(before[-1][0][:1000]), "val_accuracy": np.mean(before[-1][1])}
+        hits = reference.Hits(train, val, np.array([one[0] for one in before]), batches, earlier)
         got, expected = {key: history[key][-1] for key in splits}, values({"hits": hits}, {})
         observed.append(Observation({"hits": hits}, got, expected, dict.fromkeys(splits, 1e-7)))
     return search(observed, values, reference.ACCURACY)

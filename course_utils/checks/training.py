@@ -142,7 +142,8 @@ def _expect_every_row(drawn: Callable[..., np.ndarray], rows: int, size: int, se
     # 130 times on average, and 12 times if indices are drawn about the middle, from a normal distribution, say.
     seeds = range(1000 * seed + 20, 1000 * seed + 220)
     few = _times_drawn(drawn, rows, seeds[:40])
-    if not few[size:].any():
+    # Of a smaller batch too: it is its size, and no number of that size by chance, half of the rows, say.
+    if not few[size:].any() and not _times_drawn(functools.partial(drawn, size=2), rows, seeds[:40])[2:].any():
         raise CheckFailed(
             "X_batch",
             f"only the first {size} of {rows} rows are ever drawn.",

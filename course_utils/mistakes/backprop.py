@@ -111,7 +111,7 @@ GRAD_Z3 = (
     _of_z3("delta_of_labels_from_1", _share(lambda a3, y: _onehot(a3, y) - np.eye(a3.shape[1], k=-1)[y]),
         "1 is subtracted one class too early: class 0 is the first column."),
     _of_z3("classes_guessed_from_the_labels", _share(lambda a3, y: _onehot(a3, y) - np.eye(np.max(y) + 1)[y]),
-        "the number of classes is guessed from the labels (y.max() + 1); it is that of the columns of a3."),
+        "the number of classes is guessed from the labels (as y.max() + 1, say); it is that of the columns of a3."),
     _of_z3("other_classes_negative", lambda g, right, a3, y: np.where(_onehot(a3, y) > 0, g, -g),
         "the classes that aren't the true one have the wrong sign."),
     _of_z3("true_class_not_in_the_sum", _share(lambda a3, y: a3 / (1 - of_true(a3, y)[:, None]) - a3),
@@ -130,6 +130,14 @@ GRAD_Z3 = (
         " [np.arange(N), y]."),
     _of_z3("delta_alone_averaged", lambda g, right, a3, y: a3 - _onehot(a3, y) / len(y),
         "only what is subtracted is divided by N: the whole difference is to be divided, (a3 - Delta) / N."),
+    _of_z3("true_classes_alone_averaged", lambda g, right, a3, y: np.where(_onehot(a3, y) > 0, g, g * len(y)),
+        "only the entries of the true classes are divided by N; all are to be."),
+    _of_z3("true_classes_not_averaged", lambda g, right, a3, y: np.where(_onehot(a3, y) > 0, g * len(y), g),
+        "the entries of the true classes aren't divided by N; all are to be."),
+    _of_z3("delta_at_the_other_classes", _share(lambda a3, y: 2 * _onehot(a3, y) - 1),
+        "1 is subtracted at every class but the true one; it is at the true class alone."),
+    _of_z3("delta_of_reversed_labels", _share(lambda a3, y: _onehot(a3, y) - _onehot(a3, np.asarray(y)[::-1])),
+        "the rows and their labels don't belong together: one of the two is reversed."),
     _of_z3("class_not_in_its_own_sum", _share(lambda a3, y: a3 / (1 - a3) - a3),
         "the sum of exponentials leaves class k itself out; it goes over all classes."),
     _of_z3("losses_of_all_classes", lambda g, right, a3, y: -np.log(a3) / len(y),
@@ -148,6 +156,9 @@ GRAD_Z3 = (
     _of_z3("derivative_of_the_true_probability",
         lambda g, right, a3, y: of_true(a3, y)[:, None] * (_onehot(a3, y) - a3) / len(y),
         "this is the derivative of the true class's probability; the loss is minus its logarithm."),
+    _of_z3("minus_derivative_of_the_true_probability",
+        lambda g, right, a3, y: of_true(a3, y)[:, None] * (a3 - _onehot(a3, y)) / len(y),
+        "this is minus the derivative of the true class's probability; of its logarithm, a factor 1 / p_y is missing."),
     _of_z3("true_probability_throughout", _share(lambda a3, y: of_true(a3, y)[:, None] - a3),
         "the probability of the true class stands in every entry; each class has its own."),
     _of_z3("delta_of_the_first_label", _share(lambda a3, y: _onehot(a3, y) - _onehot(a3, y[:1])),
@@ -160,6 +171,8 @@ GRAD_Z3 = (
         "the gradient is divided by K, the number of classes; divide by N, the number of samples."),
     _of_z3("averaged_over_one_less", lambda g, right, a3, y: g * len(y) / max(len(y) - 1, 1),
         "the gradient is divided by N - 1; divide by N, the number of samples."),
+    _of_z3("sign_of_dz3", lambda g, right, a3, y: -g,
+        "the sign is wrong: every value is the negative of the expected one.", general=True),
     _of_z3("not_averaged", lambda g, right, a3, y: g * len(y),
         "the values are {N} times too large, {N} being the number of samples: the division by N is missing.",
         general=True),
@@ -186,6 +199,7 @@ _SAMPLES = (
     ("with_even_numbers", slice(None, None, 2), "every other sample is left out; all samples are summed."),
     ("with_odd_numbers", slice(1, None, 2), "every other sample is left out; all samples are summed."),
 )
+_FIRST_TWICE = "the first sample is counted twice: it is what the sum begins with, and is added once more."
 #: Of a product ``[a].T @ [d]`` that sums over the samples: name, change, sentence.
 _OF_WEIGHTS: tuple[tuple[str, Callable, str], ...] = (
     ("transposed", lambda g, right, a, d: g.T, "this is the transpose of what is expected."),
@@ -200,6 +214,7 @@ _OF_WEIGHTS: tuple[tuple[str, Callable, str], ...] = (
      "this is the first sample's part alone; all samples are summed."),
     ("of_the_last_sample", lambda g, right, a, d: right(a[-1:], d[-1:]),
      "this is the last sample's part alone; all samples are summed."),
+    ("with_the_first_sample_twice", lambda g, right, a, d: g + right(a[:1], d[:1]), _FIRST_TWICE),
     *(
         (f"of_samples_{name}", lambda g, right, a, d, some=some: right(a[some], d[some]), text)
         for name, some, text in _SAMPLES
@@ -257,6 +272,7 @@ _OF_BIASES: tuple[tuple[str, Callable, str], ...] = (
     ("last_row", lambda g, right, d: d[-1], "this is the last row alone; all rows are summed."),
     ("not_summed", lambda g, right, d: d,
      "the sum over the samples is missing: there is still one row for each of the {N} samples."),
+    ("with_the_first_row_twice", lambda g, right, d: g + d[0], _FIRST_TWICE),
     *((f"of_rows_{name}", lambda g, right, d, some=some: right(d[some]), text) for name, some, text in _SAMPLES),
     ("mean_of_active_rows", lambda g, right, d: g / np.maximum((d != 0).sum(axis=0), 1),
      "the sum is divided by the number of rows that aren't 0 there; the rows are divided by N already: sum them."),
@@ -451,7 +467,7 @@ WIRING = (
         "grad_z3 gets the predicted classes; it takes the probabilities a3."),
 )  # fmt: skip
 _BOTH_BIASES = "returned b1 b2"
-_AVERAGED = "the division by N happens twice in the gradients of the biases."
+_AVERAGED = "the gradients of the biases are divided by N once more than those of the weights."
 RETURNED = (
     *(Deviation(
         f"{name}_transposed", f"returned {name}", transposed,
@@ -459,7 +475,7 @@ RETURNED = (
     ) for name in ("W1", "W2")),
     *(Deviation(f"{name}_row", f"returned {name}", lambda v, got, N: v[None], _ROW) for name in ("b1", "b2", "b1 b2")),
     Deviation("biases_not_averaged", _BOTH_BIASES, lambda v, got, N: N * v,
-        "the division by N is missing in the gradients of the biases."),
+        "the gradients of the biases are divided by N once less than those of the weights."),
     Deviation("biases_averaged_twice", _BOTH_BIASES, lambda v, got, N: v / N, _AVERAGED),
     Deviation("parameters_for_gradients", "result", lambda gradient, array: array,
         "these are the parameters themselves; their gradients are asked."),
@@ -476,7 +492,8 @@ BACKWARD = (
         replace(one, sentence=f"on the way to d{variable}, {one.sentence}")
         for variable, some in STEP_MISTAKES.items()
         for one in some
-        if one.name != "mask_missing"
+        # The rows of dz3 sum to zero, and would explain whatever is.
+        if one.name not in ("mask_missing", "da2_of_the_summed_weights")
     ),
     Deviation("mask_missing", "after grad_z2", lambda g, right, d, z: d, _MASK),
     *GENERAL,

@@ -230,6 +230,7 @@ SOFTMAX = (
              "standardised column by column"),
         )
     ),
+    _of_softmax("softmax_uniform", lambda z: softmax(0.0 * z), "every probability is 1 / K, whatever the logits are."),
     _of_softmax("softmax_twice", lambda z: softmax(softmax(z)), "the softmax is applied twice."),
     *(
         _of_softmax("softmax_not_normalised", lambda z, shift=shift: np.exp(z - shift(z)), _NOT_NORMALISED)

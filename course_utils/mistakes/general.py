@@ -177,21 +177,22 @@ SCALED = Deviation(
     "scaled", "returned", lambda factor, v, got, N: factor * v, "every value is {factor} times the expected one.",
     fitted=True, general=True, beside="besides, every value is multiplied by {factor}.",
 )  # fmt: skip
+_ALL_ZERO = "every value is zero, as where decimals are cut off, by an array of integers, int() or //, say."
 #: Digits that are lost.
 PRECISION = (
     general("integers", _cast,
-        "the values have lost their decimals, as an array of integers, int() or // leaves them."),
+        "the values have lost their decimals, as an array of integers, int() or // leaves them.", common=_ALL_ZERO),
     general("float16", _in_precision_of(np.float16),
         "the values are right to the 3 digits of half precision (float16); keep float64."),
     general("float32", _in_precision_of(np.float32),
         "the values are right to the 7 digits of single precision (float32); keep float64."),
-    general("rounded", _to_decimals, "the values are rounded to a few decimals; return them as they are."),
+    general("rounded", _to_decimals, "the values are rounded to a few decimals; return them as they are.", alone=True),
     general("rows_in_another_order", _in_another_order, "the rows are right but in another order."),
-    general("zero", lambda v, got, N: 0 * v, "every value is zero."),
+    general("zero", lambda v, got, N: 0 * v, "every value is zero.", common=_ALL_ZERO),
     general("of_one_size", _of_one_size,
-        "all values have the same size, as where entries are moved or summed together.", alone=True),
+        "all values have the same size; each entry is to have its own.", alone=True),
     general("left_out", _left_out, "the values that aren't zero are right: the others are left out.", alone=True),
-    general("limited", _limited, "what lies beyond some limit is cut off; return the values as they come out.",
+    general("limited", _limited, "the values are limited, from above or from below, where they aren't to be.",
         alone=True),
     general("one_number_added", _with_one_number_added, "one and the same number is added to every entry.",
         alone=True),

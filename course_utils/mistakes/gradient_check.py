@@ -44,6 +44,21 @@ def _of_two_copies(toy: Any, x: np.ndarray, h: float) -> np.ndarray:
     return found
 
 
+def _of_entries(quotient: Callable, dtype: type = np.float64) -> Callable:
+    """A quotient of the values above, at and below each entry of x and of h, with all round-off that a student gets."""
+
+    def quotients(toy: Any, x: np.ndarray, h: float) -> np.ndarray:
+        x = x.astype(dtype)
+        found, here = np.zeros(x.shape), toy.value(x)
+        for index in np.ndindex(x.shape):
+            above, below = x.copy(), x.copy()
+            above[index], below[index] = x[index] + h, x[index] - h
+            found[index] = quotient(toy.value(above), here, toy.value(below), h)
+        return found
+
+    return quotients
+
+
 def _short(number: float) -> str:
     """As a student writes it, 1e-5."""
     return f"{number:g}".replace("e-0", "e-")
@@ -85,8 +100,17 @@ QUOTIENTS = (
             f"{_short(small)} is added to 2h; divide by 2h itself.")
         for small in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12)
     ),
-    _of_quotient("second_derivative", lambda toy, x, h: (toy.forward(x, h) - toy.backward(x, h)) / h,
-        "this is the second derivative, (f(x + h) - 2 f(x) + f(x - h)) / h^2; the first is asked."),
+    *(
+        _of_quotient("second_derivative", _of_entries(curvature),
+            "this is the second derivative, (f(x + h) - 2 f(x) + f(x - h)) / h^2; the first is asked.")
+        for curvature in (
+            lambda above, here, below, h: (above - 2 * here + below) / h**2,
+            lambda above, here, below, h: (above + below - 2 * here) / h**2,
+        )
+    ),
+    _of_quotient("x_in_single_precision",
+        _of_entries(lambda above, here, below, h: (above - below) / (2 * h), np.float32),
+        "x is cast to single precision (float32), which has 7 digits; keep float64."),
     *(
         _of_quotient(f"{name}_moved_over_h", lambda toy, x, h, axis=axis: 2 * _moved_together(axis)(toy, x, h),
             f"whole {name} of x are moved at once, and the difference is divided by h: move one entry at a time, and"
@@ -417,7 +441,10 @@ CHECKING = (
         "these are numbers of digits, -log10 of the errors; the errors themselves are asked."),
     _of_errors("largest_so_far", _carried_on,
         "the largest error so far is kept from array to array: each has its own."),
-    _of_errors("largest_for_all", _for_all(max), "all have the same error, the largest: each array has its own."),
+    _of_errors("largest_for_all", _for_all(max),
+        "all have the same error, the largest or the sum of all: each array has its own."),
+    _of_errors("in_percent", _each(lambda n, g: 100 * _relative_error(n, g)),
+        "these are in percent; shares are asked."),
     _of_errors("first_for_all", _for_all(lambda found: found[0]),
         "all have the error of the first array: each has its own."),
     _of_errors("last_for_all", _for_all(lambda found: found[-1]),

@@ -38,6 +38,27 @@ def _binary(z: np.ndarray, y: np.ndarray) -> float:
 
 
 _of_data = stage("softmax_cross_entropy")
+#: What logits may be taken less, where that changes a mistake: nothing, or the largest of their row.
+_SHIFTS: tuple[Callable[[np.ndarray], Any], ...] = (lambda z: 0.0, lambda z: z.max(axis=1, keepdims=True))
+#: What log sum exp(z - max(z)) is.
+_OF_LARGEST = (
+    "the largest probability of each row is taken, as by log sum exp(z - max(z)) alone; the one of the true class is"
+    " asked."
+)
+#: Of the logits as they are, or shifted: name, function, sentence.
+_OF_LOGITS: tuple[tuple[str, Callable, str], ...] = (
+    ("log_sum_subtracted", lambda z, y: -np.mean(of_true(z, y) + log_sum(z)[:, 0]),
+     "log sum exp(z) is subtracted; it is to be added, and z_y subtracted."),
+    ("true_logit_missing", lambda z, y: np.mean(log_sum(z)),
+     "the logits' own values are missing: log sum exp(z) alone isn't the cross-entropy, z_y is to be subtracted."),
+    ("true_logit_added", lambda z, y: np.mean(log_sum(z)[:, 0] + of_true(z, y)),
+     "the logit of the true class is added to log sum exp(z); it is to be subtracted."),
+    ("log_sum_missing", lambda z, y: -np.mean(of_true(z, y)),
+     "only the logit of the true class is there: log sum exp(z) is to be added."),
+    ("logarithm_of_the_sum_missing", lambda z, y: np.mean(np.exp(z).sum(axis=1) - of_true(z, y)),
+     "the logarithm of the sum of exponentials is missing."),
+)  # fmt: skip
+_GUESSED = "the number of classes is guessed from the labels (as y.max() + 1, say); it is that of the columns of z3."
 _SQUARED = "this is a sum of squared differences between probabilities and Delta; the cross-entropy is asked."
 DATA = (
     _of_data("loss_per_sample", _of_each(lambda losses: losses),
@@ -46,11 +67,12 @@ DATA = (
         "the samples are weighted by how rare their class is; each counts alike."),
     _of_data("true_class_twice", lambda z, y: np.mean(np.logaddexp(0.0, log_sum(z)[:, 0] - of_true(z, y))),
         "the true class's exponential is counted twice: the sum over all classes holds it already."),
-    _of_data("log_sum_subtracted", lambda z, y: -np.mean(of_true(z, y) + log_sum(z)[:, 0]),
-        "log sum exp(z) is subtracted; it is to be added, and z_y subtracted."),
-    _of_data("shifted_log_sum_subtracted",
-        lambda z, y: -np.mean(of_true(z - z.max(1, keepdims=True), y) + log_sum(z - z.max(1, keepdims=True))[:, 0]),
-        "log sum exp(z) is subtracted; it is to be added, and z_y subtracted."),
+    *(
+        _of_data(name, lambda z, y, of=of, shift=shift: of(z - shift(z), y), text,
+                 common=_OF_LARGEST if name == "true_logit_missing" else "")
+        for name, of, text in _OF_LOGITS
+        for shift in _SHIFTS
+    ),
     _of_data("loss_median", _of_each(np.median), "this is the median of the samples' losses; their mean is asked."),
     _of_data("loss_largest", _of_each(np.max), "this is the largest of the samples' losses; their mean is asked."),
     _of_data("logarithm_of_1_plus", _of_p(lambda p: -np.log1p(p)),
@@ -92,7 +114,7 @@ DATA = (
         )
     ),
     _of_data("largest_class_taken", lambda z, y: -log_softmax(z).max(axis=1).mean(),
-        "the largest probability of each row is taken; the one of the true class is asked."),
+        "the largest probability of each row is taken; the one of the true class is asked.", common=_OF_LARGEST),
     _of_data("loss_of_probabilities", lambda z, y: cross_entropy(softmax(z), y),
         "the softmax is applied twice: give the cross-entropy the logits z3, not the probabilities a3."),
     _of_data("loss_over_columns", lambda z, y: -np.mean(of_true(log_softmax(z, axis=0), y)),
@@ -102,14 +124,6 @@ DATA = (
     _of_data("loss_over_everything_of_shifted_rows",
         lambda z, y: np.mean(log_sum(z - z.max(1, keepdims=True), None) - of_true(z - z.max(1, keepdims=True), y)),
         "the sum of exponentials is taken over all entries; each row has a sum of its own."),
-    _of_data("true_logit_missing", lambda z, y: np.mean(log_sum(z)),
-        "the logits' own values are missing: log sum exp(z) alone isn't the cross-entropy, z_y is to be subtracted."),
-    _of_data("true_logit_added", lambda z, y: np.mean(log_sum(z)[:, 0] + of_true(z, y)),
-        "the logit of the true class is added to log sum exp(z); it is to be subtracted."),
-    _of_data("log_sum_missing", lambda z, y: -np.mean(of_true(z, y)),
-        "only the logit of the true class is there: log sum exp(z) is to be added."),
-    _of_data("logarithm_of_the_sum_missing", lambda z, y: np.mean(np.exp(z).sum(axis=1) - of_true(z, y)),
-        "the logarithm of the sum of exponentials is missing."),
     _of_data("largest_logit_not_added",
         lambda z, y: np.mean(log_sum(z - z.max(1, keepdims=True))[:, 0] - of_true(z, y)),
         "the largest logit is subtracted before the exponentials are taken, but not from z_y: subtract it there too,"
@@ -130,7 +144,11 @@ DATA = (
         "the last class is taken in every row; the true one is asked."),
     _of_data("classes_guessed_from_the_labels",
         lambda z, y: np.mean(log_sum(z)[:, 0] - (z * np.eye(np.max(y) + 1)[y]).sum(axis=1)),
-        "the number of classes is guessed from the labels (y.max() + 1); it is that of the columns of z3."),
+        _GUESSED),
+    _of_data("classes_guessed_from_the_labels",
+        lambda z, y: -np.mean((np.eye(np.max(y) + 1)[y] * log_softmax(z)).sum(axis=1)), _GUESSED),
+    _of_data("loss_of_reversed_labels", lambda z, y: cross_entropy(z, np.asarray(y)[::-1]),
+        "the rows and their labels don't belong together: one of the two is reversed."),
     *(
         _of_data(
             f"logarithm_guarded_by_{small:g}", _of_p(lambda p, small=small: -np.log(p + small)),

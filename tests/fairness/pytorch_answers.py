@@ -1306,3 +1306,11 @@ for _name, _when, _says in (
         f"accuracies {_name}", f"    if (t + 1) % E == 0:\n{_ACCURACIES}",
         f"    {_when}:\n{_ACCURACIES}    if (t + 1) % E == 0:\n", _SCHEDULE, says=_says,
     )  # fmt: skip
+_wrong("accuracies before the last step", "train_torch", _changed(
+    _changed(_TRAIN, f"    if (t + 1) % E == 0:\n{_ACCURACIES}", "    if (t + 1) % E == 0:\n"),
+    "    optimizer.step()\n", f"    if (t + 1) % E == 0:\n{_ACCURACIES}    optimizer.step()\n",
+), _SCHEDULE, says="before the epoch's last step")  # fmt: skip
+_losing("regularisation over N", "reg * ", "reg / len(X) * ", "test-torch-loss",
+        says="the regularisation is divided by the number of samples")  # fmt: skip
+_training("decay subtracted from the rate", 'group["lr"] *= learning_rate_decay', 'group["lr"] -= learning_rate_decay',
+          _SCHEDULE)  # fmt: skip

@@ -1040,3 +1040,15 @@ _right(
     return softmax(e.sum(axis=1, keepdims=True))
     """,
 )
+_right(
+    "errors computed in the arrays that are given",
+    relative_error="""
+    if np.ndim(a) == 0:
+        return abs(a - b) / max(1e-8, abs(a) + abs(b))
+    difference = np.abs(a - b)
+    np.abs(a, out=a)
+    np.abs(b, out=b)
+    np.maximum(a + b, 1e-8, out=a)
+    return float(np.max(difference / a))
+    """,
+)

@@ -1353,12 +1353,12 @@ _backward(
 _backward(
     "bias gradients not averaged",
     'grads["b1"], grads["b2"] = len(X) * grads["b1"], len(X) * grads["b2"]',
-    "the division by N is missing",
+    "once less than those of the weights",
 )
 _backward(
     "bias gradients averaged twice",
     'grads["b1"], grads["b2"] = grads["b1"] / len(X), grads["b2"] / len(X)',
-    "the division by N happens twice",
+    "once more than those of the weights",
 )
 _backward(
     "rows for the biases", 'grads["b1"], grads["b2"] = grads["b1"][None], grads["b2"][None]', "a matrix of one row"
@@ -3113,3 +3113,93 @@ _wrong("moved array left in params", "check_gradients", """
         errors[name] = relative_error(numerical_gradient(f, params[name].copy()), grads[name])
     return errors
 """, "test-check-gradients")  # fmt: skip
+
+# --- Causes that were untrue, or missing ----------------------------------------------------
+
+_wrong("uniform", "softmax", "return np.ones_like(z) / z.shape[1]", "test-softmax", "test-stability",
+       says="every probability is 1 / K")  # fmt: skip
+_wrong("at least 1e-8", "relu", "return np.maximum(z, 1e-8)", "test-relu", says="limited, from above or from below")
+_entropy("true logit added", "float(np.mean(np.log(np.exp(shifted).sum(axis=1)) + shifted[np.arange(len(y)), y]))",
+         says="the logit of the true class is added to log sum exp(z)")  # fmt: skip
+_entropy("sum of exponentials without its logarithm",
+         "float(np.mean(np.exp(shifted).sum(axis=1) - shifted[np.arange(len(y)), y]))",
+         says="the logarithm of the sum of exponentials is missing")  # fmt: skip
+_entropy("labels in reversed order",
+         "float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(y)), y[::-1]]))",
+         says="one of the two is reversed")  # fmt: skip
+_entropy("columns guessed from the labels", "-np.sum(np.eye(y.max() + 1)[y] * np.log(probabilities)) / len(y)",
+         "test-cross-entropy", "test-stability", says="guessed from the labels", before=_PROBABILITIES)  # fmt: skip
+_symbolic("1 subtracted elsewhere", "sp.exp(logit) / total - (0 if k == y else 1)", "every class but the true one")
+_step(
+    "1 subtracted elsewhere", "grad_z3", f"{_DELTA}return (a3 - (1 - delta)) / len(y)", "every class but the true one"
+)
+_symbolic("minus the derivative of the true probability",
+          "-sp.exp(z[y]) / total * ((1 if k == y else 0) - sp.exp(logit) / total)",
+          "minus the derivative of the true class's probability")  # fmt: skip
+_step("true entries alone averaged", "grad_z3",
+      f"{_DELTA}g = a3 - delta\ng[np.arange(len(y)), y] /= len(y)\nreturn g",
+      "only the entries of the true classes are divided by N")  # fmt: skip
+_step("other entries alone averaged", "grad_z3",
+      f"{_DELTA}g = a3 - delta\nreturn np.where(delta > 0, g, g / len(y))",
+      "the entries of the true classes aren't divided by N")  # fmt: skip
+_step("first row twice", "grad_b2", "total = dz3[0].copy()\nfor row in dz3:\n    total += row\nreturn total",
+      "the first sample is counted twice")  # fmt: skip
+_step("first sample twice", "grad_W1", "return X.T @ dz2 + np.outer(X[0], dz2[0])", "the first sample is counted twice")
+_step("integers", "grad_z3", f"{_DELTA}return ((a3 - delta) / len(y)).astype(int)", "by an array of integers")
+_backward("sign of dz3", "", "on the way to dz3, the sign is wrong",
+          old='grad_z3(values["a3"], y)', new='-grad_z3(values["a3"], y)')  # fmt: skip
+_backward("b1 without gradient", 'grads["b1"] = 0 * grads["b1"]', "every value is zero")
+_wrong("averaged for the biases alone", "backward", """
+values = forward(params, X)
+dz3 = len(y) * grad_z3(values["a3"], y)
+dz2 = grad_z2(grad_a2(dz3, params["W2"]), values["z2"])
+return {
+    "W1": grad_W1(X, dz2) + 2 * reg * params["W1"], "b1": grad_b1(dz2) / len(y),
+    "W2": grad_W2(values["a2"], dz3) + 2 * reg * params["W2"], "b2": grad_b2(dz3) / len(y),
+}
+""", "test-backward")  # fmt: skip
+_numerical("curvature", "(above - below) / (2 * h)", "(above - 2 * f(x) + below) / h**2", "the second derivative")
+_numerical("x in single precision", "gradient = np.zeros(x.shape)\n",
+           "x = x.astype(np.float32)\ngradient = np.zeros(x.shape)\n", "x is cast to single precision")  # fmt: skip
+_numerical("f itself over h", "(above - below) / (2 * h)", "f(x) / h", "all values have the same size; each")
+for _name, _error, _says in (
+    ("in per cent", "100 * relative_error(numerical, grads[name])", "these are in percent"),
+    ("at least 0.001", "max(1e-3, relative_error(numerical, grads[name]))", ""),
+):
+    _wrong(_name, "check_gradients", f"""
+    errors = {{}}
+    for name, array in params.items():
+        numerical = numerical_gradient(lambda v, name=name: loss_fn({{**params, name: v}}), array)
+        errors[name] = {_error}
+    return errors
+    """, "test-check-gradients", says=_says)  # fmt: skip
+_wrong("sum of all errors", "check_gradients", """
+    total = 0.0
+    for name, array in params.items():
+        numerical = numerical_gradient(lambda v, name=name: loss_fn({**params, name: v}), array)
+        total += relative_error(numerical, grads[name])
+    return dict.fromkeys(params, total)
+""", "test-check-gradients", says="the largest or the sum of all")  # fmt: skip
+_batch("the first half", f"indices = rng.integers(len(X) // 2, size=batch_size)\n{_TAKE}",
+       says="of 7 indices never come")  # fmt: skip
+for _name, _epoch, _says in (
+    ("an epoch of batch_size iterations", "batch_size", "decays after every batch_size iterations"),
+    ("a broken number of iterations", "len(X) / batch_size", "Is E the whole number"),
+):
+    _training(_name, "max(len(X) // batch_size, 1)", _epoch, _SCHEDULE, says=_says)
+_wrong("exponent of a broken number", "train", _TRAIN.replace(
+    "params[name] - learning_rate * gradient",
+    "params[name] - learning_rate * learning_rate_decay ** (iteration // (len(X) / batch_size)) * gradient",
+).replace("        learning_rate *= learning_rate_decay\n", ""), _SCHEDULE, says="a broken number")  # fmt: skip
+_training("decay subtracted from the rate", "learning_rate *= learning_rate_decay",
+          "learning_rate -= learning_rate_decay", _SCHEDULE, says="is the decay subtracted from it?")  # fmt: skip
+_training("accuracy as an integer", "float(np.mean(predict(params, X[:1000]) == y[:1000]))",
+          "int(np.mean(predict(params, X[:1000]) == y[:1000]))", _SCHEDULE, says="this is 0")  # fmt: skip
+_training("noise on the batch", "backward(params, X_batch, y_batch, reg)",
+          "backward(params, X_batch + 0.01 * rng.standard_normal(X_batch.shape), y_batch, reg)",
+          "test-train-descent", "test-train-batches", says="something random is in a step")  # fmt: skip
+_wrong("mean with the gradient before", "train", _TRAIN.replace(
+    "params[name] = params[name] - learning_rate * gradient",
+    "kept[name] = (kept.get(name, gradient) + gradient) / 2\n"
+    "        params[name] = params[name] - learning_rate * kept[name]",
+).replace("epoch = max", "kept = {}\nepoch = max"), "test-train-descent", says="a mean of gradients")  # fmt: skip
