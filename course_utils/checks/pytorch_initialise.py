@@ -134,6 +134,14 @@ def _expect_distribution(held: Mapping[str, np.ndarray], scale: float | None) ->
                 if np.abs(array).max() < 1.75 * expected  # sqrt(3)
                 else None,
             )
+        largest = float(np.abs(array).max()) / found
+        if largest < 3:  # of 14,000 normal numbers, some forty are beyond
+            raise CheckFailed(
+                name,
+                f"none of its {array.size:,} weights is beyond {largest:.2g} standard deviations: they aren't normally"
+                " distributed.",
+                cause=_cause_of_size(array, expected),
+            )
 
 
 def _cause_of_size(array: np.ndarray, expected: float) -> str | None:

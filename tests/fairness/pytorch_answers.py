@@ -1196,6 +1196,11 @@ _initialising(
     "layer.weight.data.copy_(std * torch.randn(layer.weight.shape, generator=generator).clamp(-1, 1))",
     says="beyond 1 times the standard deviation are set to that",
 )  # fmt: skip
+_initialising(
+    "limited to two standard deviations", "nn.init.normal_(layer.weight, std=std, generator=generator)",
+    "layer.weight.data.copy_(std * torch.randn(layer.weight.shape, generator=generator).clamp(-2, 2))",
+    says="beyond 2 times the standard deviation are set to that",
+)  # fmt: skip
 _initialising("cut off at two standard deviations", "nn.init.normal_(layer.weight, std=std, generator=generator)",
               "nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std, generator=generator)",
               says="cut off at 2 standard deviations")  # fmt: skip
