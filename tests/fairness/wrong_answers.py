@@ -3118,7 +3118,7 @@ _wrong("moved array left in params", "check_gradients", """
 
 _wrong("uniform", "softmax", "return np.ones_like(z) / z.shape[1]", "test-softmax", "test-stability",
        says="every probability is 1 / K")  # fmt: skip
-_wrong("at least 1e-8", "relu", "return np.maximum(z, 1e-8)", "test-relu", says="limited, from above or from below")
+_wrong("at least 1e-8", "relu", "return np.maximum(z, 1e-8)", "test-relu", says="negative values become 1e-08")
 _entropy("true logit added", "float(np.mean(np.log(np.exp(shifted).sum(axis=1)) + shifted[np.arange(len(y)), y]))",
          says="the logit of the true class is added to log sum exp(z)")  # fmt: skip
 _entropy("sum of exponentials without its logarithm",
@@ -3179,7 +3179,7 @@ _wrong("sum of all errors", "check_gradients", """
         numerical = numerical_gradient(lambda v, name=name: loss_fn({**params, name: v}), array)
         total += relative_error(numerical, grads[name])
     return dict.fromkeys(params, total)
-""", "test-check-gradients", says="the largest or the sum of all")  # fmt: skip
+""", "test-check-gradients", says="the sum of all")  # fmt: skip
 _batch("the first half", f"indices = rng.integers(len(X) // 2, size=batch_size)\n{_TAKE}",
        says="of 7 indices never come")  # fmt: skip
 for _name, _epoch, _says in (
