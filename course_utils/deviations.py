@@ -116,8 +116,6 @@ def search(observed: Sequence[Observation], model: Model, deviations: Iterable[D
     observed = [seen for seen in observed if seen.got]
     if not observed:
         return None
-    if not any(np.any(got) for seen in observed for got in seen.got.values()):
-        deviations = [one for one in deviations if one.general]  # zeros come from anywhere
     for candidates in _in_order(list(deviations)):
         found = []
         for candidate in candidates:

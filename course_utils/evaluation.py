@@ -47,6 +47,7 @@ HIDDEN_ROWS = slice(3_000, 4_000)
 #: of two shares of 1,000 images has a standard deviation of at most sqrt(2 * 0.25 / 1000) = 0.022, and this is five
 #: of them. To choose the best of many networks by the validation data gains about two and a half of 0.016.
 SUSPICIOUS = 5 * (2 * 0.25 / 1000) ** 0.5
+_SOME = 5
 
 _NAMES = ("W1", "b1", "W2", "b2")
 
@@ -211,7 +212,7 @@ def classify(params: Mapping[str, np.ndarray], X: np.ndarray) -> np.ndarray:
     return np.argmax(np.maximum(X @ W1 + b1, 0) @ W2 + b2, axis=1)
 
 
-def network_accuracy(path: str | Path, split: str) -> float:
+def network_accuracy(path: str | Path, split: str, every: int = 1) -> float:
     """Accuracy of the two-layer network in ``path`` on a part of the evaluation set, 0..1.
 
     Parameters
@@ -220,6 +221,8 @@ def network_accuracy(path: str | Path, split: str) -> float:
         See :func:`load_network`.
     split : str
         A key of :data:`SPLITS`: 1,000 images each.
+    every : int
+        Measured on each so many of these images.
 
     Raises
     ------
@@ -227,7 +230,7 @@ def network_accuracy(path: str | Path, split: str) -> float:
         If there is no such network in the file.
     """
     path = check_file(path).resolve()
-    return _network_accuracy(path, _version(path), split)
+    return _network_accuracy(path, _version(path), split, every)
 
 
 def _version(path: Path) -> tuple[int, int, int]:
@@ -238,9 +241,9 @@ def _version(path: Path) -> tuple[int, int, int]:
 
 # A notebook has several tests of one network; each file is read once, and measured once on each part.
 @functools.lru_cache(maxsize=8)
-def _network_accuracy(path: Path, version: tuple[int, int, int], split: str) -> float:
+def _network_accuracy(path: Path, version: tuple[int, int, int], split: str, every: int) -> float:
     params = _network_of(path, version)
-    return accuracy(lambda X: classify(params, X), split)
+    return accuracy(lambda X: classify(params, X), split, every)
 
 
 @functools.lru_cache(maxsize=1)
@@ -253,7 +256,7 @@ def _evaluation_set() -> EvaluationSet:
     return load_evaluation_set()
 
 
-def accuracy(classify_rows: Callable[[np.ndarray], np.ndarray], split: str) -> float:
+def accuracy(classify_rows: Callable[[np.ndarray], np.ndarray], split: str, every: int = 1) -> float:
     """The part of the evaluation set's ``split`` that a classifier gets right, 0..1.
 
     Parameters
@@ -263,6 +266,8 @@ def accuracy(classify_rows: Callable[[np.ndarray], np.ndarray], split: str) -> f
         images, and returns N classes.
     split : str
         A key of :data:`SPLITS`.
+    every : int
+        Each so many of its images are classified.
 
     Raises
     ------
@@ -271,7 +276,7 @@ def accuracy(classify_rows: Callable[[np.ndarray], np.ndarray], split: str) -> f
     """
     if split not in SPLITS:
         raise ValueError(f"split must be 'val', 'test' or 'hidden', not {split!r}.")
-    images, labels = _images(split)
+    images, labels = (part[::every] for part in _images(split))
     predicted = np.asarray(classify_rows(flatten_images(images, _evaluation_set().mean_image)))
     return float(np.mean(predicted == labels))
 
@@ -304,11 +309,12 @@ def check_network(path: str | Path, split: str, at_least: float) -> None:
     expect_accuracy(Path(path).name, network_accuracy(path, split), split, at_least)
 
 
-def _name_suspicion(name: str, measured: Callable[[str], float]) -> None:
+def _name_suspicion(name: str, measured: Callable[..., float]) -> None:
     """Name it as trouble if a network is far better on the images that students have. No points depend on it."""
     hidden = measured("hidden")
     for split in ("val", "test"):
-        if measured(split) - hidden > SUSPICIOUS:
+        # A fifth of them shows whether it is worth the time to try them all.
+        if measured(split, _SOME) - hidden > SUSPICIOUS / 2 and measured(split) - hidden > SUSPICIOUS:
             name_trouble(
                 f"{name} has an accuracy of {measured(split):.3f} on the {SPLITS[split]} images that the package ships,"
                 f" and of {hidden:.3f} on others: was it trained on them?"
@@ -485,16 +491,16 @@ def classify_mlp(mlp: MLP, X: np.ndarray) -> np.ndarray:
     return values.argmax(dim=1).numpy()
 
 
-def mlp_accuracy(path: str | Path, split: str) -> float:
-    """Accuracy of the multilayer perceptron in ``path`` on a part of :data:`SPLITS`, 0..1."""
+def mlp_accuracy(path: str | Path, split: str, every: int = 1) -> float:
+    """Accuracy of the multilayer perceptron in ``path`` on a part of :data:`SPLITS`, or some of its images, 0..1."""
     path = check_file(path, MAX_MLP_BYTES).resolve()
-    return _mlp_accuracy(path, _version(path), split)
+    return _mlp_accuracy(path, _version(path), split, every)
 
 
 @functools.lru_cache(maxsize=8)
-def _mlp_accuracy(path: Path, version: tuple[int, int, int], split: str) -> float:
+def _mlp_accuracy(path: Path, version: tuple[int, int, int], split: str, every: int) -> float:
     mlp = _mlp_of(path, version)
-    return accuracy(lambda X: classify_mlp(mlp, X), split)
+    return accuracy(lambda X: classify_mlp(mlp, X), split, every)
 
 
 @functools.lru_cache(maxsize=1)

@@ -171,7 +171,8 @@ STEPS: dict[str, Callable[..., np.ndarray]] = {
 def generate() -> dict[str, np.ndarray]:
     """Compute the content of ``reference-values/problems.npz``: keys ``problem/value``.
 
-    ``toy`` is the published problem; ``biased`` and ``unregularised`` have reg 0.7 and 0, the latter 39 parameters;
+    ``toy`` is the published problem; ``biased`` and ``unregularised`` have reg 0.7 and 0, the latter 39 parameters and
+    rows in which all hidden units are on, or off;
     ``large`` has 60 samples and logits up to some hundreds. ``sample`` and ``unregularised sample``
     have one sample, reg 0.7 and 0, and come with its row changed in each of the ways of
     :data:`course_utils.reference.SAMPLE_CHANGES`.
@@ -181,7 +182,7 @@ def generate() -> dict[str, np.ndarray]:
     problems = {
         "toy": solve(params, X, y, reg=0.05),
         "biased": random_problem(102, reg=0.7),
-        "unregularised": random_problem(124, reg=0.0),
+        "unregularised": random_problem(1053, reg=0.0),
         "large": solve(large.params, 40 * large.X, large.y, large.reg),
     }
     for name, solved in {

@@ -416,8 +416,8 @@ def _cause_of_memory(two: Record, chain: Sequence[dict]) -> str:
     if np.allclose(made, second, rtol=1e-9, atol=1e-12):
         return "each step starts from the given parameters again, not from those after the step before it."
     return (
-        "a step depends on those before it, as with a momentum or a mean of gradients; here it takes the gradient of"
-        " its own batch alone."
+        "a step depends on those before it, as with a momentum or a mean of gradients; it is to be that of its"
+        " own batch alone."
     )
 
 

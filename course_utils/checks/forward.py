@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from course_utils.comparison import (
     expect_close,
     expect_keys,
     not_done,
-    on_problem,
     passed,
     roundoff_tolerance,
 )
@@ -175,7 +175,7 @@ def check_stability(softmax: Callable, softmax_cross_entropy: Callable, on: Prob
     z3, y = given.values["z3"][np.ix_(size % N, size % K)], given.y[size % N] % len(size)
     # The last class is among all labels: whether K is guessed from them is asked elsewhere.
     y[-1] = len(size) - 1
-    with on_problem(given):
+    with _on_logits_of(given):
         try:
             _expect_stable_softmax(softmax, z3)
         except CheckFailed as failure:
@@ -187,6 +187,16 @@ def check_stability(softmax: Callable, softmax_cross_entropy: Callable, on: Prob
             raise
         _expect_stable_cross_entropy(softmax_cross_entropy, z3, y)
     passed("logits of size 1e5 give finite probabilities and losses.", on)
+
+
+@contextlib.contextmanager
+def _on_logits_of(given: Problem) -> Iterator[None]:
+    """As :func:`on_problem`, where the logits aren't all the problem's own."""
+    try:
+        yield
+    except CheckFailed as failure:
+        failure.data = f"logits of five rows and five classes, some of {given.name}'s and larger ones"
+        raise
 
 
 def _value(function: Callable, *args: Any) -> Any:
@@ -276,9 +286,9 @@ def _expect_growth(loss: Callable, shape: tuple[int, ...]) -> None:
     if first > 0 and second >= first and not large / second > 0.9:
         raise CheckFailed(
             "softmax_cross_entropy(z, y)",
-            f"where z is of size 1e5, the loss of 2 z is larger by {large * LARGE:.3g}, and should be by"
-            f" {second * LARGE:.0f} or more. Don't limit the probability, nor add to it before the logarithm: that is"
-            " finite, but wrong. Take the logarithm of the sum of exponentials.",
+            f"where z is of size 1e5, the loss of 2 z is larger by {large * LARGE:.3g}. As it grows where z is small,"
+            f" it should be by {second * LARGE:.0f} or more. A probability that is limited, added to, or left out where"
+            " it is 0 gives a loss that is finite, but wrong. Take the logarithm of the sum of exponentials.",
         )
 
 

@@ -556,10 +556,10 @@ STEPS = [
             ("batches in reverse", lambda batches, iteration, N: batches[-1 - iteration],
              "the batches are taken in reverse order."),
             ("consecutive rows", lambda batches, iteration, N: (iteration * batches.shape[1]
-             + np.arange(batches.shape[1])) % N, "batches isn't used: the steps take the rows of X one after the"
-             " other."),
+             + np.arange(batches.shape[1])) % N, "the row numbers in batches aren't used: the steps take the rows of X"
+             " one after the other."),
             ("first rows", lambda batches, iteration, N: np.arange(batches.shape[1]),
-             "batches isn't used: every step takes the first rows of X."),
+             "the row numbers in batches aren't used: every step takes the first rows of X."),
             ("first of each batch", lambda batches, iteration, N: batches[iteration][:1],
              "every step uses the first row of its batch alone."),
         )

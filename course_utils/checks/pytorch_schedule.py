@@ -199,13 +199,12 @@ def _expect_rates(function: Callable, make: Callable, run: Run, epoch: int, mode
     wrong = ~read | (np.abs(ratios / expected - 1) > 0.03)
     if wrong.any():
         first = int(np.argmax(wrong))
-        power = (
-            f"** {np.log2(ratios[first]):.1f}" if read[first] and ratios[first] > 0 else "in no way that can be read"
-        )
         failure = CheckFailed(
             "the learning rate",
-            f"in iteration {first} it goes with learning_rate_decay {power}, expected ** {first // epoch}: an epoch has"
-            f" {epoch} iterations here.",
+            f"with twice the learning_rate_decay, it is {ratios[first]:.3g} times as large in iteration {first},"
+            f" expected {expected[first]:g} times: an epoch has {epoch} iterations here."
+            if read[first]
+            else f"in iteration {first}, nothing tells it: no step is made, or the loss isn't that of the batch.",
         )
         failure.data = f"{rows} rows that are all alike, in batches of {size}"
         raise with_cause(failure, lambda: _cause_of_rates(ratios, read, expected, epoch, rows / size))

@@ -155,7 +155,7 @@ def _expect_every_row(drawn: Callable[..., np.ndarray], rows: int, size: int, se
         raise CheckFailed(
             "X_batch",
             f"row {never[0]} of {rows} was never drawn in 200 batches: every row must have a chance.",
-            cause=f"{len(never)} of {rows} indices never come: are they drawn from 0 to len(X) - 1?",
+            cause=f"{len(never)} of {rows} indices never come: are they drawn from 0 to len(X) - 1, both included?",
             deviations=("rows never drawn",),
         )
 

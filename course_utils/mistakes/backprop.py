@@ -485,7 +485,10 @@ RETURNED = (
     Deviation("gradients_clipped", "returned", lambda v, got, N: np.clip(v, -1, 1),
         "the gradients are limited to 1; return them as they are."),
 )  # fmt: skip
-_MASK = "where z2 is negative, the gradient still flows back: between a2 and z2 use grad_z2, with z2 itself, not a2."
+_MASK = (
+    "where z2 is negative, the gradient still flows back: between a2 and z2, go on with what grad_z2 returns, for z2"
+    " itself, not a2."
+)
 BACKWARD = (
     *REGULARISATION, *REGULARISED_ARRAYS, *WIRING, *RETURNED,
     *(

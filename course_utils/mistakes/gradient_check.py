@@ -177,8 +177,9 @@ QUOTIENTS = (
         for by in (np.ones_like, lambda size: size)  # divided by twice the step, or by 2h
     ),
     _of_quotient("same_point", lambda toy, x, h: np.zeros(x.shape),
-        "every value is zero: call f at two different points, x + h and x - h (x_minus = x_plus or = x gives an array a"
-        " second name, .copy() a second array), and keep each quotient."),
+        "every value is zero: is f called at two different points, x + h and x - h, and each quotient kept? (x_minus ="
+        " x_plus gives an array a second name; .copy() or flatten() makes a second array, of whose changes f sees"
+        " nothing.)"),
     _of_quotient("all_entries_moved",
         lambda toy, x, h: np.full(x.shape, (toy.value(x + h) - toy.value(x - h)) / (2 * h)),
         "all entries of x are moved at once; only one is."),

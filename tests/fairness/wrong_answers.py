@@ -2058,7 +2058,7 @@ _several(
     },
     "test-backward",
 )
-WRONG[-1] = WRONG[-1]._replace(says="use grad_z2, with z2 itself, not a2")
+WRONG[-1] = WRONG[-1]._replace(says="go on with what grad_z2 returns, for z2 itself, not a2")
 
 _ROW_BY_ROW = "return np.array([np.maximum(row, 0) for row in z])"
 _wrong(
