@@ -25,6 +25,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -578,7 +579,10 @@ def trial() -> dict:
 
 def remove_folder(folder: str) -> None:
     """Remove a folder and all in it, however deep that is."""
-    subprocess.run(["rm", "-rf", "--", folder], check=False, stderr=subprocess.DEVNULL)
+    try:
+        shutil.rmtree(folder)
+    except (OSError, RecursionError):
+        subprocess.run(["rm", "-rf", "--", folder], check=False, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,6 @@ HIDDEN_ROWS = slice(3_000, 4_000)
 #: of two shares of 1,000 images has a standard deviation of at most sqrt(2 * 0.25 / 1000) = 0.022, and this is five
 #: of them. To choose the best of many networks by the validation data gains about two and a half of 0.016.
 SUSPICIOUS = 5 * (2 * 0.25 / 1000) ** 0.5
-_SOME = 5
 
 _NAMES = ("W1", "b1", "W2", "b2")
 
@@ -312,9 +311,10 @@ def check_network(path: str | Path, split: str, at_least: float) -> None:
 def _name_suspicion(name: str, measured: Callable[..., float]) -> None:
     """Name it as trouble if a network is far better on the images that students have. No points depend on it."""
     hidden = measured("hidden")
-    for split in ("val", "test"):
-        # A fifth of them shows whether it is worth the time to try them all.
-        if measured(split, _SOME) - hidden > SUSPICIOUS / 2 and measured(split) - hidden > SUSPICIOUS:
+    # No question measures a network on the test images: a fifth of them shows whether it is worth the time.
+    looked_at = {"val": 1, "test": 5}
+    for split, every in looked_at.items():
+        if measured(split, every) - hidden > SUSPICIOUS / 2 and measured(split) - hidden > SUSPICIOUS:
             name_trouble(
                 f"{name} has an accuracy of {measured(split):.3f} on the {SPLITS[split]} images that the package ships,"
                 f" and of {hidden:.3f} on others: was it trained on them?"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -55,8 +57,14 @@ class ToyFunction(NamedTuple):
 
 def _weights(x: np.ndarray) -> np.ndarray:
     """A different weight for every entry, of size 0.5 to 1.5 over the root of their number; each third is negative."""
-    signs = np.where(np.arange(x.size) % 3 == 2, -1.0, 1.0)
-    return (signs * (1 + 0.5 * np.sin(np.arange(x.size)))).reshape(x.shape) / np.sqrt(x.size)
+    return _weights_of(x.shape)
+
+
+@functools.cache
+def _weights_of(shape: tuple[int, ...]) -> np.ndarray:
+    places = np.arange(math.prod(shape))
+    signs = np.where(places % 3 == 2, -1.0, 1.0)
+    return (signs * (1 + 0.5 * np.sin(places))).reshape(shape) / np.sqrt(places.size)
 
 
 def _cubic(x: np.ndarray) -> float:

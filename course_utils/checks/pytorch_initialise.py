@@ -82,14 +82,14 @@ def _expect_initialised(
         try:
             _expect_distribution(held, scale)
             _expect_independent(held)
-            again, other = drawn(scale, seed), drawn(scale, seed + 1)
         except CheckFailed as failure:
             failure.problem = f"with scale={scale}, {failure.problem}"
             raise with_cause(failure, partial(_cause_of_draw, records)) from None
-        if not all(np.array_equal(held[name], again[name]) for name in held):
-            raise CheckFailed("initialise", "the same seed gave two different draws. Draw with the seed rng.")
-        if np.array_equal(held["W1"], other["W1"]):
-            raise CheckFailed("initialise", "two seeds gave the same weights. Draw with the seed rng.")
+    held, again, other = records[None], drawn(None, seed), drawn(None, seed + 1)
+    if not all(np.array_equal(held[name], again[name]) for name in held):
+        raise CheckFailed("initialise", "the same seed gave two different draws. Draw with the seed rng.")
+    if np.array_equal(held["W1"], other["W1"]):
+        raise CheckFailed("initialise", "two seeds gave the same weights. Draw with the seed rng.")
 
 
 def _holds_or_fail(held: Mapping[str, np.ndarray], params: Mapping[str, np.ndarray]) -> None:
