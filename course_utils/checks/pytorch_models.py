@@ -140,7 +140,8 @@ def expect_shapes(quantity: str, held: Mapping[str, np.ndarray], sizes: Sequence
         found = [array.shape for array in held.values() if array.ndim == 2]
         raise CheckFailed(
             quantity,
-            f"for sizes {sizes} the model has {len(found)} layers, expected {len(shapes) // 2}{_from_to(found)}.",
+            f"for sizes {sizes} the model has {len(found)} layers, expected {len(shapes) // 2}{_from_to(found)}."
+            + (" One that stands in several places counts once." if len(found) < len(shapes) // 2 else ""),
             cause=_cause_of_count(found, list(pairwise(sizes))),
         )
     for name, shape in shapes.items():

@@ -84,6 +84,8 @@ _of_relu = stage("relu")
 RELU = (
     _of_relu("relu_missing", lambda z: z, "the ReLU isn't applied: negative values are still there."),
     _of_relu("absolute_value", np.abs, "this is the absolute value; the ReLU sets negative values to zero."),
+    _of_relu("relu_by_rows", lambda z: z * (z > 0).any(axis=-1, keepdims=True),
+        "a row with a positive value is kept whole; each value is to be looked at by itself."),
     _of_relu("relu_step", lambda z: (z > 0) * 1.0,
         "this is a step function (0 or 1); the ReLU keeps the positive values themselves."),
     _of_relu("relu_of_the_wrong_sign", lambda z: np.minimum(z, 0),
