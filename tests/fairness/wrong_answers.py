@@ -2818,7 +2818,7 @@ _wrong(
         x[index] = old
     return gradient
     """,
-    "test-numerical-gradient", says="call f at two different points",
+    "test-numerical-gradient", says="is f called at two different points",
 )  # fmt: skip
 _numerical("quotients not kept", "gradient[index] =", "quotient =", "and keep each quotient")
 for _name, _axis in {"rows": "[index[0]]", "columns": "[..., index[-1]]"}.items():
