@@ -2820,7 +2820,7 @@ _wrong(
     """,
     "test-numerical-gradient", says="is f called at two different points",
 )  # fmt: skip
-_numerical("quotients not kept", "gradient[index] =", "quotient =", "and keep each quotient")
+_numerical("quotients not kept", "gradient[index] =", "quotient =", "and each quotient kept?")
 for _name, _axis in {"rows": "[index[0]]", "columns": "[..., index[-1]]"}.items():
     _wrong(
         f"whole {_name} moved", "numerical_gradient",
