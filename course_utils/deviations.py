@@ -254,7 +254,8 @@ def _told(found: list[tuple[tuple[Deviation, ...], float | str]], arguments: Val
         return Cause(tuple(one.name for one in shared), _sentence(shared, factor, arguments))
     common = {tuple(sorted({one.common for one in each})) for each, _ in found}
     if len(common) == 1 and all(one.common for one in candidate):
-        return Cause((), " And: ".join(dict.fromkeys(one.common for one in candidate)))
+        names = " or ".join(dict.fromkeys(one.name for each, _ in found for one in each))
+        return Cause((names,), " And: ".join(dict.fromkeys(one.common for one in candidate)))
     return None
 
 
