@@ -90,7 +90,7 @@ class Cause:
     Attributes
     ----------
     names : tuple of str
-        Of the deviations; empty where several sets of them give the same values.
+        Of the deviations; where several give the same values, "one or another".
     sentence : str
     """
 

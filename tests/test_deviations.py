@@ -11,7 +11,7 @@ import pytest
 
 from course_utils import mistakes
 from course_utils.checks.gradient_check import TOY_FUNCTIONS
-from course_utils.deviations import Deviation, Observation, is_right, samples, search
+from course_utils.deviations import Cause, Deviation, Observation, is_right, samples, search
 from course_utils.handover import definitions
 from course_utils.judge import answers
 from course_utils.reference import problem
@@ -119,7 +119,8 @@ def test_a_mistake_is_named_and_never_another_one(title):
     # Others give the same values: then what they share is told, or nothing.
     same = [other.name for other in known if other is not one and not other.fitted and _same(name, other, seen)]
     assert same, cause
-    assert cause is None or not cause.names or set(cause.names) <= {one.name, *same}
+    named = {name for names in cause.names for name in names.split(" or ")} if cause else set()
+    assert named <= {one.name, *same}
 
 
 def _same(name, other, seen):
@@ -180,7 +181,7 @@ def test_where_several_give_the_same_what_they_share_is_told():
         return Deviation(name, "relu", lambda z: 2 * z, f"it is {name}.", common=common)
 
     seen = observations("relu", Deviation("double", "relu", lambda z: 2 * z, ""))
-    assert search(seen, mistakes.of_relu, [twice("a", "both."), twice("b", "both.")]).sentence == "both."
+    assert search(seen, mistakes.of_relu, [twice("a", "both."), twice("b", "both.")]) == Cause(("a or b",), "both.")
     assert search(seen, mistakes.of_relu, [twice("a", ""), twice("b", "")]) is None
 
 

@@ -3118,8 +3118,12 @@ _wrong("moved array left in params", "check_gradients", """
 
 _wrong("uniform", "softmax", "return np.ones_like(z) / z.shape[1]", "test-softmax", "test-stability",
        says="every probability is 1 / K")  # fmt: skip
-_wrong("rows kept whole", "relu", "out = np.zeros_like(z)\nrows, columns = np.where(z > 0)\nout[rows] = z[rows]\nreturn out",
-       "test-relu", says="a row with a positive value is kept whole")  # fmt: skip
+_wrong("rows kept whole", "relu", """
+    out = np.zeros_like(z)
+    rows, columns = np.where(z > 0)
+    out[rows] = z[rows]
+    return out
+""", "test-relu", says="a row with a positive value is kept whole")  # fmt: skip
 _wrong("at least 1e-8", "relu", "return np.maximum(z, 1e-8)", "test-relu", says="negative values become 1e-08")
 _entropy("true logit added", "float(np.mean(np.log(np.exp(shifted).sum(axis=1)) + shifted[np.arange(len(y)), y]))",
          says="the logit of the true class is added to log sum exp(z)")  # fmt: skip
