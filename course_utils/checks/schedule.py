@@ -8,6 +8,7 @@ doesn't change on the way. The losses then fall in proportion to the learning ra
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -39,12 +40,12 @@ def expect_schedule(train: Callable, predict: Callable, seed: int) -> None:
     with findings.looking():
         # An epoch of at least one iteration: without that, this divides by zero.
         record(train, setting.but(batch_size=len(setting.X) + 5, num_iters=1))
-    ends = _ends_of_epochs(train, _telling_apart(seed))
+    ends = cache(lambda: _ends_of_epochs(train, _telling_apart(seed)))
     for key in _ACCURACIES:
         with findings.looking():
             _expect_one_an_epoch(train, decayed, key, seed)
             try:
-                _expect_accuracies(train, predict, ends, key, seed)
+                _expect_accuracies(train, predict, ends(), key, seed)
             except CheckFailed:
                 if returns_the_last_params(train):
                     raise
@@ -262,11 +263,11 @@ def _expect_rates(train: Callable, decayed: Record) -> None:
     setting, epoch = decayed.setting, decayed.setting.epoch
     full, strong = (record(train, setting.but(learning_rate_decay=decay)) for decay in (1.0, _STRONG_DECAY))
     count = min(one.losses.size for one in (decayed, full, strong))
+    start = _late_start(decayed)
     falls = {
-        one.setting.learning_rate_decay: -np.diff([*_late_start(decayed), *one.losses[:count]])
-        for one in (decayed, full, strong)
+        one.setting.learning_rate_decay: -np.diff([*start, *one.losses[:count]]) for one in (decayed, full, strong)
     }
-    count += len(_late_start(decayed))
+    count += len(start)
     stepped = np.abs(falls[1.0]) > max(1e-3 * np.abs(falls[1.0][:epoch]).max(), 1e-10)
     if not stepped.any() and not any(full.step(name).any() for name in full.params):
         return  # nothing is trained, which the descent says

@@ -84,8 +84,6 @@ _of_relu = stage("relu")
 RELU = (
     _of_relu("relu_missing", lambda z: z, "the ReLU isn't applied: negative values are still there."),
     _of_relu("absolute_value", np.abs, "this is the absolute value; the ReLU sets negative values to zero."),
-    _of_relu("relu_by_rows", lambda z: z * (z > 0).any(axis=-1, keepdims=True),
-        "a row with a positive value is kept whole; each value is to be looked at by itself."),
     _of_relu("relu_step", lambda z: (z > 0) * 1.0,
         "this is a step function (0 or 1); the ReLU keeps the positive values themselves."),
     _of_relu("relu_of_the_wrong_sign", lambda z: np.minimum(z, 0),
@@ -113,6 +111,8 @@ RELU = (
             f"whole {name} are kept or set to zero by their sum; the ReLU looks at each entry by itself.")
         for name, axis in (("columns", 0), ("rows", 1))
     ),
+    _of_relu("relu_by_rows", lambda z: z * (z > 0).any(axis=-1, keepdims=True),
+        "a row with a positive value is kept whole; each value is to be looked at by itself."),
     _of_relu("relu_at_least_1", lambda z: np.maximum(z, 1), "the maximum is taken with 1; with 0 it is the ReLU."),
     _of_relu("sigmoid_for_relu", sigmoid, "this is the sigmoid function; the ReLU is asked."),
     _of_relu("tanh_for_relu", np.tanh, "this is the hyperbolic tangent; the ReLU is asked."),
